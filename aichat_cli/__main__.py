@@ -1,0 +1,49 @@
+"""The `aichat` command: the quickest way from a shell to the command that was typed."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+KEY_VARIABLE = "AICHAT_KEY"
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-V"]):
+        # Importing the command tree would cost five times the interpreter's own start.
+        from aichat_cli import __version__
+
+        print(f"aichat {__version__}")  # noqa: T201
+        return
+    try:
+        from aichat_cli.core import interrupts
+
+        interrupts.install()
+        _take_key_out_of_process_list(arguments)
+        from aichat_cli.cli.main import run
+
+        code = run(arguments)
+    except KeyboardInterrupt as exc:
+        code = getattr(exc, "exit_code", 130)
+    sys.exit(code)
+
+
+def _take_key_out_of_process_list(arguments: list[str]) -> None:
+    """Start over with the key of `--key` in the environment: arguments are readable by every user of the machine."""
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            return
+        if argument == "--key" and position + 1 < len(arguments):
+            key, rest = arguments[position + 1], arguments[position + 2 :]
+        elif argument.startswith("--key="):
+            key, rest = argument.removeprefix("--key="), arguments[position + 1 :]
+        else:
+            continue
+        environment = {**os.environ, KEY_VARIABLE: key}
+        os.execve(sys.executable, [sys.executable, "-P", "-m", "aichat_cli", *arguments[:position], *rest], environment)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The composition root: settings, keys, models, database and wires, each opened on first use."""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import cached_property
+from pathlib import Path
+
+from aichat_cli.chat.turn import TurnDeps
+from aichat_cli.config.paths import Paths, user_paths
+from aichat_cli.config.secrets import KeyStore
+from aichat_cli.config.settings import Settings
+from aichat_cli.core.errors import ConfigError, KeyMissing, StorageError
+from aichat_cli.core.models import Model, Wire
+from aichat_cli.core.secret import Secret
+from aichat_cli.providers.base import Provider, Timeouts
+from aichat_cli.providers.custom import custom_models
+from aichat_cli.providers.endpoints import key_environment_variables
+from aichat_cli.providers.registry import Registry
+from aichat_cli.providers.retry import RetryPolicy
+from aichat_cli.storage import turns
+from aichat_cli.storage.database import Database
+
+
+class App:
+    """One run of the program.
+
+    Args:
+        key: the key of `--key`, for this run only.
+    """
+
+    def __init__(self, *, key: str | None = None) -> None:
+        self._key = key
+        self._providers: dict[Wire, Provider] = {}
+        self._providers_lock = threading.Lock()
+        self._databases: list[Database] = []
+
+    @cached_property
+    def paths(self) -> Paths:
+        """Where things are kept."""
+        return user_paths()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What is set; raises ConfigError where the file cannot be read."""
+        return Settings(self.paths.config_file)
+
+    @cached_property
+    def keys(self) -> KeyStore:
+        """Provider keys."""
+        return KeyStore(
+            self.paths.keys_file,
+            key_environment_variables,
+            command=lambda: self.settings.text("key_command"),
+            flag=self._key,
+        )
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The models that can be named."""
+        return Registry(
+            custom=custom_models(self.settings.custom_models()),
+            aliases=self.settings.aliases(),
+            environ=os.environ,
+            model_dir=self.paths.model_dir,
+        )
+
+    @property
+    def database_path(self) -> Path:
+        """The file of conversations and usage, by setting or convention."""
+        configured = self.settings.text("database")
+        return Path(configured).expanduser() if configured else self.paths.database
+
+    @cached_property
+    def database(self) -> Database:
+        """The database, for reading and writing, with the turns of killed processes closed.
+
+        Raises:
+            StorageError: it is locked, corrupt, newer or cannot be written.
+        """
+        database = self._keep(Database.open(self.database_path))
+        turns.recover(database)
+        return database
+
+    @cached_property
+    def readable_database(self) -> Database:
+        """The database for listings: also one that cannot be written."""
+        if "database" in self.__dict__:
+            return self.database
+        try:
+            return self.database
+        except StorageError:
+            return self._keep(Database.open(self.database_path, read_only=True))
+
+    def has_key(self, name: str) -> bool:
+        """Whether a key of that name is set anywhere; a keyring that cannot be read counts as none."""
+        try:
+            return self.keys.find(name) is not None
+        except ConfigError:
+            return False
+
+    def key_for(self, model: Model) -> Secret | None:
+        """The key of a model's provider, None where it needs none.
+
+        Raises:
+            KeyMissing: it needs one and there is none.
+        """
+        if model.key_name is None:
+            return None
+        key = self.keys.find(model.key_name)
+        if key is None and model.key_required:
+            variables = key_environment_variables(model.key_name)
+            raise KeyMissing(
+                f'No API key for "{model.key_name}", which {model.name} needs.',
+                hint=f"Run: aichat keys set {model.key_name}, or set {variables[0]}",
+            )
+        return key
+
+    def model(self, typed: str | None) -> Model:
+        """The model of that name, or the default one.
+
+        Raises:
+            UnknownModel: nothing answers to that name.
+        """
+        if typed:
+            return self.registry.resolve(typed)
+        return self.registry.default_model(self.settings.text("model") or None, self.has_key)
+
+    def fallbacks(self, typed: list[str]) -> tuple[Model, ...]:
+        """The models to ask when the first fails: the flag's, else the setting's."""
+        return tuple(self.registry.resolve(name) for name in typed or self.settings.names("fallback"))
+
+    def provider_for(self, model: Model) -> Provider:
+        """The wire that serves a model, made once."""
+        with self._providers_lock:
+            if model.wire not in self._providers:
+                self._providers[model.wire] = self._new_provider(model.wire)
+            return self._providers[model.wire]
+
+    def turn_deps(self, *, log: bool) -> TurnDeps:
+        """What a turn needs. Without a usable database, or without `log`, the transcript is kept in memory only."""
+        error: StorageError | None = None
+        database: Database | None = None
+        try:
+            database = self.database
+        except StorageError as exc:
+            error = exc
+        keeps = log and database is not None
+        return TurnDeps(
+            transcript=database if keeps and database is not None else self._in_memory,
+            ledger=None if keeps else database,
+            storage_error=error,
+            provider_for=self.provider_for,
+            key_for=self.key_for,
+            timeouts=self.timeouts,
+            retry=RetryPolicy(attempts=int(self.settings.number("retry.attempts"))),
+        )
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The network timeouts that are set."""
+        return Timeouts(
+            connect=self.settings.number("timeouts.connect"),
+            first_byte=self.settings.number("timeouts.first_byte"),
+            idle=self.settings.number("timeouts.idle"),
+        )
+
+    def close(self) -> None:
+        """Close connections and databases."""
+        for provider in self._providers.values():
+            provider.close()
+        for database in self._databases:
+            database.close()
+
+    @cached_property
+    def _in_memory(self) -> Database:
+        return self._keep(Database.in_memory())
+
+    def _keep(self, database: Database) -> Database:
+        self._databases.append(database)
+        return database
+
+    def _new_provider(self, wire: Wire) -> Provider:
+        if wire == "local":
+            from aichat_cli.providers.local_model import LocalModel
+
+            return LocalModel(self.paths.model_dir, threads=int(self.settings.number("local.threads")))
+        if wire == "litellm":
+            from aichat_cli.providers.litellm_bridge import LiteLLMBridge
+
+            return LiteLLMBridge()
+        if wire == "anthropic":
+            from aichat_cli.providers.anthropic_wire import AnthropicWire
+
+            return AnthropicWire()
+        from aichat_cli.providers.openai_wire import OpenAIWire
+
+        return OpenAIWire()

@@ -1,0 +1,1 @@
+"""Who pays: admission before a call, and the charge after it."""

@@ -1,0 +1,1 @@
+"""The turn: from a prompt to a stored, settled answer."""

@@ -1,0 +1,270 @@
+"""The turn: admit, remember, show, stream, settle. The only way to talk to a model.
+
+`run` yields `core.events.TurnEvent`s. An interrupt (Ctrl-C, SIGTERM) settles the turn with what arrived, yields
+`Settled`, and is raised again; an interrupt that strikes the front end is handed in by `events.throw`. Closing the
+iterator settles too, silently.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from aichat_cli.billing.admission import Admission, admit
+from aichat_cli.billing.charges import chat_usage
+from aichat_cli.chat import context
+from aichat_cli.chat.recorder import Recorder
+from aichat_cli.chat.titles import title_from
+from aichat_cli.core.errors import AichatError, StorageError
+from aichat_cli.core.events import (
+    Failed,
+    FellBack,
+    Finished,
+    Notice,
+    NotSaved,
+    ReasoningDelta,
+    Retrying,
+    Settled,
+    Started,
+    TextDelta,
+    TurnEvent,
+    Usage,
+)
+from aichat_cli.core.ids import ConversationId, MessageId
+from aichat_cli.core.interrupts import shielded
+from aichat_cli.core.messages import Message, Status
+from aichat_cli.core.models import Model
+from aichat_cli.core.money import TokenUsage
+from aichat_cli.core.secret import Secret
+from aichat_cli.core.usage import UsageRecord
+from aichat_cli.providers import tokens as token_counts
+from aichat_cli.providers.base import ChatRequest, OptionValue, Provider, Timeouts
+from aichat_cli.providers.retry import RetryPolicy, stream_with_retries
+from aichat_cli.storage import conversations, messages, turns
+from aichat_cli.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """What the user asked for.
+
+    Attributes:
+        model: who answers, and `fallbacks` who does when that fails before a word came.
+        prompt: the new user message; None answers `parent_id`, a user message, once more.
+        conversation_id: the conversation to go on with, None for a new one.
+        parent_id: the message the new one hangs under, None for the root.
+        system: the system prompt; None keeps the conversation's own.
+    """
+
+    model: Model
+    prompt: str | None
+    conversation_id: ConversationId | None = None
+    parent_id: MessageId | None = None
+    system: str | None = None
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    fallbacks: tuple[Model, ...] = ()
+    stream: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDeps:
+    """What a turn needs from the house.
+
+    Attributes:
+        transcript: where the turn is kept: the user's database, or one in memory for `--no-log`.
+        ledger: where usage is recorded if `transcript` is not the user's database, else None.
+        storage_error: why `transcript` is only in memory, where that was not asked for.
+        provider_for, key_for: the wire and the key of a model; `key_for` raises `KeyMissing`.
+        sleep: waits between attempts.
+    """
+
+    transcript: Database
+    provider_for: Callable[[Model], Provider]
+    key_for: Callable[[Model], Secret | None]
+    ledger: Database | None = None
+    storage_error: StorageError | None = None
+    timeouts: Timeouts = Timeouts()
+    retry: RetryPolicy = RetryPolicy()
+    sleep: Callable[[float], None] = time.sleep
+
+
+def run(request: TurnRequest, deps: TurnDeps) -> Iterator[TurnEvent]:
+    """Run one turn and yield what happens.
+
+    Raises:
+        AichatError: the turn was not admitted, or the conversation cannot be read; nothing was stored or sent.
+    """
+    admission = admit(request.model)
+    turn = _Turn(request, deps, admission)
+    interruption: KeyboardInterrupt | None = None
+    failure: AichatError | None = None
+    try:
+        yield from turn.open()
+        yield from turn.stream()
+    except KeyboardInterrupt as exc:
+        interruption = exc
+    except AichatError as exc:
+        failure = exc
+    except BaseException as exc:
+        turn.settle("stopped" if isinstance(exc, GeneratorExit) else "failed", error=type(exc).__name__)
+        raise
+    status: Status = "stopped" if interruption else "failed" if failure else "complete"
+    settled, unsaved = turn.settle(status, error=failure.message if failure else None)
+    if failure is not None:
+        yield Failed(failure)
+    if unsaved is not None:
+        yield NotSaved(unsaved)
+    yield settled
+    if interruption is not None:
+        raise interruption
+
+
+class _Turn:
+    """The state of one turn while it runs."""
+
+    def __init__(self, request: TurnRequest, deps: TurnDeps, admission: Admission) -> None:
+        self._request = request
+        self._deps = deps
+        self._admission = admission
+        self._model = request.model
+        self._tokens: TokenUsage | None = None
+        self._finished: Finished | None = None
+        branch = _branch_above(deps.transcript, request)
+        self._system = _system_prompt(deps.transcript, request)
+        self._branch = branch
+        self._recorder = Recorder(None, None, deps.ledger)
+
+    def open(self) -> Iterator[TurnEvent]:
+        """Store the prompt and an empty answer, before a byte is sent."""
+        if self._deps.storage_error is not None:
+            yield NotSaved(self._deps.storage_error)
+        unsaved: StorageError | None = None
+        opened: turns.OpenTurn | None = None
+        with shielded():
+            try:
+                opened = turns.begin(self._deps.transcript, self._opening())
+                self._recorder = Recorder(self._deps.transcript, opened, self._deps.ledger)
+            except StorageError as exc:
+                unsaved = exc
+        if unsaved is not None:
+            yield NotSaved(unsaved)
+        yield Started(
+            opened.conversation_id if opened else None, opened.message_id if opened else None, self._model.name
+        )
+
+    def stream(self) -> Iterator[TurnEvent]:
+        """Ask the model, then each fallback in turn while nothing arrived."""
+        candidates = (self._request.model, *self._request.fallbacks)
+        for position, model in enumerate(candidates):
+            self._model = model
+            try:
+                yield from self._ask(model)
+                return
+            except AichatError as error:
+                if self._recorder.has_content or position + 1 == len(candidates):
+                    raise
+                yield FellBack(error, model.name, candidates[position + 1].name)
+
+    def settle(self, status: Status, *, error: str | None) -> tuple[Settled, StorageError | None]:
+        """Store the end of the turn: the text, the status and the usage row, in one transaction."""
+        with shielded():
+            record = self._usage_record(status)
+            reason = self._finished.reason if self._finished else None
+            unsaved = self._recorder.settle(
+                status=status, model=self._model.name, finish_reason=reason, error=error, record=record
+            )
+        settled = Settled(
+            request_id=self._admission.request_id,
+            status=status,
+            model=self._model.name,
+            tokens=record.tokens if record else None,
+            cost_nano=record.cost_nano if record else None,
+            finish_reason=reason,
+        )
+        return settled, unsaved
+
+    def _opening(self) -> turns.BeginTurn:
+        request = self._request
+        return turns.BeginTurn(
+            conversation_id=request.conversation_id,
+            parent_id=request.parent_id,
+            prompt=request.prompt,
+            title=title_from(request.prompt or ""),
+            system_prompt=self._system,
+            model=self._model.name,
+        )
+
+    def _ask(self, model: Model) -> Iterator[TurnEvent]:
+        if model.retired:
+            yield Notice(f"{model.name} is retired by its provider. Its successor: -m {model.retired}")
+        shown = context.build(self._branch, self._request.prompt, self._system, model)
+        if shown.left_out:
+            yield Notice(
+                f"{shown.left_out} earlier messages do not fit in the window of {model.name} and are not sent."
+            )
+        chat_request = ChatRequest(
+            model=model,
+            messages=shown.messages,
+            system=self._system,
+            options=self._request.options,
+            key=self._deps.key_for(model),
+            stream=self._request.stream,
+            timeouts=self._deps.timeouts,
+        )
+        events = stream_with_retries(
+            self._deps.provider_for(model), chat_request, self._deps.retry, sleep=self._deps.sleep
+        )
+        with closing(events):  # type: ignore[type-var]
+            for event in events:
+                self._take(event)
+                yield event
+
+    def _take(self, event: TurnEvent | Retrying) -> None:
+        if isinstance(event, TextDelta):
+            self._recorder.add_text(event.text)
+        elif isinstance(event, ReasoningDelta):
+            self._recorder.add_reasoning(event.text)
+        elif isinstance(event, Usage):
+            self._tokens = event.tokens
+        elif isinstance(event, Finished):
+            self._finished = event
+
+    def _usage_record(self, status: Status) -> UsageRecord | None:
+        """The usage row: the provider's count where the answer came to its end, ours for what is missing."""
+        is_estimate = self._finished is None or self._tokens is None
+        if self._tokens is None and not self._recorder.has_content:
+            return None
+        tokens = self._estimated_tokens() if is_estimate else self._tokens
+        assert tokens is not None
+        return chat_usage(
+            self._admission, self._model, tokens, is_estimate=is_estimate, finished=self._finished, status=status
+        )
+
+    def _estimated_tokens(self) -> TokenUsage:
+        output = token_counts.count(self._recorder.text + self._recorder.reasoning, self._model)
+        if self._tokens is not None:
+            reported = self._tokens
+            return TokenUsage(
+                input_tokens=reported.input_tokens,
+                output_tokens=max(output, reported.output_tokens),
+                cached_tokens=reported.cached_tokens,
+                cache_write_tokens=reported.cache_write_tokens,
+                reasoning_tokens=reported.reasoning_tokens,
+                raw=reported.raw,
+            )
+        shown = context.build(self._branch, self._request.prompt, self._system, self._model)
+        return TokenUsage(token_counts.count_messages(shown.messages, self._system, self._model), output)
+
+
+def _branch_above(database: Database, request: TurnRequest) -> list[Message]:
+    if request.conversation_id is None or request.parent_id is None:
+        return []
+    return messages.branch(database, request.parent_id)
+
+
+def _system_prompt(database: Database, request: TurnRequest) -> str | None:
+    if request.conversation_id is None or request.system is not None:
+        return request.system or None
+    return conversations.get(database, request.conversation_id).system_prompt

@@ -1,0 +1,1 @@
+"""The Typer app: one thin module per command group."""

@@ -1,0 +1,208 @@
+"""`aichat [PROMPT]`: one answer, or the REPL when there is nothing to answer and somebody to talk to."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from aichat_cli.app import App
+from aichat_cli.chat.turn import TurnRequest, run
+from aichat_cli.cli.common import DebugFlag, opened
+from aichat_cli.cli.stdin import piped_text
+from aichat_cli.core.errors import EXIT_ERROR, EXIT_OK, UsageError
+from aichat_cli.core.messages import Conversation
+from aichat_cli.providers.base import OptionValue
+from aichat_cli.render import json_shapes
+from aichat_cli.render.answer import (
+    AnswerSink,
+    HeldSink,
+    abandon_stdout,
+    first_code_block,
+    stdout_sink,
+)
+from aichat_cli.render.diagnostics import Diagnostics
+from aichat_cli.render.embedded import prepare
+from aichat_cli.render.turn_view import TurnResult, show
+from aichat_cli.storage import conversations
+
+
+class ChatCommand(TyperCommand):
+    """Reads `-o KEY VALUE` as users of llm write it; Typer has no repeated option of two words."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Join each pair to KEY=VALUE before Typer sees it."""
+        return super().parse_args(ctx, with_joined_options(args))
+
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command(cls=ChatCommand)
+def chat(
+    prompt: Annotated[list[str] | None, typer.Argument(help="What to ask; - waits for stdin.", metavar="PROMPT")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Model, alias or provider/model.")] = None,
+    system: Annotated[str | None, typer.Option("--system", "-s", help="System prompt.")] = None,
+    last: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")] = False,
+    resume: Annotated[str | None, typer.Option("--resume", "-r", help="Go on with this one: id or title.")] = None,
+    no_log: Annotated[bool, typer.Option("--no-log", "-n", help="Keep no text; usage is still counted.")] = False,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", help="Model option, as -o temperature 0.", metavar="KEY VALUE")
+    ] = None,
+    extract: Annotated[bool, typer.Option("--extract", "-x", help="Print the first code block only.")] = False,
+    usage: Annotated[bool, typer.Option("--usage", "-u", help="Print tokens and cost, on stderr.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON; errors too, on stderr.")] = False,
+    no_stream: Annotated[bool, typer.Option("--no-stream", help="Ask for the answer in one piece.")] = False,
+    key: Annotated[str | None, typer.Option("--key", help="Provider key for this run.", envvar="AICHAT_KEY")] = None,
+    fallback: Annotated[
+        list[str] | None, typer.Option("--fallback", help="Model to ask when the first fails; repeatable.")
+    ] = None,
+    debug: DebugFlag = False,
+) -> None:
+    """Ask, or chat when no prompt is given."""
+    with opened(as_json=as_json, debug=debug, key=key) as (house, diagnostics):
+        text = _prompt_text(prompt or [], diagnostics)
+        conversation = _conversation(house, last=last, resume=resume)
+        chosen = house.model(model or (conversation.model if conversation else None))
+        if no_log and conversation:
+            raise UsageError("-n keeps nothing, so it cannot go on with a conversation.")
+        request = TurnRequest(
+            model=chosen,
+            prompt=text,
+            conversation_id=conversation.id if conversation else None,
+            parent_id=conversation.head_id if conversation else None,
+            system=_system(house, system, conversation),
+            options=parsed_options(option or []),
+            fallbacks=house.fallbacks(fallback or []),
+            stream=not no_stream,
+        )
+        if text is None:
+            _require_terminal(as_json=as_json or extract)
+            from aichat_cli.repl.session import Session
+
+            raise typer.Exit(Session(house, diagnostics, request, conversation, log=not no_log).run())
+        prepare(house, chosen, diagnostics, is_default=model is None and conversation is None)
+        with_usage = usage or house.settings.flag("show_usage")
+        raise typer.Exit(_answer(house, diagnostics, request, log=not no_log, extract=extract, with_usage=with_usage))
+
+
+def _answer(
+    house: App, diagnostics: Diagnostics, request: TurnRequest, *, log: bool, extract: bool, with_usage: bool
+) -> int:
+    held = HeldSink() if extract or diagnostics.as_json or not request.stream else None
+    sink: AnswerSink = held or stdout_sink()
+    deps = house.turn_deps(log=log)
+    if request.conversation_id and request.system is not None:
+        conversations.set_system_prompt(deps.transcript, request.conversation_id, request.system)
+    result = show(
+        run(request, deps), sink, diagnostics, show_reasoning=house.settings.flag("show_reasoning")
+    )
+    if held is not None and (held.text or result.failure is None):
+        _print_held(held.text, result, diagnostics, extract=extract)
+    if with_usage and result.settled is not None and not diagnostics.as_json:
+        diagnostics.usage(result.settled)
+    return exit_code(result)
+
+
+def exit_code(result: TurnResult) -> int:
+    """The exit code of a turn."""
+    if result.interruption is not None:
+        return int(getattr(result.interruption, "exit_code", 130))
+    if result.reader_left:
+        abandon_stdout()
+        return EXIT_OK
+    if result.failure is not None:
+        return result.failure.exit_code
+    if result.unwritable is not None or result.unsaved is not None:
+        return EXIT_ERROR
+    return EXIT_OK
+
+
+def _print_held(text: str, result: TurnResult, diagnostics: Diagnostics, *, extract: bool) -> None:
+    if extract:
+        block = first_code_block(text)
+        if block is None:
+            diagnostics.notice("There is no code block in the answer: this is all of it.")
+        text = text if block is None else block
+    sink = stdout_sink()
+    if diagnostics.as_json:
+        text = json_shapes.dumps(json_shapes.turn(result, text))
+    sink.write(text)
+    sink.end()
+
+
+def _prompt_text(words: list[str], diagnostics: Diagnostics) -> str | None:
+    """stdin, a blank line, the prompt; None when neither was given."""
+    waits = words == ["-"] or words[:1] == ["-"]
+    typed = " ".join(words[1:] if waits else words)
+    piped = piped_text(diagnostics, is_needed=waits or not typed)
+    if typed and piped.strip():
+        return f"{piped.rstrip()}\n\n{typed}"
+    if typed:
+        return typed
+    if piped.strip():
+        return piped
+    if piped or words or not sys.stdin.isatty():
+        raise UsageError("There is no prompt.", hint='Run: aichat "your question"')
+    return None
+
+
+def _conversation(house: App, *, last: bool, resume: str | None) -> Conversation | None:
+    if resume is not None and last:
+        raise UsageError("-c and -r exclude each other.")
+    if resume is not None:
+        return conversations.find(house.readable_database, resume)
+    return conversations.latest(house.readable_database) if last else None
+
+
+def _system(house: App, typed: str | None, conversation: Conversation | None) -> str | None:
+    if typed is not None or conversation is not None:
+        return typed
+    return house.settings.text("system_prompt") or None
+
+
+def _require_terminal(*, as_json: bool) -> None:
+    if as_json or not sys.stdout.isatty():
+        raise UsageError("There is no prompt.", hint='Run: aichat "your question"')
+
+
+def with_joined_options(arguments: list[str]) -> list[str]:
+    """`-o KEY VALUE` as `-o KEY=VALUE`; `-o KEY=VALUE` and everything after `--` as they are."""
+    joined: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        joined.append(argument)
+        if argument == "--":
+            break
+        if argument in {"-o", "--option"}:
+            name = next(rest, None)
+            value = None if name is None or "=" in name else next(rest, None)
+            joined += [part for part in [name if value is None else f"{name}={value}"] if part is not None]
+    return joined + list(rest)
+
+
+def parsed_options(pairs: list[str]) -> dict[str, OptionValue]:
+    """KEY=VALUE pairs; a value that is JSON is taken as that, else as text.
+
+    Raises:
+        UsageError: a key has no value.
+    """
+    import json
+
+    options: dict[str, OptionValue] = {}
+    for pair in pairs:
+        name, separator, raw = pair.partition("=")
+        if not separator or not name:
+            raise UsageError(f'-o takes a key and a value, "{pair}" has only one.', hint="As in: -o temperature 0")
+        try:
+            options[name] = json.loads(raw)
+        except ValueError:
+            options[name] = raw
+    return options

@@ -1,0 +1,58 @@
+"""What every command needs: the house opened and closed around it, and errors that never show a key."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from aichat_cli.app import App
+from aichat_cli.core.errors import AichatError
+from aichat_cli.render.diagnostics import Diagnostics
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON; errors too, on stderr.")]
+DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")]
+AllFlag = Annotated[bool, typer.Option("--all", help="Show all of them.")]
+
+LISTING_LIMIT = 50
+
+
+@contextmanager
+def opened(*, as_json: bool = False, debug: bool = False, key: str | None = None) -> Iterator[tuple[App, Diagnostics]]:
+    """The house for one command. An error is told, without any key, and becomes the exit code."""
+    os.environ.pop("AICHAT_KEY", None)
+    app = App(key=key)
+    diagnostics = Diagnostics(as_json=as_json, debug=debug, redact=lambda text: app.keys.redact(text))  # noqa: PLW0108 (opened on first use)
+    try:
+        yield app, diagnostics
+    except AichatError as error:
+        diagnostics.error(error)
+        raise typer.Exit(error.exit_code) from None
+    finally:
+        app.close()
+
+
+def command_group(help_text: str) -> typer.Typer:
+    """A Typer app for one command group, in the style of the others."""
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Ask before something is lost; without a terminal only `--yes` counts as consent."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        return False
+    return typer.confirm(question, err=True)

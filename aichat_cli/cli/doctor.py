@@ -1,0 +1,112 @@
+"""`aichat doctor`: what is set up, from where, and what to do about what is not."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+import typer
+
+from aichat_cli import __version__
+from aichat_cli.app import App
+from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
+from aichat_cli.config.secrets import keyring_backend
+from aichat_cli.core.errors import EXIT_ERROR, AichatError
+from aichat_cli.providers import catalog, pull
+from aichat_cli.providers.endpoints import KEY_NAMES
+from aichat_cli.render import json_shapes, tables
+from aichat_cli.render.diagnostics import one_line
+from aichat_cli.storage import conversations
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+
+State = Literal["ok", "missing", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. `missing` is a choice, `broken` is not."""
+
+    subject: str
+    state: State
+    detail: str
+
+
+@app.command()
+def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
+    """Check settings, keys, database and the embedded model; ends with 1 when something is broken."""
+    with opened(as_json=as_json, debug=debug) as (house, _):
+        findings = list(_findings(house))
+        if as_json:
+            tables.print_text(json_shapes.dumps([asdict(finding) for finding in findings]))
+        else:
+            marks = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
+            tables.pairs([(f"{marks[finding.state]} {finding.subject}", finding.detail) for finding in findings])
+        if any(finding.state == "broken" for finding in findings):
+            raise typer.Exit(EXIT_ERROR)
+
+
+def _findings(house: App) -> Iterator[Finding]:
+    yield Finding("aichat", "ok", f"{__version__}, Python {platform.python_version()}, {platform.system()}")
+    checks: list[tuple[str, Callable[[App], Finding]]] = [
+        ("settings", _settings),
+        ("database", _database),
+        ("keyring", _keyring),
+        ("keys", _keys),
+        ("prices", _prices),
+        ("embedded model", _embedded),
+        ("default model", _default_model),
+    ]
+    for subject, check in checks:
+        try:
+            yield check(house)
+        except AichatError as error:
+            yield Finding(subject, "broken", one_line(error))
+
+
+def _settings(house: App) -> Finding:
+    house.settings.listing()
+    path = house.paths.config_file
+    return Finding("settings", "ok", str(path) if path.exists() else f"defaults; {path} does not exist yet")
+
+
+def _database(house: App) -> Finding:
+    count = conversations.count(house.database)
+    size = house.database_path.stat().st_size / 1e6
+    return Finding("database", "ok", f"{house.database_path}, {count:,} conversations, {size:.1f} MB")
+
+
+def _keyring(_: App) -> Finding:
+    backend = keyring_backend()
+    if backend is None:
+        return Finding("keyring", "missing", "none here: aichat keys set writes a file only you can read")
+    return Finding("keyring", "ok", backend)
+
+
+def _keys(house: App) -> Finding:
+    found = [f"{location.name} ({location.source})" for location in house.keys.locations(KEY_NAMES)]
+    if not found:
+        return Finding("keys", "missing", "Run: aichat keys set openai")
+    return Finding("keys", "ok", ", ".join(found))
+
+
+def _prices(_: App) -> Finding:
+    count = len(catalog.installed().entries())
+    if not count:
+        return Finding("prices", "broken", "litellm's price map is missing. Run: pip install --force-reinstall litellm")
+    return Finding("prices", "ok", f"{count:,} models")
+
+
+def _embedded(house: App) -> Finding:
+    if find_spec("xllamacpp") is None:
+        return Finding("embedded model", "missing", "Run: pip install 'aichat-terminal[local]'")
+    if not pull.is_pulled("smollm2", house.paths.model_dir):
+        return Finding("embedded model", "missing", "Run: aichat models pull smollm2")
+    return Finding("embedded model", "ok", f"smollm2 in {house.paths.model_dir}")
+
+
+def _default_model(house: App) -> Finding:
+    return Finding("default model", "ok", house.model(None).name)

@@ -1,0 +1,61 @@
+"""`aichat keys`: set, list and remove provider keys. A key is never printed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from aichat_cli.cli.common import DebugFlag, JsonFlag, command_group, opened
+from aichat_cli.config.secrets import keyring_backend
+from aichat_cli.core.errors import UsageError
+from aichat_cli.providers.endpoints import KEY_NAMES
+from aichat_cli.render import json_shapes, tables
+
+app = command_group("Provider keys, kept in the system's keyring.")
+
+Name = Annotated[str, typer.Argument(help="The provider, such as openai or anthropic.", metavar="NAME")]
+
+
+@app.command("set")
+def set_(name: Name, debug: DebugFlag = False) -> None:
+    """Store a key: asked for without echo, or read from a pipe. It is never an argument."""
+    with opened(debug=debug) as (house, diagnostics):
+        is_typed = sys.stdin.isatty()
+        value = typer.prompt(f"Key for {name}", hide_input=True, err=True) if is_typed else sys.stdin.read()
+        if not value.strip():
+            raise UsageError("No key was given; nothing was stored.")
+        location = house.keys.store(name, value)
+        diagnostics.notice(f"Stored the key for {name} in {_described(location.source)}.")
+        if house.keys.is_in_environment(name):
+            diagnostics.warning(f"The environment holds a key for {name} too, and comes first.")
+
+
+@app.command("list")
+def list_(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
+    """List which keys are set, and where; never the keys."""
+    with opened(as_json=as_json, debug=debug) as (house, diagnostics):
+        custom = [str(table["key_name"]) for table in house.settings.custom_models().values() if table.get("key_name")]
+        locations = house.keys.locations([*KEY_NAMES, *custom])
+        if as_json:
+            rows = [{"name": location.name, "source": location.source} for location in locations]
+            tables.print_text(json_shapes.dumps(rows))
+        elif locations:
+            tables.keys(locations)
+        else:
+            diagnostics.notice("No key is set. Run: aichat keys set openai")
+
+
+@app.command()
+def rm(name: Name, debug: DebugFlag = False) -> None:
+    """Remove a stored key."""
+    with opened(debug=debug) as (house, diagnostics):
+        for location in house.keys.remove(name):
+            diagnostics.notice(f"Removed the key for {location.name} from {_described(location.source)}.")
+
+
+def _described(source: str) -> str:
+    if source == "keyring":
+        return f"the keyring ({keyring_backend()})"
+    return f"{source}, a file only you can read: this machine has no keyring"

@@ -1,0 +1,121 @@
+"""The command tree, loaded as far as it is used, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from aichat_cli import __version__
+from aichat_cli.core.errors import EXIT_OK, EXIT_USAGE, AichatError, UsageError
+from aichat_cli.render.answer import ClosedPipe, abandon_stdout
+from aichat_cli.render.diagnostics import Diagnostics
+
+COMMANDS = {
+    "chat": "aichat_cli.cli.chat",
+    "history": "aichat_cli.cli.history",
+    "models": "aichat_cli.cli.models",
+    "keys": "aichat_cli.cli.keys",
+    "config": "aichat_cli.cli.config",
+    "doctor": "aichat_cli.cli.doctor",
+}
+"""Command to module; each module has its Typer app as `app`."""
+
+ROOT_FLAGS = ("--help", "-h", "--version", "-V", "--install-completion", "--show-completion")
+
+HELP = """Chat with language models from the terminal, local first.
+
+\b
+aichat                                 chat, when stdin and stdout are terminals
+aichat "why is the sky blue?"          one answer; an unknown first word is a prompt
+git diff | aichat -s "review this"     stdin first, then the prompt
+aichat -c "and in French?"             go on with the last conversation
+
+Without any key it answers from a small embedded model.
+"""
+
+EPILOG = """Exit codes: 0 fine, 1 error, 2 usage, 3 no or bad key, 4 out of credits or over a cap, 5 rate limited,
+6 provider or network failed, 130 interrupted."""
+
+
+class LazyGroup(TyperGroup):
+    """Imports a command's module when it is asked for, so that a prompt does not pay for `history`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (the signature is Click's)
+        """The commands, in the order of help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """The command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = typer.main.get_command(import_module(COMMANDS[cmd_name]).app)
+        command.name = cmd_name
+        return command
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what names no command as `chat`, also for the shell's completion, which comes in here."""
+        return super().parse_args(ctx, args if ctx.resilient_parsing and not args else with_command(args))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The commands, and the options of the `chat` that need not be typed."""
+        chat = self.get_command(ctx, "chat")
+        with chat.make_context("chat", [], parent=ctx, resilient_parsing=True) as chat_ctx:
+            offered = [*super().shell_complete(ctx, incomplete), *chat.shell_complete(chat_ctx, incomplete)]
+        return list({item.value: item for item in offered}.values())
+
+
+root = typer.Typer(
+    cls=LazyGroup,
+    help=HELP,
+    epilog=EPILOG,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@root.callback()
+def _options(
+    *,
+    version: bool = typer.Option(False, "--version", "-V", help="Show the version and exit.", is_eager=True),
+) -> None:
+    if version:
+        typer.echo(f"aichat {__version__}")
+        raise typer.Exit
+
+
+def with_command(arguments: list[str]) -> list[str]:
+    """Put `chat` in front of everything that does not begin with a command's name."""
+    if arguments and (arguments[0] in COMMANDS or arguments[0].split("=")[0] in ROOT_FLAGS):
+        return arguments
+    return ["chat", *arguments]
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; the exit code. Errors are told on stderr."""
+    diagnostics = Diagnostics(as_json="--json" in arguments, debug="--debug" in arguments)
+    try:
+        code = typer.main.get_command(root)(args=arguments, prog_name="aichat", standalone_mode=False)
+        sys.stdout.flush()
+    except ClosedPipe:
+        abandon_stdout()
+        return EXIT_OK
+    except BrokenPipeError:
+        abandon_stdout()
+        return EXIT_OK
+    except typer.Abort:
+        return 130
+    except AichatError as error:
+        diagnostics.error(error)
+        return error.exit_code
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        # Typer's own complaint about the command line.
+        diagnostics.error(UsageError(error.format_message(), hint="Run: aichat --help"))
+        return EXIT_USAGE
+    return code if isinstance(code, int) else EXIT_OK

@@ -1,0 +1,1 @@
+"""Where things are kept, what is set, and the keys."""

@@ -1,0 +1,35 @@
+"""The files and folders of one user. Nothing is created here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+APP_NAME = "aichat"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Every place aichat keeps something, by the conventions of the platform (XDG on Linux)."""
+
+    config_file: Path
+    keys_file: Path
+    database: Path
+    model_dir: Path
+    input_history: Path
+
+
+def user_paths() -> Paths:
+    """The places for the current user and environment."""
+    from platformdirs import PlatformDirs
+
+    dirs = PlatformDirs(APP_NAME, appauthor=False)
+    config = Path(dirs.user_config_dir)
+    data = Path(dirs.user_data_dir)
+    return Paths(
+        config_file=config / "config.toml",
+        keys_file=config / "keys.toml",
+        database=data / "aichat.db",
+        model_dir=data / "models",
+        input_history=Path(dirs.user_state_dir) / "input_history",
+    )

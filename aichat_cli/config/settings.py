@@ -1,0 +1,265 @@
+"""All settings: one declared table, and the values that hold, each with where it came from.
+
+A value is looked up in the environment (`AICHAT_` and the name in capitals, dots as underscores), then in the
+settings file, then in the table. The file is TOML; what it holds besides settings are `[models.NAME]` (custom
+models) and `[aliases]`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aichat_cli.core.errors import ConfigError, NotFound, UsageError
+
+Value = str | int | float | bool | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table. `parse` turns text into the value or raises ValueError with what is allowed."""
+
+    name: str
+    default: Value
+    help: str
+    parse: Callable[[str], Value]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that overrides it."""
+        return "AICHAT_" + self.name.upper().replace(".", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """A setting's value and its source: `default`, the file's path, or the variable's name."""
+
+    setting: Setting
+    value: Value
+    source: str
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _boolean(raw: str) -> bool:
+    lowered = raw.strip().lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("true or false")
+
+
+def _names(raw: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in raw.split(",") if part.strip())
+
+
+def _seconds(raw: str) -> float:
+    try:
+        seconds = float(raw)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:
+        raise ValueError("a number of seconds above 0 and up to 86400")
+    return seconds
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        try:
+            number = int(raw)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return number
+
+    return parse
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting("model", "", "Model to use when -m is not given.", _text),
+    Setting("system_prompt", "", "System prompt of new conversations when -s is not given.", _text),
+    Setting("fallback", (), "Models to ask, in order, when the first one fails.", _names),
+    Setting("show_reasoning", True, "Show what a model thinks, on a terminal.", _boolean),
+    Setting("show_usage", False, "Print tokens and cost after each answer, as -u does.", _boolean),
+    Setting("key_command", "", "Command that prints a key; {name} is the provider, e.g. 'pass show {name}'.", _text),
+    Setting("database", "", "File that holds conversations and usage.", _text),
+    Setting("timeouts.connect", 10.0, "Seconds to wait for a connection.", _seconds),
+    Setting("timeouts.first_byte", 120.0, "Seconds to wait for an answer to begin.", _seconds),
+    Setting("timeouts.idle", 60.0, "Seconds to wait for the next piece of an answer.", _seconds),
+    Setting("retry.attempts", 3, "How often a request is sent before its first byte arrives.", _whole(1, 10)),
+    Setting("local.threads", 0, "Threads of the embedded model; 0 is one less than the physical cores.", _whole(0, 512)),
+)
+BY_NAME = {setting.name: setting for setting in TABLE}
+
+
+def known(name: str) -> Setting:
+    """The setting of that name.
+
+    Raises:
+        NotFound: there is none; names a near one.
+    """
+    try:
+        return BY_NAME[name]
+    except KeyError:
+        import difflib
+
+        near = difflib.get_close_matches(name, BY_NAME, n=1)
+        meant = f' Did you mean "{near[0]}"?' if near else ""
+        raise NotFound(f'No setting "{name}".{meant}', hint="Run: aichat config list") from None
+
+
+def parse(setting: Setting, raw: str) -> Value:
+    """`raw` as the setting's value.
+
+    Raises:
+        UsageError: it is not allowed; says what is.
+    """
+    try:
+        return setting.parse(raw)
+    except ValueError as exc:
+        raise UsageError(f'{setting.name} cannot be "{raw}": it takes {exc}.') from None
+
+
+def as_text(value: Value) -> str:
+    """The value as a user would write it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return str(value)
+
+
+class Settings:
+    """The settings file and the environment, read once."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str] = os.environ) -> None:
+        self.path = path
+        self._environ = environ
+        self._tables = _read(path)
+
+    def effective(self, name: str) -> Effective:
+        """The value of a setting and where it came from.
+
+        Raises:
+            NotFound: no such setting.
+            ConfigError: the file or the environment holds a value that is not allowed.
+        """
+        setting = known(name)
+        raw = self._environ.get(setting.variable)
+        if raw is not None:
+            return Effective(setting, self._checked(setting, raw, f"${setting.variable}"), setting.variable)
+        stored = self._stored(name)
+        if stored is not None:
+            value = self._checked(setting, _plain_text(stored), str(self.path))
+            return Effective(setting, value, str(self.path))
+        return Effective(setting, setting.default, "default")
+
+    def text(self, name: str) -> str:
+        """A text setting; empty when it is not set."""
+        value = self.effective(name).value
+        assert isinstance(value, str)
+        return value
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """A list setting."""
+        value = self.effective(name).value
+        assert isinstance(value, tuple)
+        return value
+
+    def number(self, name: str) -> float:
+        """A number setting."""
+        value = self.effective(name).value
+        assert isinstance(value, int | float)
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A yes-or-no setting."""
+        value = self.effective(name).value
+        assert isinstance(value, bool)
+        return value
+
+    def listing(self) -> list[Effective]:
+        """Every setting, in the order of the table."""
+        return [self.effective(setting.name) for setting in TABLE]
+
+    def aliases(self) -> dict[str, str]:
+        """The user's own model aliases."""
+        return {name: str(target) for name, target in self._table("aliases").items()}
+
+    def custom_models(self) -> dict[str, dict[str, Any]]:
+        """The `[models.NAME]` tables as they stand; the registry checks them."""
+        tables = self._table("models")
+        for name, fields in tables.items():
+            if not isinstance(fields, dict):
+                raise ConfigError(f"models.{name} in {self.path} is not a table.", hint="Run: aichat config edit")
+        return tables
+
+    def unknown_names(self) -> list[str]:
+        """What the file holds that no setting is called: a typing error nobody would notice otherwise."""
+        return [name for name in _flattened(self._tables) if name not in BY_NAME and not _is_model_table(name)]
+
+    def _stored(self, name: str) -> object | None:
+        table: Any = self._tables
+        for part in name.split("."):
+            if not isinstance(table, dict) or part not in table:
+                return None
+            table = table[part]
+        return table  # type: ignore[no-any-return]
+
+    def _table(self, name: str) -> dict[str, Any]:
+        table = self._tables.get(name, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{name} in {self.path} is not a table.", hint="Run: aichat config edit")
+        return table
+
+    def _checked(self, setting: Setting, raw: str, source: str) -> Value:
+        try:
+            return setting.parse(raw)
+        except ValueError as exc:
+            raise ConfigError(
+                f'{setting.name} is "{raw}" in {source}: it takes {exc}.', hint="Run: aichat config edit"
+            ) from None
+
+
+def _is_model_table(name: str) -> bool:
+    return name.split(".", maxsplit=1)[0] in {"models", "aliases"}
+
+
+def _plain_text(stored: object) -> str:
+    if isinstance(stored, bool):
+        return "true" if stored else "false"
+    if isinstance(stored, list):
+        return ",".join(str(item) for item in stored)
+    return str(stored)
+
+
+def _flattened(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            names += _flattened(value, f"{prefix}{key}.")
+        else:
+            names.append(prefix + key)
+    return names
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as exc:
+        raise ConfigError(f"Cannot read {path}: {exc.strerror}.") from exc
+    import tomllib
+
+    try:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} is not valid TOML: {exc}.", hint="Run: aichat config edit") from exc

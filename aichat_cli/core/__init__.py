@@ -1,0 +1,1 @@
+"""The vocabulary of aichat: messages, events, models, money, ids and errors. Standard library only."""

@@ -1,0 +1,236 @@
+"""Every error a user can meet, with its exit code and its HTTP status.
+
+    AichatError                 1
+    ├── UsageError              2    bad flag, value or model name
+    │   └── UnknownModel        2
+    ├── ConfigError             1    the settings file cannot be read or written
+    ├── NotFound                1    no such conversation, setting or key
+    ├── ApiKeyError             3    (401)
+    │   ├── KeyMissing          3
+    │   └── KeyRejected         3
+    ├── RateLimited             5    (429) says when to try again
+    ├── ProviderError           6    (502)
+    │   ├── ConnectFailed       6    retried: nothing was sent
+    │   ├── TimedOut            6    retried before the first byte
+    │   ├── ProviderUnavailable 6    retried: 408 and 5xx
+    │   ├── StreamBroken        6    died in the middle; what arrived is kept
+    │   ├── BadResponse         6    not the protocol we speak
+    │   ├── RequestRejected     6    400, 403, 413, 422: the provider read it and said no
+    │   │   └── ContextTooLong  6
+    │   ├── ModelNotFound       6    404
+    │   └── LocalModelError     6    the embedded model is missing or does not run
+    └── StorageError            1
+        ├── DatabaseLocked      1
+        ├── DatabaseCorrupt     1
+        ├── DatabaseTooNew      1
+        ├── DatabaseReadOnly    1
+        └── DiskFull            1
+
+A message says what failed and where; `hint` is the next command to run, without a trailing full stop.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_KEY = 3
+EXIT_CREDITS = 4
+EXIT_RATE_LIMITED = 5
+EXIT_PROVIDER = 6
+
+
+class AichatError(Exception):
+    """Base of all errors that are reported to the user in one line.
+
+    Args:
+        message: what failed and where, one sentence.
+        hint: what to run or do next, or None.
+    """
+
+    code = "error"
+    exit_code = EXIT_ERROR
+    http_status = 500
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(AichatError):
+    """A flag, a value or a combination of them that cannot work."""
+
+    code = "usage"
+    exit_code = EXIT_USAGE
+    http_status = 400
+
+
+class UnknownModel(UsageError):
+    """A model name that no provider, alias or custom model answers to."""
+
+    code = "unknown_model"
+
+
+class ConfigError(AichatError):
+    """The settings file, or a value in it, cannot be used."""
+
+    code = "config"
+
+
+class NotFound(AichatError):
+    """Something was asked for by name or id and is not there."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class ApiKeyError(AichatError):
+    """A provider key is missing or was refused."""
+
+    code = "key"
+    exit_code = EXIT_KEY
+    http_status = 401
+
+
+class KeyMissing(ApiKeyError):
+    """No key was found anywhere for a provider that needs one."""
+
+    code = "key_missing"
+
+
+class KeyRejected(ApiKeyError):
+    """The provider answered 401."""
+
+    code = "key_rejected"
+
+
+class RateLimited(AichatError):
+    """The provider, or our own window, says not now.
+
+    Args:
+        retry_after: seconds to wait, where known.
+    """
+
+    code = "rate_limited"
+    exit_code = EXIT_RATE_LIMITED
+    http_status = 429
+
+    def __init__(self, message: str, *, retry_after: float | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class ProviderError(AichatError):
+    """The provider or the network between failed."""
+
+    code = "provider"
+    exit_code = EXIT_PROVIDER
+    http_status = 502
+
+
+class ConnectFailed(ProviderError):
+    """No connection, or it was closed before a response began."""
+
+    code = "connect_failed"
+
+
+class TimedOut(ProviderError):
+    """Connect, first byte or idle time was exceeded."""
+
+    code = "timed_out"
+    http_status = 504
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider answered 408 or 5xx.
+
+    Args:
+        retry_after: seconds to wait, where the provider said.
+    """
+
+    code = "provider_unavailable"
+    http_status = 503
+
+    def __init__(self, message: str, *, retry_after: float | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class StreamBroken(ProviderError):
+    """The connection died, or the provider reported an error, after the answer had begun."""
+
+    code = "stream_broken"
+
+
+class BadResponse(ProviderError):
+    """The response is not the protocol it should be."""
+
+    code = "bad_response"
+
+
+class RequestRejected(ProviderError):
+    """The provider read the request and will not serve it."""
+
+    code = "request_rejected"
+    http_status = 400
+
+
+class ContextTooLong(RequestRejected):
+    """The prompt is larger than the model's window."""
+
+    code = "context_too_long"
+
+
+class ModelNotFound(ProviderError):
+    """The provider has no such model."""
+
+    code = "model_not_found"
+    http_status = 404
+
+
+class LocalModelError(ProviderError):
+    """The embedded model is missing, corrupt or cannot run here."""
+
+    code = "local_model"
+
+
+class StorageError(AichatError):
+    """The local database could not be read or written."""
+
+    code = "storage"
+
+
+class DatabaseLocked(StorageError):
+    """Another process held the database for longer than the busy timeout."""
+
+    code = "database_locked"
+
+
+class DatabaseCorrupt(StorageError):
+    """The file is not a database, or is damaged."""
+
+    code = "database_corrupt"
+
+
+class DatabaseTooNew(StorageError):
+    """A newer aichat wrote this database."""
+
+    code = "database_too_new"
+
+
+class DatabaseReadOnly(StorageError):
+    """The file or its folder cannot be written."""
+
+    code = "database_read_only"
+
+
+class DiskFull(StorageError):
+    """No space left for a write."""
+
+    code = "disk_full"
+
+
+def is_transient(error: AichatError) -> bool:
+    """Whether the same request may succeed a moment later: 408, 429, 5xx, no connection, a timeout."""
+    return isinstance(error, RateLimited | ConnectFailed | TimedOut | ProviderUnavailable)

@@ -1,0 +1,57 @@
+"""Ctrl-C and SIGTERM as exceptions, and sections that they may not cut in two."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the program to stop; `exit_code` is 128 + its number."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number
+
+
+_shield_depth = 0
+_pending_signal: int | None = None
+
+
+def install() -> None:
+    """Turn SIGINT, SIGTERM and SIGHUP into `Interrupted`. Call once, from the main thread."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _handle)
+
+
+def _handle(signal_number: int, _frame: FrameType | None) -> None:
+    global _pending_signal
+    if _shield_depth:
+        _pending_signal = signal_number
+    else:
+        raise Interrupted(signal_number)
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Hold signals back until the block ends, so that a transaction is whole; then deliver the last one.
+
+    Signals reach only the main thread; elsewhere this does nothing.
+    """
+    global _shield_depth, _pending_signal
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _shield_depth += 1
+    try:
+        yield
+    finally:
+        _shield_depth -= 1
+        if not _shield_depth and _pending_signal is not None:
+            number, _pending_signal = _pending_signal, None
+            raise Interrupted(number)

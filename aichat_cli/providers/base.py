@@ -1,0 +1,68 @@
+"""The interface every wire implements, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aichat_cli.core.events import ProviderEvent
+from aichat_cli.core.messages import ChatMessage
+from aichat_cli.core.models import Model
+from aichat_cli.core.secret import Secret
+
+OptionValue = str | int | float | bool | None | list["OptionValue"] | dict[str, "OptionValue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, from the request to the first byte of the response, and between two reads."""
+
+    connect: float = 10.0
+    first_byte: float = 120.0
+    idle: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One call to one model.
+
+    Attributes:
+        model: as resolved by the registry.
+        messages: the branch of the conversation, oldest first, ending with a user message.
+        system: the system prompt, or None.
+        options: what the user gave with `-o`, such as `temperature`; names are OpenAI's, translated by the wire.
+        key: the provider's key, or None where none is needed.
+        stream: False asks for the whole answer in one response, for endpoints that cannot stream.
+    """
+
+    model: Model
+    messages: tuple[ChatMessage, ...]
+    system: str | None = None
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    key: Secret | None = None
+    stream: bool = True
+    timeouts: Timeouts = Timeouts()
+
+
+class Provider(Protocol):
+    """A wire. One instance serves one thread at a time and may keep a connection alive between calls."""
+
+    def stream(self, request: ChatRequest) -> Iterator[ProviderEvent]:
+        """Send the request and yield what comes back, ending with `Finished`.
+
+        Closing the iterator closes the connection at once. Nothing is retried here.
+
+        Raises:
+            AichatError: one of `KeyRejected`, `RateLimited` or a `ProviderError`, in the wording of `core.errors`;
+                `StreamBroken` once a delta was yielded, another class before.
+        """
+        ...
+
+    def warm(self, request_model: Model, timeouts: Timeouts) -> None:
+        """Connect (or load) in advance, from another thread. Failures are silent: the call itself will tell."""
+        ...
+
+    def close(self) -> None:
+        """Close what is kept alive."""
+        ...

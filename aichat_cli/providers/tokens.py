@@ -1,0 +1,108 @@
+"""How many tokens a text has: exactly, by the vocabulary litellm ships for tiktoken, or roughly, for a status line.
+
+Exact for OpenAI's models; for others it is as near as a foreign vocabulary comes. Nothing is ever downloaded: where the
+vocabulary is missing, the estimate stands in.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aichat_cli.core.messages import ChatMessage
+from aichat_cli.core.models import Model
+
+if TYPE_CHECKING:
+    import tiktoken
+
+TOKENS_PER_MESSAGE = 4
+"""Of a chat message besides its text: the speaker and what marks its beginning and end."""
+TOKENS_PER_REPLY = 3
+"""That open the answer."""
+
+_FILE_NAMES = {
+    "o200k_base": "fb374d419588a4632f3f557e76b4b70aebbca790",
+    "cl100k_base": "9b5ad71b2ce5302211f9c61530b329a4922fc6a4",
+}
+"""tiktoken's cache names: the SHA-1 of the address it would download from."""
+_USES_CL100K = re.compile(r"gpt-(3\.5|4(?!o|\.|-o))")
+_PIECE_CHARS = 2000
+_environment_lock = threading.Lock()
+
+
+def count(text: str, model: Model) -> int:
+    """Tokens of the text for this model. What looks like a special token is counted as text."""
+    encoding = _encoding("cl100k_base" if _USES_CL100K.match(model.wire_name) else "o200k_base")
+    if encoding is None:
+        return estimate(text)
+    return sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(text))
+
+
+def count_messages(messages: Sequence[ChatMessage], system: str | None, model: Model) -> int:
+    """Tokens of a whole prompt, with what a chat adds around each message."""
+    texts = [message.content for message in messages]
+    if system:
+        texts.append(system)
+    return TOKENS_PER_REPLY + sum(TOKENS_PER_MESSAGE + count(text, model) for text in texts)
+
+
+def estimate(text: str) -> int:
+    """Tokens to within about a third for prose and code, without reading a vocabulary."""
+    ascii_chars = len(text.encode("ascii", "ignore"))
+    other_chars = len(text) - ascii_chars
+    other_bytes = len(text.encode("utf-8", "surrogatepass")) - ascii_chars
+    # A third of a token for a letter of two bytes (Cyrillic), two thirds for one of three (Chinese, Korean).
+    return -(-ascii_chars * 10 // 41) + -(-(37 * other_bytes - 39 * other_chars) // 100)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text cut before blanks, where that changes hardly a token, or, in a run without a blank, anywhere.
+
+    A run without a blank is one word to tiktoken, and its time may grow with the square of a word's length.
+    """
+    start = 0
+    while len(text) - start > _PIECE_CHARS:
+        end = start + _PIECE_CHARS
+        blank = max(text.rfind(" ", start + 1, end), text.rfind("\n", start + 1, end - 1) + 1)
+        end = blank if blank > start else end
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+@cache
+def _encoding(name: str) -> tiktoken.Encoding | None:
+    """The encoding, or None where its vocabulary is not on this machine."""
+    folder = _vocabulary_folder()
+    if folder is None or not (folder / _FILE_NAMES[name]).is_file():
+        return None
+    import os
+
+    with _environment_lock:
+        variable = "TIKTOKEN_CACHE_DIR"
+        before = os.environ.get(variable)
+        os.environ[variable] = str(folder)
+        try:
+            import tiktoken
+
+            return tiktoken.get_encoding(name)
+        except (ImportError, ValueError, OSError):
+            return None
+        finally:
+            if before is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = before
+
+
+def _vocabulary_folder() -> Path | None:
+    from importlib.util import find_spec
+
+    spec = find_spec("litellm")
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).with_name("litellm_core_utils") / "tokenizers"

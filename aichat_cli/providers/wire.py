@@ -1,0 +1,285 @@
+"""What the direct wires share: sending a request, reading a stream of events or one JSON object, and what breaks in between.
+
+A wire says how a request is written and gives a `Decoder` for what comes back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any, Protocol
+
+from aichat_cli.core.errors import AichatError, BadResponse, ConnectFailed, KeyRejected, StreamBroken
+from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta
+from aichat_cli.core.models import Model
+from aichat_cli.providers.base import ChatRequest, Timeouts
+from aichat_cli.providers.failures import (
+    ERROR_BODY_BYTES,
+    Said,
+    retry_after,
+    said_by,
+    said_in,
+    snippet,
+    status_error,
+    who,
+)
+from aichat_cli.providers.http import HttpResponse, HttpTransport
+from aichat_cli.providers.sse import MAX_EVENT_BYTES, SseParser, SurrogateJoiner
+
+_SNIFFED_BYTES = 2048
+_SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
+
+
+class Decoder(Protocol):
+    """Turns one response into events."""
+
+    is_done: bool
+    """The provider said that nothing more follows."""
+
+    def event(self, data: Any) -> Iterator[ProviderEvent]:
+        """One event of the stream: a JSON value."""
+        ...
+
+    def whole(self, answer: dict[str, Any]) -> Iterator[ProviderEvent]:
+        """The answer in one object."""
+        ...
+
+    def end(self) -> Iterator[ProviderEvent]:
+        """The end of the response; yields nothing where the answer was not complete."""
+        ...
+
+
+class HttpWire:
+    """The common half of a direct wire."""
+
+    def __init__(self) -> None:
+        self._transport = HttpTransport()
+
+    def url(self, model: Model) -> str:
+        """Where requests go."""
+        raise NotImplementedError
+
+    def headers(self, request: ChatRequest) -> dict[str, str]:
+        """The key and whatever else the provider wants."""
+        raise NotImplementedError
+
+    def body(self, request: ChatRequest) -> tuple[dict[str, Any], list[Notice]]:
+        """The request as JSON, and what the user should know of it."""
+        raise NotImplementedError
+
+    def decoder(self, request: ChatRequest) -> Decoder:
+        """A fresh decoder."""
+        raise NotImplementedError
+
+    def without_refused_field(self, request: ChatRequest, body: dict[str, Any], said: Said) -> dict[str, Any] | None:
+        """The body to send instead where the provider did not know a field that we added; None where it did."""
+        del request, body, said
+        return None
+
+    def warm(self, request_model: Model, timeouts: Timeouts) -> None:
+        """Connect in advance, from another thread; failures are silent."""
+        self._transport.warm(self.url(request_model), timeouts)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._transport.close()
+
+    def stream(self, request: ChatRequest) -> Iterator[ProviderEvent]:
+        """Send the request and yield what comes back; `base.Provider.stream` tells the errors."""
+        has_content = False
+        body, notices = self.body(request)
+        yield from notices
+        try:
+            response = self._respond(request, body)
+            with closing(response):
+                for event in self._events(request, response):
+                    has_content = has_content or isinstance(event, TextDelta | ReasoningDelta)
+                    if isinstance(event, Finished):
+                        response.finish()
+                    yield event
+        except StreamBroken:
+            raise
+        except AichatError as exc:
+            if not has_content:
+                raise
+            raise StreamBroken(f"The answer broke off: {exc.message}") from exc
+
+    def _respond(self, request: ChatRequest, body: dict[str, Any]) -> HttpResponse:
+        response = self._post(request, body)
+        if response.status < 400:
+            return response
+        said = self._said(request, response)
+        shorter = self.without_refused_field(request, body, said) if response.status in (400, 422) else None
+        if shorter is not None:
+            response = self._post(request, shorter)
+            if response.status < 400:
+                return response
+            said = self._said(request, response)
+        raise status_error(request, response.status, said, retry_after(response.headers.get))
+
+    def _post(self, request: ChatRequest, body: dict[str, Any]) -> HttpResponse:
+        payload = json.dumps(body, separators=(",", ":")).encode()
+        return self._transport.post_json(self.url(request.model), self.headers(request), payload, request.timeouts)
+
+    def _said(self, request: ChatRequest, response: HttpResponse) -> Said:
+        with closing(response):
+            try:
+                return said_in(response.read_limited(ERROR_BODY_BYTES), request.key)
+            except AichatError:
+                return Said("", is_structured=False)
+
+    def _events(self, request: ChatRequest, response: HttpResponse) -> Iterator[ProviderEvent]:
+        """The events of a stream, or of one JSON object: its first character tells which."""
+        decoder = self.decoder(request)
+        chunks = response.chunks()
+        head = b""
+        for chunk in chunks:
+            head += chunk
+            if head.removeprefix(b"\xef\xbb\xbf").strip():
+                break
+        start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+        if start in (b"{", b"["):
+            yield from self._whole(request, decoder, head, chunks)
+        elif start in (b"", b"<"):
+            raise _not_the_protocol(request, head)
+        else:
+            yield from _stream(request, decoder, head, chunks)
+
+    def _whole(
+        self, request: ChatRequest, decoder: Decoder, head: bytes, chunks: Iterator[bytes]
+    ) -> Iterator[ProviderEvent]:
+        body = bytearray(head)
+        for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_EVENT_BYTES:
+                raise BadResponse(f"{who(request)} sent an answer larger than {MAX_EVENT_BYTES} bytes.")
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError) as exc:
+            raise _not_the_protocol(request, bytes(body)) from exc
+        if not isinstance(answer, dict):
+            raise _not_the_protocol(request, bytes(body))
+        if answer.get("error"):
+            raise said_error(request, answer)
+        finished = False
+        for event in decoder.whole(answer):
+            finished = finished or isinstance(event, Finished)
+            yield event
+        if not finished:
+            raise _not_the_protocol(request, bytes(body))
+
+
+def _stream(request: ChatRequest, decoder: Decoder, head: bytes, chunks: Iterator[bytes]) -> Iterator[ProviderEvent]:
+    parser = SseParser()
+    has_event = False
+    events = parser.feed(head)
+    sniffed = head
+    while True:
+        for event in events:
+            has_event = True
+            if event.data == "[DONE]":
+                decoder.is_done = True
+            else:
+                yield from decoder.event(_parsed(request, event.data))
+            if decoder.is_done:
+                break
+        chunk = None if decoder.is_done else next(chunks, None)
+        if chunk is None:
+            break
+        if not has_event and len(sniffed) < _SNIFFED_BYTES:
+            sniffed += chunk
+        events = parser.feed(chunk)
+    if not has_event:
+        raise _not_the_protocol(request, sniffed)
+    is_complete = False
+    for last in decoder.end():
+        is_complete = is_complete or isinstance(last, Finished)
+        yield last
+    if not is_complete:
+        raise ConnectFailed(f"{who(request)} closed the connection before the answer was complete.")
+
+
+def _parsed(request: ChatRequest, data: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise BadResponse(f"{who(request)} sent an event that is not JSON: {snippet(data, request.key)}") from exc
+
+
+def _not_the_protocol(request: ChatRequest, body: bytes) -> BadResponse:
+    text = snippet(body[:_SNIFFED_BYTES].decode("utf-8", "replace"), request.key)
+    what = f"with something else than a model's answer: {text}" if text else "with nothing"
+    return BadResponse(f"{who(request)} answered {what}", hint="Check the base URL")
+
+
+def said_error(request: ChatRequest, answer: Any) -> AichatError:
+    """The error that an error object in a response of status 200 stands for."""
+    said = said_by(answer, request.key)
+    return status_error(request, said.status, said)
+
+
+def checked_key(request: ChatRequest) -> str | None:
+    """The key for a header.
+
+    Raises:
+        KeyRejected: it has characters that no key has, such as a line break from a paste.
+    """
+    if request.key is None:
+        return None
+    value = request.key.reveal()
+    if not value.isascii() or not value.isprintable() or " " in value:
+        name = request.model.key_name
+        raise KeyRejected(
+            f"The API key from {request.key.source} holds characters that no key has.",
+            hint=f"Run: aichat keys set {name}" if name else None,
+        )
+    return value
+
+
+def without_sampling(model: Model, options: Mapping[str, Any]) -> tuple[dict[str, Any], list[Notice]]:
+    """The options without those that a reasoning model refuses, and a notice that names them."""
+    if model.takes_sampling:
+        return dict(options), []
+    left_out = [name for name in _SAMPLING if name in options]
+    kept = {name: value for name, value in options.items() if name not in left_out}
+    return kept, [left_out_notice(model, left_out)] if left_out else []
+
+
+def left_out_notice(model: Model, names: list[str]) -> Notice:
+    """That options were not sent."""
+    return Notice(f"{model.name} does not take {', '.join(names)}: not sent.")
+
+
+def usage_json(usage: dict[str, Any]) -> str:
+    """The provider's usage object as compact JSON."""
+    return json.dumps(usage, separators=(",", ":"), ensure_ascii=False)
+
+
+def count(usage: Any, *path: str) -> int:
+    """The number of tokens at a path of a usage object, 0 where there is none."""
+    for name in path:
+        usage = usage.get(name) if isinstance(usage, dict) else None
+    return usage if isinstance(usage, int) and not isinstance(usage, bool) and usage > 0 else 0
+
+
+class TextChannel:
+    """One kind of text of an answer, whole characters only."""
+
+    __slots__ = ("_event", "_joiner", "has_text")
+
+    def __init__(self, event: type[TextDelta | ReasoningDelta]) -> None:
+        self._event = event
+        self._joiner = SurrogateJoiner()
+        self.has_text = False
+
+    def take(self, text: Any) -> Iterator[ProviderEvent]:
+        """The delta for a piece of text, if it is one."""
+        if isinstance(text, str) and text and (joined := self._joiner.feed(text)):
+            self.has_text = True
+            yield self._event(joined)
+
+    def end(self) -> Iterator[ProviderEvent]:
+        """Half a character that was left."""
+        if rest := self._joiner.flush():
+            yield self._event(rest)

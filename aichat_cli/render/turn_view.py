@@ -1,0 +1,136 @@
+"""Shows a turn: consumes its events, writes the answer to a sink and the rest to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from aichat_cli.core.errors import AichatError, StorageError
+from aichat_cli.core.events import (
+    Failed,
+    FellBack,
+    Notice,
+    NotSaved,
+    ReasoningDelta,
+    Retrying,
+    Settled,
+    Started,
+    TextDelta,
+    TurnEvent,
+)
+from aichat_cli.render.answer import AnswerSink, ClosedPipe
+from aichat_cli.render.diagnostics import Diagnostics, one_line
+
+REASONS_TOLD = {
+    "length": "The answer stopped at the model's output limit.",
+    "content_filter": "The provider's content filter ended the answer.",
+    "refusal": "The model declined to answer.",
+}
+
+
+@dataclass(slots=True)
+class TurnResult:
+    """How a turn ended.
+
+    `interruption` is set when a signal stopped it; `unwritable` when stdout could not be written;
+    `reader_left` when whoever read stdout went away.
+    """
+
+    started: Started | None = None
+    settled: Settled | None = None
+    failure: AichatError | None = None
+    unsaved: StorageError | None = None
+    interruption: KeyboardInterrupt | None = None
+    unwritable: AichatError | None = None
+    reader_left: bool = False
+
+
+def show(
+    events: Iterator[TurnEvent], sink: AnswerSink, diagnostics: Diagnostics, *, show_reasoning: bool
+) -> TurnResult:
+    """Run the turn to its end and report how it ended; errors are told here, once.
+
+    A signal that strikes while something is shown is handed into the turn, which settles before it goes on.
+    """
+    view = _View(sink, diagnostics, show_reasoning=show_reasoning and diagnostics.is_terminal)
+    result = view.result
+    with closing(events):  # type: ignore[type-var]
+        try:
+            _consume(events, view)
+        except KeyboardInterrupt as exc:
+            result.interruption = exc
+        except ClosedPipe:
+            result.reader_left = True
+        except AichatError as exc:
+            if result.started is None:
+                raise
+            result.unwritable = exc
+    view.end()
+    return result
+
+
+def _consume(events: Iterator[TurnEvent], view: _View) -> None:
+    try:
+        for event in events:
+            view.take(event)
+    except KeyboardInterrupt as struck:
+        if view.result.settled is None:
+            # The signal hit this side of the iterator: the turn has not heard of it yet.
+            for event in _after_throwing(events, struck):
+                view.take(event)
+        raise
+
+
+def _after_throwing(events: Iterator[TurnEvent], struck: KeyboardInterrupt) -> Iterator[TurnEvent]:
+    try:
+        yield events.throw(struck)  # type: ignore[attr-defined]
+        yield from events
+    except (KeyboardInterrupt, StopIteration):
+        return
+
+
+class _View:
+    def __init__(self, sink: AnswerSink, diagnostics: Diagnostics, *, show_reasoning: bool) -> None:
+        self.result = TurnResult()
+        self._sink = sink
+        self._diagnostics = diagnostics
+        self._show_reasoning = show_reasoning
+
+    def take(self, event: TurnEvent) -> None:
+        if isinstance(event, TextDelta):
+            self._diagnostics.end_reasoning()
+            self._sink.write(event.text)
+        elif isinstance(event, ReasoningDelta):
+            if self._show_reasoning:
+                self._diagnostics.reasoning(event.text)
+        elif isinstance(event, Started):
+            self.result.started = event
+        elif isinstance(event, Notice):
+            self._diagnostics.notice(event.text)
+        elif isinstance(event, Retrying):
+            self._diagnostics.notice(f"{one_line(event.error)} Trying again in {event.delay:.1f} s.")
+        elif isinstance(event, FellBack):
+            self._diagnostics.warning(f"{one_line(event.error)} Asking {event.model} instead.")
+        elif isinstance(event, NotSaved):
+            self.result.unsaved = event.error
+        elif isinstance(event, Failed):
+            self.result.failure = event.error
+        elif isinstance(event, Settled):
+            self.result.settled = event
+
+    def end(self) -> None:
+        result = self.result
+        self._diagnostics.end_reasoning()
+        if not result.reader_left and result.unwritable is None:
+            try:
+                self._sink.end()
+            except ClosedPipe:
+                result.reader_left = True
+            except AichatError as exc:
+                result.unwritable = exc
+        if result.settled is not None and result.settled.finish_reason in REASONS_TOLD:
+            self._diagnostics.notice(REASONS_TOLD[result.settled.finish_reason])
+        for error in (result.failure, result.unwritable, result.unsaved):
+            if error is not None:
+                self._diagnostics.error(error)

@@ -1,0 +1,1 @@
+"""The local SQLite database: its connection, its migrations, and one module per noun. All local SQL."""

@@ -1,0 +1,72 @@
+"""The books: one row for each call to a model, written once and never changed."""
+
+from __future__ import annotations
+
+from aichat_cli.core.clock import utc_now
+from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, ProfileId, RequestId
+from aichat_cli.core.usage import UsageRecord
+from aichat_cli.storage.database import Database
+
+
+def insert(
+    db: Database,
+    record: UsageRecord,
+    *,
+    conversation_id: ConversationId | None,
+    message_id: MessageId | None,
+    user_id: ProfileId = LOCAL_PROFILE,
+) -> None:
+    """Record a call, inside the caller's transaction.
+
+    Raises:
+        StorageError: this request is already recorded.
+    """
+    tokens = record.tokens
+    db.execute(
+        "INSERT INTO usage (request_id, user_id, conversation_id, message_id, type, provider, model, served_model,"
+        " provider_id, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_nano,"
+        " provenance, raw, status, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.request_id,
+            user_id,
+            conversation_id,
+            message_id,
+            record.type,
+            record.provider,
+            record.model,
+            record.served_model,
+            record.provider_id,
+            tokens.input_tokens,
+            tokens.cached_tokens,
+            tokens.cache_write_tokens,
+            tokens.output_tokens,
+            tokens.reasoning_tokens,
+            record.cost_nano,
+            record.provenance,
+            tokens.raw,
+            record.status,
+            utc_now(),
+        ),
+    )
+
+
+def is_recorded(db: Database, request_id: RequestId) -> bool:
+    """Whether a call is in the books."""
+    return db.row("SELECT 1 FROM usage WHERE request_id = ?", (request_id,)) is not None
+
+
+def conversation_cost(db: Database, conversation_id: ConversationId) -> int | None:
+    """What a conversation cost so far, in nano-dollars; None when a call in it has no known price."""
+    [(cost, unpriced)] = db.rows(
+        "SELECT coalesce(sum(cost_nano), 0), count(*) - count(cost_nano) FROM usage WHERE conversation_id = ?",
+        (conversation_id,),
+    )
+    return None if unpriced else int(cost)
+
+
+def spent_since(db: Database, iso_time: str, *, user_id: ProfileId = LOCAL_PROFILE) -> int:
+    """Nano-dollars spent from a moment on, over all calls with a known price."""
+    [(spent,)] = db.rows(
+        "SELECT coalesce(sum(cost_nano), 0) FROM usage WHERE user_id = ? AND created_at >= ?", (user_id, iso_time)
+    )
+    return int(spent)

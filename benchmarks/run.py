@@ -1,0 +1,197 @@
+"""Measures the budgets of the design side by side with `llm`, `sgpt` and a bare Python, on loopback, and prints a table.
+
+    python -m benchmarks.run [--runs 15] [--peers FOLDER] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sqlite3
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import contenders, measure
+from benchmarks.contenders import Contender
+from tests.servers.scripted import ScriptedServer
+
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
+TOGETHER, PEERS_TOGETHER = 50, 10
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; `verdict` is empty where there is no budget."""
+
+    what: str
+    ours: str
+    against: str
+    ratio: str
+    budget: str
+    verdict: str
+
+
+def main() -> None:
+    """Measure everything and print the table."""
+    parser = argparse.ArgumentParser(description="Measure aichat against its peers.")
+    parser.add_argument("--runs", type=int, default=15, help="runs of each, interleaved; the median counts")
+    parser.add_argument("--peers", type=Path, default=Path(__file__).with_name(".peers"), help="where peers are installed")
+    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, ScriptedServer() as server:
+        table = _table(_rows(Path(folder), server, arguments.peers, arguments.runs))
+    text = f"{_machine()}, medians of {arguments.runs} interleaved runs:\n\n{table}\n"
+    print(text)
+    if arguments.write:
+        head, _, rest = README.read_text("utf-8").partition(BEGIN)
+        README.write_text(f"{head}{BEGIN}{text}{END}{rest.partition(END)[2]}", "utf-8")
+
+
+def _rows(folder: Path, server: ScriptedServer, peers: Path, runs: int) -> list[Row]:
+    ours = contenders.aichat(folder / "aichat", server.openai_url)
+    llm = contenders.llm(folder / "llm", server.openai_url, peers)
+    sgpt = contenders.sgpt(folder / "sgpt", server.openai_url, peers)
+    python = contenders.bare_python(folder / "python")
+    return [
+        *_one_shots(ours, llm, sgpt, python, server, runs),
+        *_together(ours, llm),
+        *_listings(ours, llm, python, runs),
+        _prompt(ours, python, runs),
+    ]
+
+
+def _one_shots(
+    ours: Contender, llm: Contender, sgpt: Contender, python: Contender, server: ScriptedServer, runs: int
+) -> list[Row]:
+    by_name: dict[str, list[measure.Run]] = {each.name: [] for each in (ours, llm, sgpt, python)}
+    for number in range(runs + 1):
+        for each in (ours, llm, sgpt):
+            taken = measure.run(each, each.one_shot(f"hello {number}"), server)
+            if f"hello {number}" not in taken.stdout:
+                raise SystemExit(f"{each.name} did not print the answer: {taken.stdout}")
+            by_name[each.name].append(taken)
+        by_name["python"].append(measure.run(python, list(python.command)))
+    for taken_runs in by_name.values():
+        del taken_runs[0]  # the first fills caches
+    to_request = {name: _median(taken, lambda run: run.to_request or run.wall) for name, taken in by_name.items()}
+    memory = {name: _median(taken, lambda run: run.peak_bytes) for name, taken in by_name.items()}
+    what = "one-shot: start to request on the wire"
+    return [
+        _times(what, to_request["aichat"], "llm", to_request["llm"], 0.30),
+        _times(what, to_request["aichat"], "sgpt", to_request["sgpt"], 0.70),
+        _times(what, to_request["aichat"], "python -c pass", to_request["python"], None),
+        _peak("one-shot: peak memory", memory["aichat"], memory["llm"], 45),
+    ]
+
+
+def _together(ours: Contender, llm: Contender) -> list[Row]:
+    processes, printed, seconds = measure.at_once(ours, TOGETHER)
+    listed = measure.run(ours, [*ours.command, "history", "list", "--all", "--json"])
+    titles = {row["title"] for row in json.loads(listed.stdout) if row["messages"] == 2}
+    answers = sum(f"question {number}" in text for number, text in enumerate(printed))
+    stored = sum(f"question {number}" in titles for number in range(TOGETHER))
+    errors = sum(process.returncode != 0 for process in processes)
+    peers, peers_printed, peers_seconds = measure.at_once(llm, PEERS_TOGETHER)
+    peers_answers = sum(f"question {number}" in text for number, text in enumerate(peers_printed))
+    peers_errors = sum(process.returncode != 0 for process in peers)
+    result = f"{answers} answers, {stored} stored, {errors} errors, {seconds:.1f} s"
+    theirs = (
+        f"llm, {PEERS_TOGETHER} at once: {peers_answers} answers, {_llm_stored(llm)} stored, "
+        f"{peers_errors} errors, {peers_seconds:.1f} s"
+    )
+    is_kept = (answers, stored, errors) == (TOGETHER, TOGETHER, 0)
+    budget = f"{TOGETHER} answers, {TOGETHER} stored, no error"
+    return [Row(f"{TOGETHER} one-shots at once on one database", result, theirs, "", budget, _verdict(is_kept))]
+
+
+def _llm_stored(llm: Contender) -> int:
+    database = sqlite3.connect(Path(llm.environment["LLM_USER_PATH"]) / "logs.db")
+    try:
+        return int(database.execute("select count(*) from responses where prompt like 'question %'").fetchone()[0])
+    finally:
+        database.close()
+
+
+def _listings(ours: Contender, llm: Contender, python: Contender, runs: int) -> list[Row]:
+    commands = {
+        "--version": (ours, [*ours.command, "--version"]),
+        "history list": (ours, [*ours.command, "history", "list"]),
+        "--help": (ours, [*ours.command, "--help"]),
+        "llm --version": (llm, [*llm.command, "--version"]),
+        "llm logs list": (llm, [*llm.command, "logs", "list", "--short"]),
+        "python": (python, list(python.command)),
+    }
+    walls: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(runs + 1):
+        for name, (contender, command) in commands.items():
+            taken = measure.run(contender, command)
+            if number:
+                walls[name].append(taken.wall)
+    medians = {name: statistics.median(taken) for name, taken in walls.items()}
+    return [
+        _times("`aichat --version`", medians["--version"], "python -c pass", medians["python"], 6),
+        _times("`aichat --version`", medians["--version"], "llm --version", medians["llm --version"], None),
+        _times("`aichat history list`", medians["history list"], "python -c pass", medians["python"], 12),
+        _times("`aichat history list`", medians["history list"], "llm logs list", medians["llm logs list"], None),
+        _times("`aichat --help`", medians["--help"], "python -c pass", medians["python"], None),
+    ]
+
+
+def _prompt(ours: Contender, python: Contender, runs: int) -> Row:
+    to_prompt, bare = [], []
+    for number in range(runs + 1):
+        seconds = measure.seconds_to_prompt(ours)
+        bare_seconds = measure.run(python, list(python.command)).wall
+        if number:
+            to_prompt.append(seconds)
+            bare.append(bare_seconds)
+    return _times(
+        "chat: start to a prompt that takes keys",
+        statistics.median(to_prompt), "python -c pass", statistics.median(bare), 25,
+    )
+
+
+def _median(taken: list[measure.Run], value: Callable[[measure.Run], float]) -> float:
+    return statistics.median(value(run) for run in taken)
+
+
+def _times(what: str, ours: float, against: str, theirs: float, budget: float | None) -> Row:
+    ratio = ours / theirs
+    return Row(
+        what, f"{ours * 1000:.0f} ms", f"{against}: {theirs * 1000:.0f} ms", f"{ratio:.2f}",
+        "" if budget is None else f"at most {budget:g}", "" if budget is None else _verdict(ratio <= budget),
+    )
+
+
+def _peak(what: str, ours: float, theirs: float, budget_megabytes: float) -> Row:
+    return Row(
+        what, f"{ours / MEGABYTE:.1f} MB", f"llm: {theirs / MEGABYTE:.1f} MB", f"{ours / theirs:.2f}",
+        f"at most {budget_megabytes:g} MB", _verdict(ours <= budget_megabytes * MEGABYTE),
+    )
+
+
+def _verdict(is_kept: bool) -> str:  # noqa: FBT001 (one value, one word)
+    return "kept" if is_kept else "MISSED"
+
+
+def _table(rows: list[Row]) -> str:
+    lines = ["| what | aichat | against | ratio | budget | |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {row.what} | {row.ours} | {row.against} | {row.ratio} | {row.budget} | {row.verdict} |" for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+# Sourced by scripts/check and scripts/test. Leaves $python: an interpreter of .venv-test with everything installed.
+# The environment is made anew when pyproject.toml or the interpreter changes.
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+cd -- "$root"
+
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3.11 python3.12 python3.13 python3 python; do
+        if [ -n "$candidate" ] && "$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v -- "$candidate"
+            return
+        fi
+    done
+    echo "No Python 3.11 or newer with the venv module was found. Install one, or name it: PYTHON=/path/to/python $0" >&2
+    return 1
+}
+
+stamp_of() {
+    "$1" - pyproject.toml <<'PYTHON'
+import hashlib, pathlib, sys
+print(sys.version.split()[0], sys.prefix, hashlib.sha256(pathlib.Path(sys.argv[1]).read_bytes()).hexdigest())
+PYTHON
+}
+
+base_python=$(find_python)
+environment=$root/.venv-test
+python=$environment/bin/python
+stamp=$(stamp_of "$base_python")
+if [ "$(cat -- "$environment/stamp" 2>/dev/null)" != "$stamp" ]; then
+    echo "Making $environment with $base_python ..." >&2
+    rm -rf -- "$environment"
+    "$base_python" -m venv "$environment"
+    "$python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+    printf '%s\n' "$stamp" >"$environment/stamp"
+fi
+export PATH="$environment/bin:$PATH"

@@ -1,0 +1,166 @@
+"""The picture of the README: what the program really writes to a terminal, with a scripted model behind it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyte
+from rich.console import Console
+from rich.style import Style
+from rich.terminal_theme import DIMMED_MONOKAI
+from rich.text import Text
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.servers.scripted import ScriptedServer  # noqa: E402 (found only after the line above)
+
+WIDTH, HEIGHT = 92, 26
+WAIT_SECONDS = 30
+
+ANSWERS = (
+    (
+        "The test expects 429 to be retried, but `send()` raises on the first one: the retry loop catches "
+        "`Timeout` only. Catch `RateLimited` there as well.",
+        {"input": 1204, "cached": 1024, "output": 41},
+    ),
+    ("Le test attend une nouvelle tentative après un 429, mais `send()` abandonne dès le premier.", {"input": 1262, "output": 24}),
+)
+
+SCRIPT = (
+    'tail -40 test.log | aichat -u "why does this fail?"',
+    'aichat -c "and in French?"',
+)
+
+FRAME = """\
+<svg class="rich-terminal" viewBox="0 0 {terminal_width} {terminal_height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: {char_height}px;
+  line-height: {line_height}px; }}
+{styles}
+</style>
+<defs><clipPath id="{unique_id}-clip-terminal"><rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
+{lines}
+</defs>
+<rect fill="#0d1117" width="{terminal_width}" height="{terminal_height}" rx="8"/>
+<g transform="translate(9, 9)" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+
+
+class _Screen(pyte.Screen):
+    """A terminal that answers what programs ask of it."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(WIDTH, HEIGHT)
+        self._descriptor = descriptor
+
+    def write_process_input(self, data: str) -> None:
+        os.write(self._descriptor, data.encode())
+
+
+def svg() -> str:
+    """Run the session in a pseudo-terminal and draw what stands on the screen."""
+    replies = [{"text": text, "split": 4, "usage": usage} for text, usage in ANSWERS]
+    with tempfile.TemporaryDirectory() as home, ScriptedServer(replies) as server:
+        (Path(home) / "test.log").write_text("FAILED test_send.py::test_429_is_retried\n")
+        screen = _session(Path(home), server.openai_url)
+    console = Console(record=True, width=WIDTH, file=open(os.devnull, "w", encoding="utf-8"), color_system="truecolor")
+    console.print(_text(screen), no_wrap=True, end="")
+    return console.export_svg(theme=DIMMED_MONOKAI, code_format=FRAME, unique_id="aichat", font_aspect_ratio=0.6)
+
+
+def _session(home: Path, base_url: str) -> _Screen:
+    shell = shutil.which("bash") or "/bin/sh"
+    controller, terminal = pty.openpty()
+    screen = _Screen(controller)
+    stream = pyte.ByteStream(screen)
+    environment = {
+        "HOME": str(home),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
+        "TERM": "xterm-256color",
+        "LANG": "en_US.UTF-8",
+        "PYTHONUTF8": "1",
+        "COLUMNS": str(WIDTH),
+        "LINES": str(HEIGHT),
+        "PS1": "$ ",
+        "BASH_SILENCE_DEPRECATION_WARNING": "1",
+        "OPENAI_API_KEY": "not-a-key",
+        "OPENAI_BASE_URL": base_url,
+        "NO_PROXY": "127.0.0.1",
+    }
+    process = subprocess.Popen(
+        [shell, "--norc", "--noprofile", "-i"],
+        stdin=terminal, stdout=terminal, stderr=terminal, env=environment, cwd=home, start_new_session=True,
+        preexec_fn=lambda: _take_terminal(terminal),  # noqa: PLW1509 (no threads touch this process)
+    )
+    os.close(terminal)
+    try:
+        for line in SCRIPT:
+            _until(controller, stream, lambda: _line(screen) == "$")
+            os.write(controller, line.encode() + b"\r")
+            _until(controller, stream, lambda: _line(screen) != "$")
+        _until(controller, stream, lambda: _line(screen) == "$")
+        os.write(controller, b"aichat -c\r")
+        _until(controller, stream, lambda: _line(screen) == ">" and "gpt-4o-mini |" in screen.display[-1])
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(controller)
+    return screen
+
+
+def _take_terminal(terminal: int) -> None:
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+
+def _line(screen: Any) -> str:
+    return str(screen.display[screen.cursor.y]).strip()
+
+
+def _until(controller: int, stream: Any, is_reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_SECONDS
+    while not is_reached():
+        if time.monotonic() > end:
+            raise SystemExit("The session of the picture hangs:\n" + "\n".join(stream.listener.display))
+        if select.select([controller], [], [], 0.1)[0]:
+            stream.feed(os.read(controller, 65536))
+
+
+def _text(screen: Any) -> Text:
+    drawn = Text()
+    for row in range(HEIGHT):
+        for column in range(WIDTH):
+            cell = screen.buffer[row][column]
+            drawn.append(cell.data, Style(color=_color(cell.fg), bold=cell.bold or None, reverse=cell.reverse or None))
+        drawn.append("\n")
+    return drawn
+
+
+def _color(name: str) -> str | None:
+    if name == "default":
+        return None
+    if len(name) == 6 and all(digit in "0123456789abcdef" for digit in name):
+        return f"#{name}"
+    return {"brown": "yellow", "brightbrown": "bright_yellow"}.get(name, name.replace("bright", "bright_"))

@@ -1,0 +1,118 @@
+"""A terminal with the program in it: a real pty, and pyte for its screen and scrollback."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pyte
+
+from tests.runner import PROGRAM, Cli
+
+
+class Terminal:
+    """Types keys and reads the screen. `sent` holds every byte the program wrote."""
+
+    def __init__(self, process: subprocess.Popen[bytes], descriptor: int, columns: int, rows: int) -> None:
+        self.process = process
+        self.sent = b""
+        self._descriptor = descriptor
+        self._screen = pyte.HistoryScreen(columns, rows, history=10_000)
+        self._stream = pyte.ByteStream(self._screen)
+
+    def type(self, text: str) -> None:
+        """Send keys."""
+        os.write(self._descriptor, text.encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the window's size, as a user dragging its corner does."""
+        fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self._screen.resize(rows, columns)
+        self.process.send_signal(signal.SIGWINCH)
+
+    @property
+    def text(self) -> str:
+        """Scrollback and screen, line by line, without blanks at the ends of lines."""
+        past = ["".join(line[x].data for x in range(self._screen.columns)) for line in self._screen.history.top]
+        return "\n".join(line.rstrip() for line in [*past, *self._screen.display]).rstrip()
+
+    def wait_for(self, expected: str | Callable[[str], bool], timeout: float = 20.0) -> str:
+        """Read until the text shows something; the text."""
+        deadline = time.monotonic() + timeout
+        shows = expected if callable(expected) else lambda text: expected in text
+        while not shows(self.text):
+            if time.monotonic() > deadline or not self._read(0.1):
+                self._read(0.3)
+                if shows(self.text):
+                    break
+                raise AssertionError(f"waited in vain for {expected!r}; the terminal shows:\n{self.text}")
+        return self.text
+
+    def wait_for_exit(self, timeout: float = 20.0) -> int:
+        """Read until the program has ended; its exit code."""
+        deadline = time.monotonic() + timeout
+        while self.process.poll() is None and time.monotonic() < deadline:
+            self._read(0.05)
+        while self._read(0.05):
+            pass
+        assert self.process.poll() is not None, f"still running; the terminal shows:\n{self.text}"
+        return self.process.returncode
+
+    def settle(self, quiet: float = 0.25) -> str:
+        """Read until the program has been silent for a while; the text."""
+        while self._read(quiet):
+            pass
+        return self.text
+
+    def _read(self, timeout: float) -> bool:
+        """Take in what is there; False at the end, or when a `timeout` passed and the program is gone or silent."""
+        if not select.select([self._descriptor], [], [], timeout)[0]:
+            return timeout < 0.2 and self.process.poll() is None
+        try:
+            data = os.read(self._descriptor, 65536)
+        except OSError:
+            return False
+        self.sent += data
+        if b"\x1b[6n" in data:
+            # The program asks where the cursor is; a terminal answers.
+            position = f"\x1b[{self._screen.cursor.y + 1};{self._screen.cursor.x + 1}R"
+            os.write(self._descriptor, position.encode())
+        # pyte does not know private sequences such as CSI > 4 ; 1 m and would print them.
+        self._stream.feed(re.sub(rb"\x1b\[[>=][0-9;]*[a-zA-Z]", b"", data))
+        return bool(data)
+
+
+@contextmanager
+def terminal(
+    cli: Cli, *arguments: str, columns: int = 80, rows: int = 24, program: Sequence[str] = PROGRAM, **environ: str
+) -> Iterator[Terminal]:
+    """Run the program on a terminal of its own; it is killed at the end of the block if need be."""
+    controller, terminal_side = pty.openpty()
+    fcntl.ioctl(terminal_side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    process = subprocess.Popen(
+        [*program, *arguments],
+        stdin=terminal_side,
+        stdout=terminal_side,
+        stderr=terminal_side,
+        env={**cli.environment, **environ},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (no threads here)
+    )
+    os.close(terminal_side)
+    try:
+        yield Terminal(process, controller, columns, rows)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+        os.close(controller)

@@ -1,0 +1,109 @@
+"""The program as a user runs it: a process of its own, in a home of its own, with loopback as its only network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aichat_cli.storage.database import Database
+from tests.servers.scripted import ScriptedServer
+
+ROOT = Path(__file__).parent.parent
+KEY = "sk-test-4f9a1c7e2b8d"
+PROGRAM = (sys.executable, "-m", "aichat_cli")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "AICHAT_TEST_MODEL_DIR")
+
+
+@dataclass
+class Cli:
+    """One user's machine: a home folder and an environment.
+
+    `server`, when given, stands for OpenAI and for Anthropic; keys for both are in the environment.
+    """
+
+    home: Path
+    server: ScriptedServer | None = None
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the program sees."""
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environment |= {
+            "HOME": str(self.home),
+            "XDG_CONFIG_HOME": str(self.home / "config"),
+            "XDG_DATA_HOME": str(self.home / "data"),
+            "XDG_STATE_HOME": str(self.home / "state"),
+            "PYTHONPATH": str(ROOT),
+            "PYTHON_KEYRING_BACKEND": "tests.keyring_backend.UnlockedKeyring",
+            "PYTHONWARNINGS": "ignore",
+            "TERM": "xterm-256color",
+            "TZ": "UTC",
+        }
+        if self.server is not None:
+            environment |= {
+                "OPENAI_API_KEY": KEY,
+                "OPENAI_BASE_URL": self.server.openai_url,
+                "ANTHROPIC_API_KEY": KEY,
+                "ANTHROPIC_BASE_URL": self.server.anthropic_url,
+            }
+        return environment | self.environ
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.home / "data" / "aichat" / "aichat.db"
+
+    @property
+    def config_file(self) -> Path:
+        """The settings file."""
+        return self.home / "config" / "aichat" / "config.toml"
+
+    def run(
+        self, *arguments: str, stdin: bytes | str | None = None, environ: Mapping[str, str] | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run to the end; output as bytes. Without `stdin` there is none."""
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        return subprocess.run(
+            [*PROGRAM, *arguments],
+            env={**self.environment, **(environ or {})},
+            input=data,
+            stdin=subprocess.DEVNULL if data is None else None,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """Run with --json and read what it prints."""
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    @contextmanager
+    def start(self, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+        """Start it and leave it running; it is killed at the end of the block if need be."""
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        environment = {**self.environment, **options.pop("environ", {})}
+        process = subprocess.Popen([*PROGRAM, *arguments], env=environment, **options)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Read the database."""
+        with Database.open(self.database) as database:
+            return database.rows(sql, values)

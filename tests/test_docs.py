@@ -1,0 +1,129 @@
+"""The documentation says what is true: generated pages are in date, commands and links in it exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from aichat_cli.cli.main import EPILOG, root
+from aichat_cli.core import errors
+from aichat_cli.render import json_shapes
+from aichat_cli.render.turn_view import TurnResult
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SEPARATORS = {"|", "&&", "||", ";", ">", "<", "2>&1", "&"}
+
+
+def commands_in(page: Path) -> Iterator[list[str]]:
+    """The arguments of every `aichat` on a line of a console block that begins with `$`."""
+    for kind, body in FENCE.findall(page.read_text("utf-8")):
+        for line in body.splitlines() if kind == "console" else []:
+            assert line.startswith("$ "), f"{page.name}: output in a console block cannot be checked: {line}"
+            yield from _aichat_calls(shlex.split(line[2:]))
+
+
+def _aichat_calls(words: list[str]) -> Iterator[list[str]]:
+    call: list[str] | None = None
+    for word in [*words, ";"]:
+        if word in SEPARATORS:
+            if call is not None:
+                yield call
+            call = None
+        elif call is not None:
+            call.append(word)
+        elif Path(word).name == "aichat":
+            call = []
+
+
+def parse(arguments: list[str]) -> str:
+    """Parse a command line as the program would, without running it; the command it names."""
+    command: Any = typer.main.get_command(root)
+    context = command.make_context("aichat", list(arguments))
+    while hasattr(command, "resolve_command"):
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        context = command.make_context(name, rest, parent=context)
+    return str(context.command_path)
+
+
+CALLS = [pytest.param(call, id=f"{page.name}: {shlex.join(call)}") for page in PAGES for call in commands_in(page)]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_command_in_the_documentation_parses(call: list[str]) -> None:
+    if call in (["--install-completion"], ["--version"]):
+        return
+    assert parse(call).startswith("aichat ")
+
+
+def test_the_documentation_is_searched_for_commands() -> None:
+    assert len(CALLS) > 50
+    with pytest.raises(Exception, match="No such option"):
+        parse(["--no-such-option"])
+    with pytest.raises(Exception, match="No such command"):
+        parse(["history", "no-such-command"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name) if name else page
+        assert linked.is_file(), f"{page.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_names_what_is_not_built(page: Path) -> None:
+    unbuilt = re.compile(r"aichat (ingest|docs|search|usage|credits|sync|login|logout|serve|api-keys|roles)\b")
+    assert not unbuilt.search(page.read_text("utf-8"))
+
+
+def test_every_page_of_the_docs_can_be_found_from_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    for page in ROOT.glob("docs/*/*.md"):
+        assert str(page.relative_to(ROOT / "docs")) in index
+
+
+def test_generated_files_are_in_date() -> None:
+    checked = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "generate.py", "--check"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_exit_codes_of_the_readme_and_the_help_are_those_of_the_errors() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", readme, re.MULTILINE)}
+    named = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+    assert told == named | {130}
+    assert {int(code) for code in re.findall(r"\b(\d+) ", EPILOG)} == told
+
+
+def shapes() -> dict[str, Any]:
+    """Each JSON block of the reference by its heading."""
+    text = (ROOT / "docs" / "reference" / "json.md").read_text("utf-8")
+    blocks = re.findall(r"^## (.*?)$.*?^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return {heading: json.loads(block) for heading, block in blocks}
+
+
+def test_the_documented_shape_of_an_answer_is_the_one_that_is_printed() -> None:
+    documented = set(shapes()["`aichat --json`"])
+    assert documented == set(json_shapes.turn(TurnResult(), ""))
+    example = (ROOT / "docs" / "how-to" / "scripting.md").read_text("utf-8")
+    assert documented == set(json.loads(dict(FENCE.findall(example))["json"]))

@@ -1,0 +1,199 @@
+"""The house as a whole: what a command did not import, that the layers hold, that the shell's completion works."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.scripted import ScriptedServer
+
+ROOT = Path(__file__).resolve().parent.parent
+
+HEAVY = {
+    "aiohttp", "anthropic", "asyncio", "click", "httpx", "importlib.metadata", "keyring", "litellm", "multiprocessing",
+    "openai", "prompt_toolkit", "pydantic", "pygments", "requests", "rich", "rich.markdown", "ssl", "tiktoken",
+    "tomlkit", "urllib.request", "xllamacpp", "yaml",
+}  # fmt: skip
+"""What a one-shot to an endpoint that needs no TLS has no use for."""
+
+RUN_AND_LIST = """
+import json, sys
+sys.argv = ["aichat", *sys.argv[1:]]
+from aichat_cli.__main__ import main
+try:
+    main()
+except SystemExit as ended:
+    code = ended.code or 0
+else:
+    code = 0
+sys.stdout.flush()
+print(json.dumps({"code": code, "modules": sorted(sys.modules)}), file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A user who has nothing but a home."""
+    return {
+        "HOME": str(tmp_path),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
+        "PYTHONPATH": str(ROOT),
+        "OPENAI_API_KEY": "not-a-key",
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer({"text": "All is well."}) as running:
+        yield running
+
+
+def modules_after(arguments: list[str], environment: dict[str, str], stdin: str = "") -> tuple[str, set[str]]:
+    """What a command printed, and what it had imported when it ended."""
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN_AND_LIST, *arguments],
+        env=environment, input=stdin, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    told = json.loads(ended.stderr.splitlines()[-1])
+    assert told["code"] == 0, ended.stderr
+    return ended.stdout, set(told["modules"])
+
+
+def test_a_piped_one_shot_imports_nothing_heavy(environment: dict[str, str], server: ScriptedServer) -> None:
+    environment["OPENAI_BASE_URL"] = server.openai_url
+    answer, modules = modules_after(["is all well?"], environment, stdin="a log")
+    assert answer.startswith("All is well.")
+    assert server.requests[0].body["messages"][-1]["content"] == "a log\n\nis all well?"
+    assert modules & HEAVY == set()
+
+
+def test_a_one_shot_to_anthropic_imports_nothing_heavy(environment: dict[str, str], server: ScriptedServer) -> None:
+    environment |= {"ANTHROPIC_BASE_URL": server.anthropic_url, "ANTHROPIC_API_KEY": "not-a-key"}
+    answer, modules = modules_after(["-m", "claude-haiku-4-5", "is all well?"], environment)
+    assert answer.startswith("All is well.")
+    assert modules & HEAVY == set()
+
+
+def test_the_version_imports_neither_the_command_line_nor_the_database(environment: dict[str, str]) -> None:
+    answer, modules = modules_after(["--version"], environment)
+    assert answer.startswith("aichat ")
+    assert modules & (HEAVY | {"typer", "apsw", "aichat_cli.cli", "aichat_cli.core.errors"}) == set()
+
+
+def test_a_piped_listing_imports_no_wire_and_nothing_heavy(environment: dict[str, str]) -> None:
+    _, modules = modules_after(["history", "list", "--json"], environment)
+    assert modules & HEAVY == set()
+    assert not {name for name in modules if name.endswith("_wire")}
+
+
+def test_every_contract_between_the_layers_holds(tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("lint-imports")
+    checked = subprocess.run(
+        [program, "--config", ROOT / "pyproject.toml", "--no-cache", "--no-logo"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_no_file_of_the_package_is_longer_than_a_page_can_hold() -> None:
+    longest = max((len(path.read_text("utf-8").splitlines()), path.name) for path in ROOT.glob("aichat_cli/**/*.py"))
+    assert longest[0] <= 400, longest
+
+
+def completed(shell: str, line: str, environment: dict[str, str]) -> set[str]:
+    """What the program offers for the last word of a line, asked as the shell's script asks."""
+    words = line.split(" ")
+    asked = {
+        "bash": {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)},
+        "zsh": {"_TYPER_COMPLETE_ARGS": line},
+        "fish": {"_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "aichat_cli"],
+        env={**environment, **asked[shell], "_AICHAT_COMPLETE": f"complete_{shell}"},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    if shell == "zsh":
+        return {row.split('"')[1] for row in ended.stdout.splitlines() if '"' in row}
+    return {row.split("\t")[0] for row in ended.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_commands_complete(shell: str, environment: dict[str, str]) -> None:
+    assert completed(shell, "aichat hi", environment) == {"history"}
+    assert completed(shell, "aichat history re", environment) == {"rename"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_options_complete_without_the_word_chat(shell: str, environment: dict[str, str]) -> None:
+    assert completed(shell, "aichat --no", environment) == {"--no-log", "--no-stream"}
+    assert completed(shell, "aichat why --no", environment) == {"--no-log", "--no-stream"}
+    assert completed(shell, "aichat -o temperature 0 why --ex", environment) == {"--extract"}
+
+
+def test_every_command_completes_at_an_empty_word(environment: dict[str, str]) -> None:
+    assert {"chat", "history", "models", "keys", "config", "doctor"} <= completed("bash", "aichat ", environment)
+
+
+def test_bash_completes_with_the_shipped_script(environment: dict[str, str], tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    assert bash, "these tests need bash"
+    _put_on_path(environment, tmp_path)
+    script = f"""
+        . '{ROOT}/completions/aichat.bash'
+        COMP_WORDS=(aichat history li) COMP_CWORD=2
+        $(complete -p aichat | sed 's/.*-F \\([^ ]*\\).*/\\1/') aichat li history
+        echo "${{COMPREPLY[@]}}"
+    """
+    ended = subprocess.run(
+        [bash, "--norc", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.split() == ["list"]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_reads_the_shipped_script(environment: dict[str, str], tmp_path: Path) -> None:
+    _put_on_path(environment, tmp_path)
+    script = f"autoload -U compinit; compinit -D; fpath=({ROOT}/completions $fpath); . {ROOT}/completions/_aichat; echo $_comps[aichat]"
+    ended = subprocess.run(
+        ["zsh", "-f", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.strip() == "_aichat_completion"
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_with_the_shipped_script(environment: dict[str, str], tmp_path: Path) -> None:
+    _put_on_path(environment, tmp_path)
+    script = f"source {ROOT}/completions/aichat.fish; complete -C 'aichat history li'"
+    ended = subprocess.run(
+        ["fish", "--no-config", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert [line.split("\t")[0] for line in ended.stdout.splitlines()] == ["list"]
+
+
+def _put_on_path(environment: dict[str, str], folder: Path) -> None:
+    """A command `aichat` first on the path, also where the package is not installed."""
+    program = folder / "bin" / "aichat"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m aichat_cli "$@"\n', "utf-8")
+    program.chmod(0o755)
+    environment["PATH"] = f"{program.parent}{os.pathsep}{environment['PATH']}"
+
+
+def test_completion_installs_itself_for_bash(environment: dict[str, str], tmp_path: Path) -> None:
+    environment["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
+    subprocess.run(
+        [sys.executable, "-m", "aichat_cli", "--install-completion", "bash"],
+        env=environment, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    installed = (tmp_path / ".bash_completions" / "aichat.sh").read_text("utf-8")
+    assert installed.strip() == (ROOT / "completions" / "aichat.bash").read_text("utf-8").strip()
+    assert "aichat.sh" in (tmp_path / ".bashrc").read_text("utf-8")
