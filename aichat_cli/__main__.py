@@ -17,6 +17,7 @@ def main() -> None:
 
         print(f"aichat {__version__}")  # noqa: T201
         return
+    _open_missing_streams()
     try:
         from aichat_cli.core import interrupts
 
@@ -28,6 +29,20 @@ def main() -> None:
     except KeyboardInterrupt as exc:
         code = getattr(exc, "exit_code", 130)
     sys.exit(code)
+
+
+def _open_missing_streams() -> None:
+    """Give a process that was started with stdin, stdout or stderr closed an empty one.
+
+    Else the next file to be opened, the database, would get its number, and the answer would be written into it.
+    """
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115 (open as long as the process)
 
 
 def _take_key_out_of_process_list(arguments: list[str]) -> None:

@@ -42,7 +42,11 @@ def run(contender: Contender, command: list[str], server: ScriptedServer | None 
         result = Path(folder) / "result.json"
         process = subprocess.run(
             [sys.executable, "-S", str(Path(__file__).with_name("launch.py")), str(result), *command],
-            env=dict(contender.environment), cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+            env=dict(contender.environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
         )
         if not result.exists():
             raise SystemExit(process.stderr.decode())
@@ -60,8 +64,13 @@ def seconds_to_prompt(contender: Contender) -> float:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     started = time.monotonic()
     process = subprocess.Popen(
-        contender.command, env=dict(contender.environment), cwd=contender.environment["HOME"],
-        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+        contender.command,
+        env=dict(contender.environment),
+        cwd=contender.environment["HOME"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
     )
     os.close(terminal)
     try:
@@ -92,8 +101,12 @@ def at_once(contender: Contender, count: int) -> tuple[list[subprocess.Popen[str
     started = time.monotonic()
     processes = [
         subprocess.Popen(
-            contender.one_shot(f"question {number}"), env=dict(contender.environment), text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            contender.one_shot(f"question {number}"),
+            env=dict(contender.environment),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for number in range(count)
     ]

@@ -1,6 +1,6 @@
 """Measures the budgets of the design side by side with `llm`, `sgpt` and a bare Python, on loopback, and prints a table.
 
-    python -m benchmarks.run [--runs 15] [--peers FOLDER] [--write]
+python -m benchmarks.run [--runs 15] [--peers FOLDER] [--write]
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import platform
-import sqlite3
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -42,7 +41,9 @@ def main() -> None:
     """Measure everything and print the table."""
     parser = argparse.ArgumentParser(description="Measure aichat against its peers.")
     parser.add_argument("--runs", type=int, default=15, help="runs of each, interleaved; the median counts")
-    parser.add_argument("--peers", type=Path, default=Path(__file__).with_name(".peers"), help="where peers are installed")
+    parser.add_argument(
+        "--peers", type=Path, default=Path(__file__).with_name(".peers"), help="where peers are installed"
+    )
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ScriptedServer() as server:
@@ -112,11 +113,8 @@ def _together(ours: Contender, llm: Contender) -> list[Row]:
 
 
 def _llm_stored(llm: Contender) -> int:
-    database = sqlite3.connect(Path(llm.environment["LLM_USER_PATH"]) / "logs.db")
-    try:
-        return int(database.execute("select count(*) from responses where prompt like 'question %'").fetchone()[0])
-    finally:
-        database.close()
+    logged = measure.run(llm, [*llm.command, "logs", "list", "-n", "0", "--json"]).stdout
+    return sum(f'"question {number}"' in logged for number in range(PEERS_TOGETHER))
 
 
 def _listings(ours: Contender, llm: Contender, python: Contender, runs: int) -> list[Row]:
@@ -154,7 +152,10 @@ def _prompt(ours: Contender, python: Contender, runs: int) -> Row:
             bare.append(bare_seconds)
     return _times(
         "chat: start to a prompt that takes keys",
-        statistics.median(to_prompt), "python -c pass", statistics.median(bare), 25,
+        statistics.median(to_prompt),
+        "python -c pass",
+        statistics.median(bare),
+        25,
     )
 
 
@@ -165,15 +166,23 @@ def _median(taken: list[measure.Run], value: Callable[[measure.Run], float]) -> 
 def _times(what: str, ours: float, against: str, theirs: float, budget: float | None) -> Row:
     ratio = ours / theirs
     return Row(
-        what, f"{ours * 1000:.0f} ms", f"{against}: {theirs * 1000:.0f} ms", f"{ratio:.2f}",
-        "" if budget is None else f"at most {budget:g}", "" if budget is None else _verdict(ratio <= budget),
+        what,
+        f"{ours * 1000:.0f} ms",
+        f"{against}: {theirs * 1000:.0f} ms",
+        f"{ratio:.2f}",
+        "" if budget is None else f"at most {budget:g}",
+        "" if budget is None else _verdict(ratio <= budget),
     )
 
 
 def _peak(what: str, ours: float, theirs: float, budget_megabytes: float) -> Row:
     return Row(
-        what, f"{ours / MEGABYTE:.1f} MB", f"llm: {theirs / MEGABYTE:.1f} MB", f"{ours / theirs:.2f}",
-        f"at most {budget_megabytes:g} MB", _verdict(ours <= budget_megabytes * MEGABYTE),
+        what,
+        f"{ours / MEGABYTE:.1f} MB",
+        f"llm: {theirs / MEGABYTE:.1f} MB",
+        f"{ours / theirs:.2f}",
+        f"at most {budget_megabytes:g} MB",
+        _verdict(ours <= budget_megabytes * MEGABYTE),
     )
 
 

@@ -1,7 +1,7 @@
 """Writes every file that is made from the program: completions, the reference pages, the picture of the README.
 
-    python scripts/generate.py            write what changed
-    python scripts/generate.py --check    change nothing; fail where a file is out of date
+python scripts/generate.py            write what changed
+python scripts/generate.py --check    change nothing; fail where a file is out of date
 """
 
 from __future__ import annotations

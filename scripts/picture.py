@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import select
@@ -35,7 +36,10 @@ ANSWERS = (
         "`Timeout` only. Catch `RateLimited` there as well.",
         {"input": 1204, "cached": 1024, "output": 41},
     ),
-    ("Le test attend une nouvelle tentative après un 429, mais `send()` abandonne dès le premier.", {"input": 1262, "output": 24}),
+    (
+        "Le test attend une nouvelle tentative après un 429, mais `send()` abandonne dès le premier.",
+        {"input": 1262, "output": 24},
+    ),
 )
 
 SCRIPT = (
@@ -81,7 +85,7 @@ def svg() -> str:
     with tempfile.TemporaryDirectory() as home, ScriptedServer(replies) as server:
         (Path(home) / "test.log").write_text("FAILED test_send.py::test_429_is_retried\n")
         screen = _session(Path(home), server.openai_url)
-    console = Console(record=True, width=WIDTH, file=open(os.devnull, "w", encoding="utf-8"), color_system="truecolor")
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor")
     console.print(_text(screen), no_wrap=True, end="")
     return console.export_svg(theme=DIMMED_MONOKAI, code_format=FRAME, unique_id="aichat", font_aspect_ratio=0.6)
 
@@ -93,7 +97,8 @@ def _session(home: Path, base_url: str) -> _Screen:
     stream = pyte.ByteStream(screen)
     environment = {
         "HOME": str(home),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
+        "PATH": os.pathsep.join([str(_with_command(home)), "/usr/bin", "/bin"]),
+        "PYTHONPATH": str(ROOT),
         "TERM": "xterm-256color",
         "LANG": "en_US.UTF-8",
         "PYTHONUTF8": "1",
@@ -107,7 +112,12 @@ def _session(home: Path, base_url: str) -> _Screen:
     }
     process = subprocess.Popen(
         [shell, "--norc", "--noprofile", "-i"],
-        stdin=terminal, stdout=terminal, stderr=terminal, env=environment, cwd=home, start_new_session=True,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=environment,
+        cwd=home,
+        start_new_session=True,
         preexec_fn=lambda: _take_terminal(terminal),  # noqa: PLW1509 (no threads touch this process)
     )
     os.close(terminal)
@@ -124,6 +134,15 @@ def _session(home: Path, base_url: str) -> _Screen:
         process.wait()
         os.close(controller)
     return screen
+
+
+def _with_command(home: Path) -> Path:
+    """A folder that holds the command, also where the package is not installed."""
+    command = home / "bin" / "aichat"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m aichat_cli "$@"\n', "utf-8")
+    command.chmod(0o755)
+    return command.parent
 
 
 def _take_terminal(terminal: int) -> None:

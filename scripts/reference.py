@@ -12,7 +12,7 @@ from typer.completion import get_completion_script
 from aichat_cli.cli.main import EPILOG, root
 from aichat_cli.config.settings import TABLE, as_text
 from aichat_cli.core import errors
-from aichat_cli.providers.registry import KEY_NAMES, key_environment_variables
+from aichat_cli.providers.endpoints import KEY_NAMES, key_environment_variables
 from aichat_cli.repl.commands import COMMANDS, KEY_HELP
 
 GENERATED = "<!-- Made by scripts/generate.py from the program: edit that, not this. -->"
@@ -52,9 +52,19 @@ ENVIRONMENT_OTHERS = (
 )
 
 
+ZSH_TAIL = "compdef _aichat_completion aichat\n"
+ZSH_TAIL_FOR_FPATH = f"""if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+  _aichat_completion "$@"
+else
+  {ZSH_TAIL}fi
+"""
+
+
 def completion(shell: str) -> str:
     """The script that completes `aichat` in a shell: it asks the program, so it need not be renewed with it."""
-    return get_completion_script(prog_name="aichat", complete_var="_AICHAT_COMPLETE", shell=shell).strip() + "\n"
+    script = get_completion_script(prog_name="aichat", complete_var="_AICHAT_COMPLETE", shell=shell).strip() + "\n"
+    # Found in a folder of $fpath the file is the body of the function at its first use, and must complete there.
+    return script.replace(ZSH_TAIL, ZSH_TAIL_FOR_FPATH) if shell == "zsh" else script
 
 
 def commands() -> str:
@@ -62,11 +72,41 @@ def commands() -> str:
     tree = typer.main.get_command(root)
     parts = [GENERATED, "# Commands", CONVENTIONS]
     for name, command, context in _leaves(tree, tree.context_class(tree, info_name="aichat"), "aichat"):
-        usage = " ".join([name, *command.collect_usage_pieces(context)])
-        parts += [f"## `{name}`", inspect.cleandoc(command.help or ""), f"```\n{usage}\n```"]
-        records = [record for param in command.get_params(context) if (record := param.get_help_record(context))]
-        parts.append(_table(("", ""), [(f"`{term}`", text) for term, text in records if "--help" not in term]))
+        params = [param for param in command.get_params(context) if param.name != "help" and not _is_hidden(param)]
+        arguments = [_argument(param) for param in params if param.param_type_name == "argument"]
+        parts += [f"## `{name}`", inspect.cleandoc(command.help or "")]
+        parts.append(f"```\n{' '.join([name, '[OPTIONS]', *arguments])}\n```")
+        parts.append(_table(("", ""), [(f"`{_term(param)}`", _described(param)) for param in params]))
     return _page(parts)
+
+
+def _is_hidden(param: Any) -> bool:
+    return bool(getattr(param, "hidden", False))
+
+
+def _argument(param: Any) -> str:
+    name = str(param.metavar or param.name.upper()).strip("[]").removesuffix("...")
+    shown = f"{name}..." if param.nargs == -1 else name
+    return shown if param.required else f"[{shown}]"
+
+
+def _term(param: Any) -> str:
+    """As it is typed: `-m, --model MODEL`."""
+    if param.param_type_name == "argument":
+        return _argument(param)
+    names = sorted(param.opts, key=len)
+    if param.is_flag:
+        return ", ".join(names)
+    return f"{', '.join(names)} {param.metavar or names[-1].removeprefix('--').upper()}"
+
+
+def _described(param: Any) -> str:
+    notes = [f"default {param.default}"] if param.default and not getattr(param, "is_flag", False) else []
+    if param.envvar:
+        notes.append(f"or `{param.envvar}`")
+    if param.required and param.param_type_name == "option":
+        notes.append("required")
+    return f"{param.help or ''} ({', '.join(notes)})" if notes else str(param.help or "")
 
 
 def _leaves(group: Any, context: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
@@ -122,10 +162,10 @@ def slash_commands() -> str:
 def exit_codes() -> str:
     """Exit codes, and every class of error with its code."""
     classes = sorted(_error_classes(errors.AichatError), key=lambda each: (each.exit_code, each.code))
-    rows = [
-        (f"`{each.code}`", str(each.exit_code), (inspect.getdoc(each) or "").splitlines()[0]) for each in classes
-    ]
-    intro = "With `--json` an error is one JSON object on stderr, with the code of the second table; see [JSON](json.md)."
+    rows = [(f"`{each.code}`", str(each.exit_code), (inspect.getdoc(each) or "").splitlines()[0]) for each in classes]
+    intro = (
+        "With `--json` an error is one JSON object on stderr, with the code of the second table; see [JSON](json.md)."
+    )
     codes = _exit_code_rows()
     return _page(
         [GENERATED, "# Exit codes", _table(("code", "meaning"), codes), intro, _table(("error", "exit", "what"), rows)]

@@ -18,6 +18,7 @@ from aichat_cli.cli.main import EPILOG, root
 from aichat_cli.core import errors
 from aichat_cli.render import json_shapes
 from aichat_cli.render.turn_view import TurnResult
+from tests.servers.scripted import ScriptedServer
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -127,3 +128,60 @@ def test_the_documented_shape_of_an_answer_is_the_one_that_is_printed() -> None:
     assert documented == set(json_shapes.turn(TurnResult(), ""))
     example = (ROOT / "docs" / "how-to" / "scripting.md").read_text("utf-8")
     assert documented == set(json.loads(dict(FENCE.findall(example))["json"]))
+
+
+@pytest.fixture
+def home_with_a_turn(tmp_path: Path) -> dict[str, str]:
+    """The environment of a user who has asked one question."""
+    environment = {
+        "HOME": str(tmp_path),
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "OPENAI_API_KEY": "not-a-key",
+        "NO_PROXY": "127.0.0.1",
+    }
+    with ScriptedServer() as server:
+        printed_by(["colours?"], {**environment, "OPENAI_BASE_URL": server.openai_url})
+    return environment
+
+
+def printed_by(arguments: list[str], environment: dict[str, str], *, code: int = 0) -> subprocess.CompletedProcess[str]:
+    ended = subprocess.run(
+        [sys.executable, "-m", "aichat_cli", *arguments],
+        env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == code, ended.stderr
+    return ended
+
+
+def fields_of(value: Any) -> Any:
+    """The names in a JSON value, of the first item where it is a list."""
+    if isinstance(value, list):
+        return [fields_of(value[0])] if value else []
+    return {name: fields_of(item) for name, item in value.items()} if isinstance(value, dict) else None
+
+
+def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_a_turn: dict[str, str]) -> None:
+    documented = {
+        ("history", "list"): "`aichat history list --json`",
+        ("history", "show", "colours?"): "`aichat history show --json`",
+        ("history", "search", "colours"): "`aichat history search --json`",
+        ("models", "list"): "`aichat models list --json`, `aichat models info --json`",
+        ("keys", "list"): "`aichat keys list --json`",
+        ("config", "list"): "`aichat config list --json`",
+        ("doctor",): "`aichat doctor --json`",
+    }
+    every = shapes()
+    for arguments, heading in documented.items():
+        printed = json.loads(printed_by([*arguments, "--json"], home_with_a_turn).stdout)
+        assert fields_of(printed) == fields_of(every[heading]), heading
+    info = json.loads(printed_by(["models", "info", "gpt-4o", "--json"], home_with_a_turn).stdout)
+    assert fields_of([info]) == fields_of(every[documented["models", "list"]])
+
+
+def test_the_documented_shape_of_an_error_is_the_one_that_is_printed(home_with_a_turn: dict[str, str]) -> None:
+    failed = printed_by(["history", "show", "nowhere", "--json"], home_with_a_turn, code=1)
+    documented = shapes()["Errors"]
+    del documented["error"]["retry_after"]  # of a rate limit only
+    assert fields_of(json.loads(failed.stderr)) == fields_of(documented)
+    assert failed.stdout == ""

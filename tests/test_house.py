@@ -18,10 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 HEAVY = {
     "aiohttp", "anthropic", "asyncio", "click", "httpx", "importlib.metadata", "keyring", "litellm", "multiprocessing",
-    "openai", "prompt_toolkit", "pydantic", "pygments", "requests", "rich", "rich.markdown", "ssl", "tiktoken",
+    "openai", "prompt_toolkit", "pydantic", "pygments", "requests", "rich", "rich.markdown", "tiktoken",
     "tomlkit", "urllib.request", "xllamacpp", "yaml",
 }  # fmt: skip
-"""What a one-shot to an endpoint that needs no TLS has no use for."""
+"""What a one-shot and a listing have no use for."""
 
 RUN_AND_LIST = """
 import json, sys

@@ -118,6 +118,8 @@ def exit_code(result: TurnResult) -> int:
     if result.reader_left:
         abandon_stdout()
         return EXIT_OK
+    if result.unwritable is not None:
+        abandon_stdout()
     if result.failure is not None:
         return result.failure.exit_code
     if result.unwritable is not None or result.unsaved is not None:
@@ -141,7 +143,7 @@ def _print_held(text: str, result: TurnResult, diagnostics: Diagnostics, *, extr
 def _prompt_text(words: list[str], diagnostics: Diagnostics) -> str | None:
     """stdin, a blank line, the prompt; None when neither was given."""
     waits = words == ["-"] or words[:1] == ["-"]
-    typed = " ".join(words[1:] if waits else words)
+    typed = _valid(" ".join(words[1:] if waits else words))
     piped = piped_text(diagnostics, is_needed=waits or not typed)
     if typed and piped.strip():
         return f"{piped.rstrip()}\n\n{typed}"
@@ -154,6 +156,11 @@ def _prompt_text(words: list[str], diagnostics: Diagnostics) -> str | None:
     return None
 
 
+def _valid(argument: str) -> str:
+    """An argument whose bytes are not UTF-8 arrives with lone surrogates, which no provider and no database takes."""
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _conversation(house: App, *, last: bool, resume: str | None) -> Conversation | None:
     if resume is not None and last:
         raise UsageError("-c and -r exclude each other.")
@@ -163,8 +170,10 @@ def _conversation(house: App, *, last: bool, resume: str | None) -> Conversation
 
 
 def _system(house: App, typed: str | None, conversation: Conversation | None) -> str | None:
-    if typed is not None or conversation is not None:
-        return typed
+    if typed is not None:
+        return _valid(typed)
+    if conversation is not None:
+        return None
     return house.settings.text("system_prompt") or None
 
 

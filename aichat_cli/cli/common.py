@@ -12,6 +12,7 @@ import typer
 
 from aichat_cli.app import App
 from aichat_cli.core.errors import AichatError
+from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.render.diagnostics import Diagnostics
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON; errors too, on stderr.")]
@@ -33,6 +34,9 @@ def opened(*, as_json: bool = False, debug: bool = False, key: str | None = None
     except AichatError as error:
         diagnostics.error(error)
         raise typer.Exit(error.exit_code) from None
+    except Interrupted as interruption:
+        # Typer would make 130 of every signal.
+        raise typer.Exit(interruption.exit_code) from None
     finally:
         app.close()
 

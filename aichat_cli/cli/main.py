@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from aichat_cli import __version__
-from aichat_cli.core.errors import EXIT_OK, EXIT_USAGE, AichatError, UsageError
+from aichat_cli.core.errors import EXIT_ERROR, EXIT_OK, EXIT_USAGE, AichatError, UsageError
 from aichat_cli.render.answer import ClosedPipe, abandon_stdout
 from aichat_cli.render.diagnostics import Diagnostics
 
@@ -101,10 +101,7 @@ def run(arguments: list[str]) -> int:
     try:
         code = typer.main.get_command(root)(args=arguments, prog_name="aichat", standalone_mode=False)
         sys.stdout.flush()
-    except ClosedPipe:
-        abandon_stdout()
-        return EXIT_OK
-    except BrokenPipeError:
+    except (ClosedPipe, BrokenPipeError):
         abandon_stdout()
         return EXIT_OK
     except typer.Abort:
@@ -112,6 +109,10 @@ def run(arguments: list[str]) -> int:
     except AichatError as error:
         diagnostics.error(error)
         return error.exit_code
+    except OSError as error:
+        abandon_stdout()
+        diagnostics.error(AichatError(f"Cannot write to stdout: {error.strerror}."))
+        return EXIT_ERROR
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

@@ -104,7 +104,7 @@ def add(
     base_url: Annotated[str, typer.Option("--base-url", help="As in http://localhost:8080/v1", metavar="URL")],
     model_id: Annotated[str | None, typer.Option("--model-id", help="What the endpoint calls it; default NAME.")] = None,
     wire: Annotated[
-        Literal["openai", "anthropic"], typer.Option("--wire", help="The protocol the endpoint speaks.")
+        Literal["openai", "anthropic"], typer.Option("--wire", help="The protocol the endpoint speaks: openai or anthropic.")
     ] = "openai",
     key_name: Annotated[
         str | None, typer.Option("--key-name", help="Which key to send, as named by aichat keys.")

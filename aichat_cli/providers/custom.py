@@ -1,4 +1,4 @@
-"""Models the user added: an endpoint of their own, or another name and price for a known one."""
+"""The user's own models: what one is made of, and how they are read from the settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from aichat_cli.providers.endpoints import checked_url
 class CustomModel:
     """A model the user added: an endpoint of their own, or another name and price for a known one.
 
-    Prices are US dollars per million tokens; both or none. `key_name` None means that no key is sent.
+    Prices are US dollars per million tokens: of input and output both, or none. `key_name` None means that no key is
+    sent.
 
     Raises:
         ConfigError: the URL, the wire, a price or a number of tokens cannot be right.
@@ -38,34 +39,12 @@ class CustomModel:
         if not self.name.strip() or not self.model_id.strip():
             raise ConfigError("A custom model needs a name and a model id.", hint="Run: aichat models add --help")
         checked_url(self.base_url, f'The base URL of model "{self.name}"')
-        if self.wire not in ("openai", "anthropic"):
+        if self.wire not in {"openai", "anthropic"}:
             raise ConfigError(f'Model "{self.name}": wire is "{self.wire}", but must be openai or anthropic.')
         for count in (self.context_tokens, self.max_output_tokens):
             if count is not None and count <= 0:
                 raise ConfigError(f'Model "{self.name}": a number of tokens must be positive, not {count}.')
         self._price()
-
-    def _price(self) -> Price | None:
-        """The price, where both rates are given."""
-        input_rate = self._nano(self.input_usd_per_mtok)
-        output_rate = self._nano(self.output_usd_per_mtok)
-        cached_rate = self._nano(self.cached_usd_per_mtok)
-        if input_rate is None and output_rate is None and cached_rate is None:
-            return None
-        if input_rate is None or output_rate is None:
-            raise ConfigError(f'Model "{self.name}": give the prices of input and output, or neither.')
-        return Price(Rates(input_rate, output_rate, cached_input=cached_rate))
-
-    def _nano(self, usd: Decimal | float | str | None) -> int | None:
-        if usd is None:
-            return None
-        try:
-            nano = int((Decimal(str(usd)) * NANO_PER_DOLLAR).to_integral_value(rounding="ROUND_CEILING"))
-        except (ArithmeticError, ValueError):
-            nano = 0
-        if nano <= 0:
-            raise ConfigError(f'Model "{self.name}": a price must be a positive number of dollars, not "{usd}".')
-        return nano
 
     def as_model(self) -> Model:
         """The model as the rest of the house knows it."""
@@ -82,8 +61,31 @@ class CustomModel:
             price=self._price(),
         )
 
+    def _price(self) -> Price | None:
+        input_rate = self._nano(self.input_usd_per_mtok)
+        output_rate = self._nano(self.output_usd_per_mtok)
+        cached_rate = self._nano(self.cached_usd_per_mtok)
+        if input_rate is None and output_rate is None and cached_rate is None:
+            return None
+        if input_rate is None or output_rate is None:
+            raise ConfigError(f'Model "{self.name}": give the prices of input and output, or neither.')
+        return Price(Rates(input_rate, output_rate, cached_input=cached_rate))
+
+    def _nano(self, usd: Decimal | float | str | None) -> int | None:
+        """Dollars as nano-dollars."""
+        if usd is None:
+            return None
+        try:
+            nano = int((Decimal(str(usd)) * NANO_PER_DOLLAR).to_integral_value(rounding="ROUND_CEILING"))
+        except (ArithmeticError, ValueError):
+            nano = 0
+        if nano <= 0:
+            raise ConfigError(f'Model "{self.name}": a price must be a positive number of dollars, not "{usd}".')
+        return nano
+
 
 _FIELDS = frozenset(field.name for field in fields(CustomModel)) - {"name"}
+_TEXTS = frozenset({"base_url", "model_id", "wire", "key_name"})
 _COUNTS = frozenset({"context_tokens", "max_output_tokens"})
 
 
@@ -100,17 +102,10 @@ def _custom_model(name: str, table: Mapping[str, Any]) -> CustomModel:
     unknown = sorted(set(table) - _FIELDS)
     if unknown:
         raise ConfigError(f'Model "{name}" has an unknown field "{unknown[0]}".', hint="Run: aichat config edit")
+    for field, value in table.items():
+        expected = str if field in _TEXTS else int if field in _COUNTS else int | float | str
+        if isinstance(value, bool) or not isinstance(value, expected):
+            raise ConfigError(f'Model "{name}": {field} cannot be "{value}".', hint="Run: aichat config edit")
     if not table.get("base_url"):
         raise ConfigError(f'Model "{name}" has no base_url.', hint="Run: aichat config edit")
-    for field, value in table.items():
-        if not _fits(field, value):
-            raise ConfigError(f'Model "{name}": {field} cannot be "{value}".', hint="Run: aichat config edit")
     return CustomModel(**{"name": name, "model_id": name, **table})
-
-
-def _fits(field: str, value: object) -> bool:
-    if field in _COUNTS:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if field.endswith("_per_mtok"):
-        return isinstance(value, int | float | str) and not isinstance(value, bool)
-    return isinstance(value, str)

@@ -214,7 +214,8 @@ class Registry:
 
     def _goes_bare(self, endpoint: Endpoint, wire_name: str, entry: CatalogEntry | None) -> bool:
         """Whether the name alone, without its provider, resolves to this model."""
-        if endpoint not in (OPENAI, ANTHROPIC) or wire_name in self._custom or wire_name in self._aliases:
+        is_shadowed = wire_name in self._custom or self._aliases.get(wire_name, wire_name) != wire_name
+        if endpoint not in (OPENAI, ANTHROPIC) or is_shadowed:
             return False
         known = entry is not None and entry.name == wire_name and "/" not in wire_name
         return known or _LOOKS_LIKE[endpoint.provider].match(wire_name) is not None

@@ -6,7 +6,7 @@ A wire says how a request is written and gives a `Decoder` for what comes back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Any, Protocol
 
@@ -87,23 +87,17 @@ class HttpWire:
 
     def stream(self, request: ChatRequest) -> Iterator[ProviderEvent]:
         """Send the request and yield what comes back; `base.Provider.stream` tells the errors."""
-        has_content = False
         body, notices = self.body(request)
         yield from notices
-        try:
-            response = self._respond(request, body)
-            with closing(response):
-                for event in self._events(request, response):
-                    has_content = has_content or isinstance(event, TextDelta | ReasoningDelta)
-                    if isinstance(event, Finished):
-                        response.finish()
-                    yield event
-        except StreamBroken:
-            raise
-        except AichatError as exc:
-            if not has_content:
-                raise
-            raise StreamBroken(f"The answer broke off: {exc.message}") from exc
+        yield from broken_after_content(self._answer(request, body))
+
+    def _answer(self, request: ChatRequest, body: dict[str, Any]) -> Generator[ProviderEvent, None, None]:
+        response = self._respond(request, body)
+        with closing(response):
+            for event in self._events(request, response):
+                if isinstance(event, Finished):
+                    response.finish()
+                yield event
 
     def _respond(self, request: ChatRequest, body: dict[str, Any]) -> HttpResponse:
         response = self._post(request, body)
@@ -168,6 +162,20 @@ class HttpWire:
             yield event
         if not finished:
             raise _not_the_protocol(request, bytes(body))
+
+
+def broken_after_content(events: Generator[ProviderEvent, None, None]) -> Iterator[ProviderEvent]:
+    """The same events; an error after the first delta is raised as `StreamBroken`. Closes what it is given."""
+    has_content = False
+    with closing(events):
+        try:
+            for event in events:
+                has_content = has_content or isinstance(event, TextDelta | ReasoningDelta)
+                yield event
+        except AichatError as exc:
+            if not has_content:
+                raise
+            raise StreamBroken(f"The answer broke off: {exc.message}") from exc
 
 
 def _stream(request: ChatRequest, decoder: Decoder, head: bytes, chunks: Iterator[bytes]) -> Iterator[ProviderEvent]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import sys
+import termios
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -17,6 +22,8 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import Output
 from prompt_toolkit.styles import Style
 
+from aichat_cli.core import interrupts
+from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.repl.commands import COMMANDS
 
 LEAVE_SECONDS = 2.0
@@ -36,6 +43,14 @@ class CommandCompleter(Completer):
         for command in COMMANDS:
             if f"/{command.name}".startswith(typed):
                 yield Completion(f"/{command.name}", start_position=-len(typed), display_meta=command.help)
+
+
+class _Signalled(Exception):  # noqa: N818 (it is no error)
+    """A signal came while the prompt was waiting. asyncio treats KeyboardInterrupt as its own, so it is not one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class Prompt:
@@ -75,7 +90,21 @@ class Prompt:
         Raises:
             EOFError: the user wants to leave.
         """
-        return self._session.prompt(FormattedText([("class:prompt", "> ")]), default=prefilled)
+        try:
+            return self._session.prompt(
+                FormattedText([("class:prompt", "> ")]), default=prefilled, pre_run=self._leave_on_signals
+            )
+        except _Signalled as exc:
+            raise Interrupted(exc.number) from None
+        finally:
+            # The event loop puts the system's own handlers back when it closes.
+            interrupts.install()
+
+    def _leave_on_signals(self) -> None:
+        """What a signal handler raises inside the event loop is lost in it: let the prompt end with it instead."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._session.app.exit, None, _Signalled(number))
 
     def _bindings(self) -> KeyBindings:
         bindings = KeyBindings()
@@ -110,6 +139,24 @@ class Prompt:
             self._last_interrupt = now
 
         return bindings
+
+
+@contextmanager
+def keys_kept_for_the_prompt() -> Iterator[None]:
+    """Keys typed while an answer streams wait, unseen and unchanged, for the next prompt; Ctrl+C still stops it.
+
+    In its usual mode the terminal would show them in the middle of the answer and make a line feed of Enter.
+    """
+    descriptor = sys.stdin.fileno()
+    usual = termios.tcgetattr(descriptor)
+    quiet = termios.tcgetattr(descriptor)
+    quiet[0] &= ~termios.ICRNL
+    quiet[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
+    termios.tcsetattr(descriptor, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, usual)
 
 
 def _history(path: Path | None) -> History:

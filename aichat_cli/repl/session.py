@@ -17,7 +17,7 @@ from aichat_cli.render.embedded import prepare
 from aichat_cli.render.sanitize import safe_line, safe_text
 from aichat_cli.render.turn_view import TurnResult, show
 from aichat_cli.repl.commands import dispatch, is_command
-from aichat_cli.repl.prompt import Prompt
+from aichat_cli.repl.prompt import Prompt, keys_kept_for_the_prompt
 from aichat_cli.storage import conversations, messages, usage
 
 RESUME_CHOICES = 10
@@ -59,6 +59,11 @@ class Session:
         self._warm()
         if self._resumed is not None:
             self._go_on_with(self._resumed)
+        with keys_kept_for_the_prompt():
+            self._converse(prompt)
+        return self._exit_code
+
+    def _converse(self, prompt: Prompt) -> None:
         while not self._is_leaving:
             try:
                 prefilled, self._prefilled = self._prefilled, ""
@@ -68,7 +73,6 @@ class Session:
                 break
             except AichatError as error:
                 self._diagnostics.error(error)
-        return self._exit_code
 
     def status(self) -> str:
         """The status line: model, share of the window in use, cost of the conversation."""

@@ -42,9 +42,8 @@ def listing(db: Database, *, limit: int | None) -> list[Conversation]:
 
 def count(db: Database) -> int:
     """How many there are."""
-    row = db.row("SELECT count(*) FROM conversations")
-    assert row is not None
-    return int(row[0])
+    [(number,)] = db.rows("SELECT count(*) FROM conversations")
+    return int(number)
 
 
 def find(db: Database, reference: str) -> Conversation:

@@ -70,8 +70,7 @@ def _hits(
 
 def _terms(query: str) -> list[str]:
     """The words and quoted phrases of a query; what holds no letter and no digit is no term."""
-    clean = query.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
-    pieces = [match[1] or match[2] or "" for match in _TERM.finditer(clean)]
+    pieces = [match[1] or match[2] or "" for match in _TERM.finditer(query.replace("\0", " "))]
     return [piece for piece in pieces if any(unicodedata.category(c)[0] in "LN" for c in piece)][:MOST_TERMS]
 
 

@@ -54,6 +54,8 @@ def test_a_file_on_stdin_is_read_too(cli: Cli, server: ScriptedServer, tmp_path)
 
 
 def test_ten_megabytes_of_broken_text_on_stdin_reach_the_provider(cli: Cli, server: ScriptedServer) -> None:
+    server.script = {"text": "a summary"}
+
     done = cli.run("-m", "mine", "sum up", stdin=b"\xff\xfe\x00 words and more words" * 500_000)
 
     assert done.returncode == 0, done.stderr.decode()[:500]

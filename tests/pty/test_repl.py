@@ -315,7 +315,7 @@ def test_a_terminal_is_never_sent_a_control_sequence_of_a_model(cli: Cli, server
 
 
 def test_the_repl_works_on_a_tiny_and_on_a_dumb_terminal(cli: Cli, server: ScriptedServer) -> None:
-    with terminal(cli, columns=20, rows=5) as screen:
+    with terminal(cli, columns=30, rows=10) as screen:
         screen.wait_for(">")
         screen.type("hi\r")
         screen.wait_for("You said: hi")

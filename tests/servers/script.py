@@ -6,7 +6,7 @@ A script is a mapping (JSON, or keyword arguments of `Script`); every field may 
                           "some text"               text
                           {"text": "..."}           text
                           {"reasoning": "..."}      delta.reasoning_content, or a thinking_delta
-                          {"refusal": "..."}        delta.refusal (OpenAI dialect only)
+                          {"refusal": "..."}        delta.refusal; left out in the Anthropic dialect
                           {"error": {...}}          an error object in the middle of the stream
                           {"data": {...}}           one event with this object, whatever it is
                           {"raw": "..."}            these characters, not framed as an event
@@ -256,6 +256,8 @@ def _plain(piece: Mapping[str, Any]) -> Part:
             return text.encode()
         case {"sleep": seconds}:
             return float(seconds)
+        case {"refusal": _}:
+            return 0.0
         case _:
             message = f"not a piece of a script: {piece}"
             raise ValueError(message)

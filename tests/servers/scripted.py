@@ -41,7 +41,7 @@ from tests.servers.script import (
 ScriptLike = Script | Mapping[str, Any]
 
 
-class _Hangup(Exception):  # noqa: N818
+class _Hangup(Exception):
     """The connection is over: cut by the script, left by the client, or the server closes."""
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import apsw
 import pytest
 
 from aichat_cli.core.errors import DatabaseLocked, StorageError
@@ -25,9 +26,13 @@ def test_a_new_database_and_its_folder_belong_to_the_user_alone(path: Path) -> N
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_an_open_database_has_the_settings_the_house_relies_on(db: Database) -> None:
+@pytest.mark.parametrize("opening", ["first", "second"])
+def test_an_open_database_has_the_settings_the_house_relies_on(path: Path, opening: str) -> None:
+    if opening == "second":
+        Database.open(path).close()
     names = ("journal_mode", "foreign_keys", "synchronous", "temp_store", "trusted_schema")
-    assert [db.row(f"PRAGMA {name}") for name in names] == [("wal",), (1,), (1,), (2,), (0,)]
+    with Database.open(path) as db:
+        assert [db.row(f"PRAGMA {name}") for name in names] == [("wal",), (1,), (1,), (2,), (0,)]
 
 
 def test_the_schema_cannot_be_written_behind_sqlites_back(db: Database) -> None:
@@ -163,6 +168,44 @@ def test_a_database_restored_by_copying_gets_its_write_ahead_log_back(path: Path
         db.execute("PRAGMA journal_mode = DELETE")
     with Database.open(path) as db:
         assert db.row("PRAGMA journal_mode") == ("wal",)
+
+
+def test_a_file_that_another_reads_is_waited_for_before_its_log_is_switched(path: Path) -> None:
+    path.parent.mkdir()
+    reader = apsw.Connection(str(path))
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM sqlite_schema").fetchall()
+    with pytest.raises(DatabaseLocked):
+        Database.open(path, busy_timeout_s=0.1)
+    reader.execute("COMMIT")
+    reader.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.2, reader.execute, ["COMMIT"])
+    release.start()
+    with Database.open(path) as db:
+        assert db.row("PRAGMA journal_mode") == ("wal",)
+    release.join()
+    reader.close()
+
+
+def test_threads_that_open_a_new_database_at_once_all_get_it(path: Path) -> None:
+    opened: list[int] = []
+    together = threading.Barrier(8)
+
+    def open_and_write() -> None:
+        together.wait()
+        with Database.open(path) as db:
+            said(db)
+            opened.append(1)
+
+    threads = [threading.Thread(target=open_and_write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 8
+    with Database.open(path) as db:
+        assert conversations.count(db) == 8
+        assert db.row("PRAGMA integrity_check") == ("ok",)
 
 
 def test_opening_a_current_database_writes_nothing(path: Path) -> None:

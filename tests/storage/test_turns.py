@@ -170,6 +170,12 @@ def test_nothing_is_recovered_while_it_is_written_here(db: Database, memory: Dat
     liveness.release(db.path, 2)
 
 
+def test_the_place_of_a_deleted_turn_is_never_given_to_another(db: Database) -> None:
+    deleted = said(db)
+    conversations.delete(db, deleted.conversation_id)
+    assert said(db).seq > deleted.seq
+
+
 STREAMER = """
 import sys
 from pathlib import Path
