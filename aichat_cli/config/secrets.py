@@ -69,14 +69,14 @@ class KeyStore:
             value = self._environ.get(variable, "").strip()
             if value:
                 return self._remember(value, f"${variable}")
-        value = _from_keyring(name)
-        if value:
-            return self._remember(value, "keyring")
+        in_keyring = _from_keyring(name)
+        if in_keyring:
+            return self._remember(in_keyring, "keyring")
         command = self._command()
         if command:
             return self._remember(_from_command(command, name), "key_command")
-        value = self._file_keys().get(name)
-        return self._remember(value, str(self._keys_file)) if value else None
+        in_file = self._file_keys().get(name)
+        return self._remember(in_file, str(self._keys_file)) if in_file else None
 
     def is_in_environment(self, name: str) -> bool:
         """Whether the flag or a variable holds it: no keyring is opened to answer this."""

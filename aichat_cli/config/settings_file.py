@@ -47,7 +47,7 @@ def remove_entry(path: Path, section: str, name: str) -> None:
     with _edited(path) as document:
         if name not in document.get(section, {}):
             raise NotFound(f'No "{name}" under [{section}] in {path}.')
-        document[section].pop(name)  # type: ignore[union-attr]
+        document[section].pop(name)
 
 
 def _table_of(document: TOMLDocument, dotted: str) -> tuple[Any, str]:

@@ -124,7 +124,9 @@ class _AnthropicDecoder:
 
     def event(self, data: Any) -> Iterator[ProviderEvent]:
         if not isinstance(data, dict):
-            raise BadResponse(f"{who(self._request)} sent an event that is no object: {snippet(str(data), self._request.key)}")
+            raise BadResponse(
+                f"{who(self._request)} sent an event that is no object: {snippet(str(data), self._request.key)}"
+            )
         match data.get("type"):
             case "content_block_delta":
                 yield from self._piece(_object(data.get("delta")))

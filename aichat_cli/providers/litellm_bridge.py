@@ -68,6 +68,8 @@ def _litellm() -> Any:
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.disable_streaming_logging = True
+    # It breaks off an answer that repeats one delta a hundred times, as a ruler or a table may.
+    litellm.REPEATED_STREAMING_CHUNK_LIMIT = sys.maxsize
     return litellm
 
 

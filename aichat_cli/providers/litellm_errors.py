@@ -11,6 +11,9 @@ from aichat_cli.providers.failures import Said, clean_line, retry_after, said_by
 
 _WRAPPINGS = re.compile(r"^(?:litellm\.\w+: |\w+ ?(?:Error|Exception): |\w*(?:Error|Exception) - )+")
 _ADVICE = re.compile(r"\.? Handle with `litellm\.\w+`\.?$")
+_NO_KEY = re.compile(
+    r"missing credentials|missing .*api[_ ]key|api[_ ]key .*(not set|must be set|required)", re.IGNORECASE
+)
 _LONGEST_CHAIN = 12
 
 
@@ -27,6 +30,8 @@ def provider_error(request: ChatRequest, error: Exception) -> AichatError:
         return status_error(request, 400, replace(said, kinds=(*said.kinds, "context_length_exceeded")))
     if "ImportError" in names:
         return ProviderError(f"{request.model.name} needs a package that is not installed: {said.message}")
+    if request.key is None and said.matches(_NO_KEY):
+        return status_error(request, 401, said)
     status = _status(chain, said)
     if status is None:
         return BadResponse(f"{who(request)} answered what litellm cannot read: {said.message}")

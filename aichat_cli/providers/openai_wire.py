@@ -86,7 +86,9 @@ class _OpenAIDecoder:
 
     def event(self, data: Any) -> Iterator[ProviderEvent]:
         if not isinstance(data, dict):
-            raise BadResponse(f"{who(self._request)} sent an event that is no object: {snippet(str(data), self._request.key)}")
+            raise BadResponse(
+                f"{who(self._request)} sent an event that is no object: {snippet(str(data), self._request.key)}"
+            )
         if data.get("error"):
             raise said_error(self._request, data)
         self._id = _text(data.get("id")) or self._id

@@ -104,7 +104,10 @@ class Prompt:
         """What a signal handler raises inside the event loop is lost in it: let the prompt end with it instead."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._session.app.exit, None, _Signalled(number))
+            loop.add_signal_handler(number, self._end_with, number)
+
+    def _end_with(self, number: int) -> None:
+        self._session.app.exit(exception=_Signalled(number))
 
     def _bindings(self) -> KeyBindings:
         bindings = KeyBindings()

@@ -20,6 +20,7 @@ from aichat_cli.repl.commands import dispatch, is_command
 from aichat_cli.repl.prompt import Prompt, keys_kept_for_the_prompt
 from aichat_cli.storage import conversations, messages, usage
 
+MODEL_CHOICES = 8
 RESUME_CHOICES = 10
 
 
@@ -102,9 +103,13 @@ class Session:
         if name:
             self._template = replace(self._template, model=self._house.registry.resolve(name))
             self._warm()
-        listed = [model.name for model in self._house.registry.listing(all=False)]
         current = self._template.model.name
-        self.say(current if name else f"{current}\nothers: {', '.join(other for other in listed if other != current)}")
+        if name:
+            self.say(f"{current} answers from now on.")
+            return
+        listed = [model.name for model in self._house.registry.listing(all=False)]
+        others = [other for other in listed if other != current][:MODEL_CHOICES]
+        self.say(f"{current}\nothers: {', '.join(others)}; all of them: aichat models list --all")
 
     def use_system(self, text: str) -> None:
         """Set, remove (with -) or show the system prompt."""
@@ -157,6 +162,8 @@ class Session:
         shows_reasoning = self._house.settings.flag("show_reasoning")
         result = show(run(request, deps), TerminalSink(), self._diagnostics, show_reasoning=shows_reasoning)
         self._remember(result)
+        if not self._is_leaving:
+            self.say("\n")
 
     def _remember(self, result: TurnResult) -> None:
         if result.started is not None and result.started.message_id is not None:

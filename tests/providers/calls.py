@@ -59,11 +59,11 @@ class Outcome:
         return self.finished.reason if self.finished else None
 
 
-def request_to(server: ScriptedServer, wire: Wire = "openai", **changes: Any) -> ChatRequest:
+def request_to(server: ScriptedServer, dialect: Wire = "openai", **changes: Any) -> ChatRequest:
     """A request to a scripted server; `changes` are fields of the model or of the request."""
-    url = server.anthropic_url if wire == "anthropic" else server.openai_url
+    url = server.anthropic_url if dialect == "anthropic" else server.openai_url
     of_model = {name: changes.pop(name) for name in list(changes) if name in Model.__dataclass_fields__}
-    model = Model("friendly", "m-1", wire, wire, base_url=url, key_name=wire, max_output_tokens=1000)
+    model = Model("friendly", "m-1", dialect, dialect, base_url=url, key_name=dialect, max_output_tokens=1000)
     asked = ChatRequest(replace(model, **of_model), (ChatMessage("user", "hello"),), key=KEY, timeouts=QUICK)
     return replace(asked, **changes)
 

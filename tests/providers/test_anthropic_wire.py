@@ -182,9 +182,7 @@ def test_what_this_wire_does_not_show_is_skipped(server: ScriptedServer, wire: A
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
-def test_stop_reasons_are_told(
-    said: str, told: str, stream: bool, server: ScriptedServer, wire: AnthropicWire
-) -> None:
+def test_stop_reasons_are_told(said: str, told: str, stream: bool, server: ScriptedServer, wire: AnthropicWire) -> None:
     server.script = {"text": "a", "finish": said}
     assert outcome(wire, request_to(server, "anthropic", stream=stream)).reason == told
 

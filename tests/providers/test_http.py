@@ -488,4 +488,3 @@ def test_an_answer_given_before_the_body_was_read_is_used(transport: HttpTranspo
         with closing(response):
             assert (response.status, response.read_limited(10)) == (413, b"big")
         assert answered.is_set()
-

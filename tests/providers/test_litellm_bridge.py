@@ -154,7 +154,9 @@ def test_exceptions_without_a_status_are_told_by_their_causes(
 
 
 def test_a_window_exceeded_is_a_context_too_long_whatever_its_words(server: ScriptedServer) -> None:
-    error = provider_error(_request(server), ContextWindowExceededError("litellm.X: XException - b'{\"message\": \"big\"}'"))
+    error = provider_error(
+        _request(server), ContextWindowExceededError('litellm.X: XException - b\'{"message": "big"}\'')
+    )
     assert error.code == "context_too_long"
     assert "big" in error.message
     assert "XException" not in error.message

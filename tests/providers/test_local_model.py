@@ -319,15 +319,38 @@ def ended_within(pid: int, seconds: float) -> bool:
     return False
 
 
-def test_the_child_ends_when_its_parent_is_killed(model_dir: Path) -> None:
+IDLE_SCRIPT = """
+import os, signal, sys, time
+from pathlib import Path
+from aichat_cli.core import interrupts
+from aichat_cli.core.messages import ChatMessage
+from aichat_cli.providers.base import ChatRequest
+from aichat_cli.providers.local_model import LocalModel
+from aichat_cli.providers.shipped import local_model
+interrupts.install()
+wire = LocalModel(Path(sys.argv[1]), threads=1)
+model, messages = local_model("smollm2", "smollm2"), (ChatMessage("user", "Tell me a story."),)
+try:
+    for event in wire.stream(ChatRequest(model, messages)):
+        os.killpg(0, signal.SIGINT)
+except interrupts.Interrupted:
+    before = wire._worker
+list(wire.stream(ChatRequest(model, messages, options={"max_tokens": 2})))
+print(wire._worker is before, before._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_model_survives_ctrl_c_and_ends_when_its_parent_is_killed(model_dir: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(model_dir), "Tell me a long story."], stdout=subprocess.PIPE
+        [sys.executable, "-c", IDLE_SCRIPT, str(model_dir)], stdout=subprocess.PIPE, start_new_session=True
     )
     assert process.stdout is not None
-    child = int(process.stdout.readline())
+    is_same, child = process.stdout.readline().split()
     process.kill()
     process.communicate()
-    assert ended_within(child, 5)
+    assert is_same == b"True"
+    assert ended_within(int(child), 5)
 
 
 def test_a_worker_that_cannot_be_started_or_spoken_to_is_told(tmp_path: Path) -> None:

@@ -110,8 +110,18 @@ def test_half_a_character_at_the_end_is_replaced(server: ScriptedServer, wire: O
 @pytest.mark.parametrize(
     ("script", "text", "reasoning", "reason"),
     [
-        ([_chunk({"content": None}), _chunk({"content": [{"type": "text", "text": "parts"}, "!", 5]})], "parts!", "", "stop"),
-        ([_chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}), "a"], "a", "hm", "stop"),
+        (
+            [_chunk({"content": None}), _chunk({"content": [{"type": "text", "text": "parts"}, "!", 5]})],
+            "parts!",
+            "",
+            "stop",
+        ),
+        (
+            [_chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}), "a"],
+            "a",
+            "hm",
+            "stop",
+        ),
         ([_chunk({"content": [{"type": "thinking", "thinking": "hm"}]}), "a"], "a", "hm", "stop"),
         ([_chunk({"reasoning": "hm", "reasoning_content": "hm"}), "a"], "a", "hm", "stop"),
         ([_chunk({"reasoning": "hm"}), "a"], "a", "hm", "stop"),
@@ -200,7 +210,11 @@ def test_usage_may_come_in_any_chunk_and_the_last_one_counts(server: ScriptedSer
     [
         ({"prompt_tokens": 9, "completion_tokens": 4, "prompt_cache_hit_tokens": 5}, TokenUsage(9, 4, cached_tokens=5)),
         (
-            {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 99, "cache_write_tokens": 2}},
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "prompt_tokens_details": {"cached_tokens": 99, "cache_write_tokens": 2},
+            },
             TokenUsage(9, 4, cached_tokens=9, cache_write_tokens=2),
         ),
         (
@@ -502,7 +516,9 @@ def test_the_limit_goes_under_the_name_the_model_knows(
 def test_sampling_is_left_out_for_models_that_refuse_it_and_said(server: ScriptedServer, wire: OpenAIWire) -> None:
     options = {"temperature": 1, "top_p": 0.5, "presence_penalty": 1, "frequency_penalty": 1, "seed": 3}
     result = outcome(wire, request_to(server, options=options, takes_sampling=False))
-    assert result.notices == ["friendly does not take temperature, top_p, presence_penalty, frequency_penalty: not sent."]
+    assert result.notices == [
+        "friendly does not take temperature, top_p, presence_penalty, frequency_penalty: not sent."
+    ]
     assert server.requests[0].body["seed"] == 3
     assert "temperature" not in server.requests[0].body
     assert outcome(wire, request_to(server, options={"seed": 3}, takes_sampling=False)).notices == []

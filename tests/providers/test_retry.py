@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from aichat_cli.core.errors import AichatError, ConnectFailed, KeyRejected, ProviderUnavailable, RateLimited, StreamBroken
+from aichat_cli.core.errors import (
+    AichatError,
+    ConnectFailed,
+    KeyRejected,
+    ProviderUnavailable,
+    RateLimited,
+    StreamBroken,
+)
 from aichat_cli.core.events import Finished, Notice, ReasoningDelta, Retrying, TextDelta
 from aichat_cli.core.models import Model
 from aichat_cli.providers.base import ChatRequest, Timeouts

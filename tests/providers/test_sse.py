@@ -38,9 +38,7 @@ def test_every_split_of_a_stream_gives_the_same_events(stream: bytes, expected: 
 
 
 @given(
-    lines=st.lists(
-        st.sampled_from(["data: a", "data: é😀", "data", "event: x", ": c", "", "", "id: 1"]), max_size=12
-    ),
+    lines=st.lists(st.sampled_from(["data: a", "data: é😀", "data", "event: x", ": c", "", "", "id: 1"]), max_size=12),
     ending=st.sampled_from(["\n", "\r", "\r\n"]),
     cuts=st.lists(st.integers(0, 200), max_size=8),
 )
@@ -85,9 +83,7 @@ def test_pairs_cut_in_two_are_joined_again(text: str, cuts: list[int]) -> None:
     units = _code_units(text)
     places = sorted({0, len(units), *(cut for cut in cuts if cut < len(units))})
     joiner = SurrogateJoiner()
-    joined = "".join(
-        joiner.feed("".join(units[start:end])) for start, end in zip(places, places[1:], strict=False)
-    )
+    joined = "".join(joiner.feed("".join(units[start:end])) for start, end in zip(places, places[1:], strict=False))
     assert joined + joiner.flush() == text
 
 
