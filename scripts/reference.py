@@ -53,7 +53,7 @@ ENVIRONMENT_OTHERS = (
 
 
 ZSH_TAIL = "compdef _aichat_completion aichat\n"
-ZSH_TAIL_FOR_FPATH = f"""if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+ZSH_TAIL_FOR_FPATH = f"""if [[ $funcstack[1] == _aichat ]]; then
   _aichat_completion "$@"
 else
   {ZSH_TAIL}fi
@@ -63,7 +63,7 @@ else
 def completion(shell: str) -> str:
     """The script that completes `aichat` in a shell: it asks the program, so it need not be renewed with it."""
     script = get_completion_script(prog_name="aichat", complete_var="_AICHAT_COMPLETE", shell=shell).strip() + "\n"
-    # Found in a folder of $fpath the file is the body of the function at its first use, and must complete there.
+    # Found in a folder of $fpath the file is the body of the function _aichat, and must complete when that is called.
     return script.replace(ZSH_TAIL, ZSH_TAIL_FOR_FPATH) if shell == "zsh" else script
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,13 +163,36 @@ def test_bash_completes_with_the_shipped_script(environment: dict[str, str], tmp
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
-def test_zsh_reads_the_shipped_script(environment: dict[str, str], tmp_path: Path) -> None:
+def test_zsh_completes_at_every_tab_with_the_shipped_script(environment: dict[str, str], tmp_path: Path) -> None:
     _put_on_path(environment, tmp_path)
-    script = f"autoload -U compinit; compinit -D; fpath=({ROOT}/completions $fpath); . {ROOT}/completions/_aichat; echo $_comps[aichat]"
-    ended = subprocess.run(
-        ["zsh", "-f", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert ended.stdout.strip() == "_aichat_completion"
+    controller, terminal = pty.openpty()
+    environment |= {"PS1": "% ", "TERM": "dumb"}
+    shell = subprocess.Popen(
+        ["zsh", "-f", "-i"], env=environment, cwd=tmp_path,
+        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+    )  # fmt: skip
+    os.close(terminal)
+    try:
+        os.write(controller, f"fpath=({ROOT}/completions $fpath); autoload -Uz compinit; compinit -D -u\r".encode())
+        os.write(controller, b"echo rea''dy\r")
+        _wait_for(controller, b"ready")
+        for typed, completed_to in ((b"hist", b"history"), (b"--no-l", b"--no-log"), (b"why --ex", b"--extract")):
+            os.write(controller, b"aichat " + typed + b"\t")
+            _wait_for(controller, completed_to)
+            os.write(controller, b"\x15")
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(controller)
+
+
+def _wait_for(controller: int, wanted: bytes) -> None:
+    seen = b""
+    end = time.monotonic() + 30
+    while wanted not in seen:
+        assert time.monotonic() < end, f"{wanted!r} did not come: {seen!r}"
+        if select.select([controller], [], [], 0.1)[0]:
+            seen += os.read(controller, 65536)
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")

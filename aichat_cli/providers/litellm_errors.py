@@ -22,10 +22,8 @@ def provider_error(request: ChatRequest, error: Exception) -> AichatError:
     chain = _chain(error)
     names = {name for link in chain for name in _class_names(link)}
     said = _said(request, chain)
-    if "TimeoutException" in names:
-        return TimedOut(f"{who(request)} did not answer in time.", hint="Raise it: aichat config set timeouts.idle 300")
-    if "TransportError" in names or "ConnectionError" in names:
-        return ConnectFailed(f"Could not reach {who(request)}, or it closed the connection: {said.message}")
+    if {"TimeoutException", "TransportError", "ConnectionError"} & names:
+        return _transport_error(request, said, is_timeout="TimeoutException" in names)
     if "ContextWindowExceededError" in names:
         return status_error(request, 400, replace(said, kinds=(*said.kinds, "context_length_exceeded")))
     if "ImportError" in names:
@@ -36,6 +34,12 @@ def provider_error(request: ChatRequest, error: Exception) -> AichatError:
     if status is None:
         return BadResponse(f"{who(request)} answered what litellm cannot read: {said.message}")
     return status_error(request, status, said, _retry_after(chain))
+
+
+def _transport_error(request: ChatRequest, said: Said, *, is_timeout: bool) -> AichatError:
+    if is_timeout:
+        return TimedOut(f"{who(request)} did not answer in time.", hint="Raise it: aichat config set timeouts.idle 300")
+    return ConnectFailed(f"Could not reach {who(request)}, or it closed the connection: {said.message}")
 
 
 def _chain(error: BaseException) -> list[BaseException]:

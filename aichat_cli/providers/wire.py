@@ -6,6 +6,7 @@ A wire says how a request is written and gives a `Decoder` for what comes back.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Any, Protocol
@@ -50,27 +51,27 @@ class Decoder(Protocol):
         ...
 
 
-class HttpWire:
+class HttpWire(ABC):
     """The common half of a direct wire."""
 
     def __init__(self) -> None:
         self._transport = HttpTransport()
 
+    @abstractmethod
     def url(self, model: Model) -> str:
         """Where requests go."""
-        raise NotImplementedError
 
+    @abstractmethod
     def headers(self, request: ChatRequest) -> dict[str, str]:
         """The key and whatever else the provider wants."""
-        raise NotImplementedError
 
+    @abstractmethod
     def body(self, request: ChatRequest) -> tuple[dict[str, Any], list[Notice]]:
         """The request as JSON, and what the user should know of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decoder(self, request: ChatRequest) -> Decoder:
         """A fresh decoder."""
-        raise NotImplementedError
 
     def without_refused_field(self, request: ChatRequest, body: dict[str, Any], said: Said) -> dict[str, Any] | None:
         """The body to send instead where the provider did not know a field that we added; None where it did."""
@@ -133,7 +134,7 @@ class HttpWire:
             if head.removeprefix(b"\xef\xbb\xbf").strip():
                 break
         start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-        if start in (b"{", b"["):
+        if start == b"{":
             yield from self._whole(request, decoder, head, chunks)
         elif start in (b"", b"<"):
             raise _not_the_protocol(request, head)
@@ -152,8 +153,6 @@ class HttpWire:
             answer = json.loads(body)
         except (ValueError, RecursionError) as exc:
             raise _not_the_protocol(request, bytes(body)) from exc
-        if not isinstance(answer, dict):
-            raise _not_the_protocol(request, bytes(body))
         if answer.get("error"):
             raise said_error(request, answer)
         finished = False

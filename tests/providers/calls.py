@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta, Usage
@@ -71,7 +70,7 @@ def request_to(server: ScriptedServer, dialect: Wire = "openai", **changes: Any)
 def outcome(wire: Provider, request: ChatRequest) -> Outcome:
     """All events of a call, and its error."""
     result = Outcome()
-    events = cast("Iterator[ProviderEvent]", wire.stream(request))
+    events = wire.stream(request)
     with closing(events):  # type: ignore[type-var]
         try:
             for event in events:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from aichat_cli.core.errors import (
     TimedOut,
     is_transient,
 )
+from aichat_cli.providers import connect
 from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.connect import proxy_for
 from aichat_cli.providers.http import HttpTransport
@@ -204,8 +207,10 @@ def test_no_answer_in_time_is_a_timeout_that_names_the_setting(
 
 def test_a_silence_in_the_body_is_a_timeout(server: ScriptedServer, transport: HttpTransport) -> None:
     server.script = {"stall_after": 0}
+    started = time.monotonic()
     with pytest.raises(TimedOut, match=r"sent nothing for 0\.2 s") as caught:
-        _read(transport, _url(server), Timeouts(first_byte=5, idle=0.2))
+        _read(transport, _url(server), Timeouts(first_byte=30, idle=0.2))
+    assert time.monotonic() - started < 15
     assert "timeouts.idle" in (caught.value.hint or "")
     assert server.requests[0].client_left.wait(5)
 
@@ -231,7 +236,7 @@ def test_an_unknown_host_is_named(transport: HttpTransport) -> None:
 
 def test_a_handshake_that_hangs_runs_into_the_connect_timeout(transport: HttpTransport) -> None:
     with (
-        RawServer(lambda connection: _wait_for_end(connection)) as hanging,
+        RawServer(_wait_for_end) as hanging,
         pytest.raises(TimedOut, match=r"no connection within 0\.2 s"),
     ):
         _read(transport, f"https://127.0.0.1:{hanging.port}/v1", Timeouts(connect=0.2))
@@ -391,6 +396,16 @@ def test_a_warmed_tls_connection_is_not_taken_for_dead(monkeypatch: pytest.Monke
         assert server.connections == 1
 
 
+def test_certifi_is_used_where_openssl_has_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+    monkeypatch.setenv("SSL_CERT_DIR", "")
+    assert not ssl.create_default_context().cert_store_stats()["x509_ca"]
+    with ScriptedServer(tls=tls_context()) as server, closing(HttpTransport()) as transport:
+        with pytest.raises(ProviderError, match="not trusted"):
+            _read(transport, _url(server))
+        assert connect._tls_context().cert_store_stats()["x509_ca"] > 50
+
+
 def test_an_untrusted_certificate_is_no_reason_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     with ScriptedServer(tls=tls_context()) as server, closing(HttpTransport()) as transport:
@@ -473,18 +488,14 @@ def test_a_proxy_does_not_show_its_password_in_a_repr(monkeypatch: pytest.Monkey
     assert "Basic" not in repr(proxy)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a reset may take away what was not yet read")
 def test_an_answer_given_before_the_body_was_read_is_used(transport: HttpTransport) -> None:
-    answered = threading.Event()
-
     def refuse(connection: socket.socket) -> None:
+        connection.recv(1000)
         connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
-        connection.shutdown(socket.SHUT_WR)
-        answered.set()
-        while connection.recv(65536):
-            pass
+        time.sleep(0.1)
 
     with RawServer(refuse) as server:
-        response = transport.post_json(f"http://127.0.0.1:{server.port}/", {}, b"x" * 3_000_000, QUICK)
+        response = transport.post_json(f"http://127.0.0.1:{server.port}/", {}, b"x" * 30_000_000, QUICK)
         with closing(response):
             assert (response.status, response.read_limited(10)) == (413, b"big")
-        assert answered.is_set()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +49,7 @@ def test_any_stream_cut_anywhere_gives_what_it_gives_whole(lines: list[str], end
     whole = SseParser().feed(stream)
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     parser = SseParser()
-    pieces = [stream[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [stream[start:end] for start, end in pairwise(places)]
     assert [event for piece in pieces for event in parser.feed(piece)] == whole
 
 
@@ -83,7 +85,7 @@ def test_pairs_cut_in_two_are_joined_again(text: str, cuts: list[int]) -> None:
     units = _code_units(text)
     places = sorted({0, len(units), *(cut for cut in cuts if cut < len(units))})
     joiner = SurrogateJoiner()
-    joined = "".join(joiner.feed("".join(units[start:end])) for start, end in zip(places, places[1:], strict=False))
+    joined = "".join(joiner.feed("".join(units[start:end])) for start, end in pairwise(places))
     assert joined + joiner.flush() == text
 
 
