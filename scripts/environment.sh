@@ -4,11 +4,13 @@
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 cd -- "$root"
 
+base_of_recent='import sys, venv; sys.version_info < (3, 11) and sys.exit(1); print(sys._base_executable)'
+
 find_python() {
     local candidate
     for candidate in "${PYTHON:-}" python3.11 python3.12 python3.13 python3 python; do
-        if [ -n "$candidate" ] && "$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-            command -v -- "$candidate"
+        # Asked for its base: in an active virtual environment the first one found may be the one that is made anew.
+        if [ -n "$candidate" ] && "$candidate" -c "$base_of_recent" 2>/dev/null; then
             return
         fi
     done
@@ -19,7 +21,7 @@ find_python() {
 stamp_of() {
     "$1" - pyproject.toml <<'PYTHON'
 import hashlib, pathlib, sys
-print(sys.version.split()[0], sys.prefix, hashlib.sha256(pathlib.Path(sys.argv[1]).read_bytes()).hexdigest())
+print(sys.version.split()[0], sys.executable, hashlib.sha256(pathlib.Path(sys.argv[1]).read_bytes()).hexdigest())
 PYTHON
 }
 

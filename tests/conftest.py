@@ -8,7 +8,7 @@ import pytest
 
 from tests.runner import Cli
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.servers.fixtures", "tests.providers.model_fixture"]
 
 
 @pytest.fixture

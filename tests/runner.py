@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +67,11 @@ class Cli:
         return self.home / "config" / "aichat" / "config.toml"
 
     def run(
-        self, *arguments: str, stdin: bytes | str | None = None, environ: Mapping[str, str] | None = None, timeout: float = 60
+        self,
+        *arguments: str,
+        stdin: bytes | str | None = None,
+        environ: Mapping[str, str] | None = None,
+        timeout: float = 60,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run to the end; output as bytes. Without `stdin` there is none."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
@@ -88,11 +92,11 @@ class Cli:
         return json.loads(done.stdout)
 
     @contextmanager
-    def start(self, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-        """Start it and leave it running; it is killed at the end of the block if need be."""
+    def start(self, *arguments: str, prefix: Sequence[str] = (), **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+        """Start it and leave it running; it is killed at the end of the block if need be. `prefix` runs it."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         environment = {**self.environment, **options.pop("environ", {})}
-        process = subprocess.Popen([*PROGRAM, *arguments], env=environment, **options)
+        process = subprocess.Popen([*prefix, *PROGRAM, *arguments], env=environment, **options)
         try:
             yield process
         finally:
@@ -103,7 +107,7 @@ class Cli:
                 if stream is not None:
                     stream.close()
 
-    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
         """Read the database."""
         with Database.open(self.database) as database:
             return database.rows(sql, values)

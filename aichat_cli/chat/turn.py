@@ -8,7 +8,7 @@ iterator settles too, silently.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -90,7 +90,7 @@ class TurnDeps:
     sleep: Callable[[float], None] = time.sleep
 
 
-def run(request: TurnRequest, deps: TurnDeps) -> Iterator[TurnEvent]:
+def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None]:
     """Run one turn and yield what happens.
 
     Raises:
@@ -216,7 +216,7 @@ class _Turn:
         events = stream_with_retries(
             self._deps.provider_for(model), chat_request, self._deps.retry, sleep=self._deps.sleep
         )
-        with closing(events):  # type: ignore[type-var]
+        with closing(events):
             for event in events:
                 self._take(event)
                 yield event

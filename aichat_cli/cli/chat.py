@@ -47,7 +47,9 @@ app = typer.Typer(
 
 @app.command(cls=ChatCommand)
 def chat(
-    prompt: Annotated[list[str] | None, typer.Argument(help="What to ask; - waits for stdin.", metavar="PROMPT")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Argument(help="What to ask; - waits for stdin.", metavar="PROMPT")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Model, alias or provider/model.")] = None,
     system: Annotated[str | None, typer.Option("--system", "-s", help="System prompt.")] = None,
     last: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")] = False,
@@ -101,9 +103,7 @@ def _answer(
     deps = house.turn_deps(log=log)
     if request.conversation_id and request.system is not None:
         conversations.set_system_prompt(deps.transcript, request.conversation_id, request.system)
-    result = show(
-        run(request, deps), sink, diagnostics, show_reasoning=house.settings.flag("show_reasoning")
-    )
+    result = show(run(request, deps), sink, diagnostics, show_reasoning=house.settings.flag("show_reasoning"))
     if held is not None and (held.text or result.failure is None):
         _print_held(held.text, result, diagnostics, extract=extract)
     if with_usage and result.settled is not None and not diagnostics.as_json:

@@ -102,15 +102,20 @@ def alias(
 def add(
     name: Annotated[str, typer.Argument(help="What you will call it.", metavar="NAME")],
     base_url: Annotated[str, typer.Option("--base-url", help="As in http://localhost:8080/v1", metavar="URL")],
-    model_id: Annotated[str | None, typer.Option("--model-id", help="What the endpoint calls it; default NAME.")] = None,
+    model_id: Annotated[
+        str | None, typer.Option("--model-id", help="What the endpoint calls it; default NAME.")
+    ] = None,
     wire: Annotated[
-        Literal["openai", "anthropic"], typer.Option("--wire", help="The protocol the endpoint speaks: openai or anthropic.")
+        Literal["openai", "anthropic"],
+        typer.Option("--wire", help="The protocol the endpoint speaks: openai or anthropic."),
     ] = "openai",
     key_name: Annotated[
         str | None, typer.Option("--key-name", help="Which key to send, as named by aichat keys.")
     ] = None,
     context: Annotated[int | None, typer.Option("--context", help="Its window, in tokens.", min=1)] = None,
-    input_price: Annotated[float | None, typer.Option("--input-price", help="Dollars per million input tokens.")] = None,
+    input_price: Annotated[
+        float | None, typer.Option("--input-price", help="Dollars per million input tokens.")
+    ] = None,
     output_price: Annotated[
         float | None, typer.Option("--output-price", help="Dollars per million output tokens.")
     ] = None,

@@ -155,7 +155,9 @@ class KeyStore:
             tables = tomllib.loads(text)
         except tomllib.TOMLDecodeError:
             # The parser's own words would quote the line, and the line holds a key.
-            raise ConfigError(f"{self._keys_file} is not valid TOML.", hint="Remove it and set the keys again") from None
+            raise ConfigError(
+                f"{self._keys_file} is not valid TOML.", hint="Remove it and set the keys again"
+            ) from None
         return {name: str(value) for name, value in tables.items()}
 
     def _write_file(self, keys: Mapping[str, str]) -> None:

@@ -94,7 +94,9 @@ TABLE: tuple[Setting, ...] = (
     Setting("timeouts.first_byte", 120.0, "Seconds to wait for an answer to begin.", _seconds),
     Setting("timeouts.idle", 60.0, "Seconds to wait for the next piece of an answer.", _seconds),
     Setting("retry.attempts", 3, "How often a request is sent before its first byte arrives.", _whole(1, 10)),
-    Setting("local.threads", 0, "Threads of the embedded model; 0 is one less than the physical cores.", _whole(0, 512)),
+    Setting(
+        "local.threads", 0, "Threads of the embedded model; 0 is one less than the physical cores.", _whole(0, 512)
+    ),
 )
 BY_NAME = {setting.name: setting for setting in TABLE}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ def stream_with_retries(
     policy: RetryPolicy,
     sleep: Callable[[float], None] = time.sleep,
     random: Callable[[], float] = _random,
-) -> Iterator[ProviderEvent | Retrying]:
+) -> Generator[ProviderEvent | Retrying, None, None]:
     """Stream a request, and again after a transient error that came before any content. A notice is passed on once.
 
     Raises:

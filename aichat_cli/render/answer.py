@@ -10,7 +10,7 @@ from aichat_cli.core.errors import AichatError
 from aichat_cli.render.sanitize import Sanitizer
 
 
-class ClosedPipe(Exception):  # noqa: N818 (not an error: the reader has seen enough)
+class ClosedPipe(Exception):
     """Whoever read our output has left."""
 
 

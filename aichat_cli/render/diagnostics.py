@@ -133,9 +133,7 @@ def usage_text(settled: Settled) -> str:
     cached = f" ({tokens.cached_tokens:,} cached)" if tokens.cached_tokens else ""
     reasoning = f" ({tokens.reasoning_tokens:,} reasoning)" if tokens.reasoning_tokens else ""
     cost = "price unknown" if settled.cost_nano is None else usd_text(settled.cost_nano)
-    return (
-        f"{safe_line(settled.model)}: {tokens.input_tokens:,} in{cached}, {tokens.output_tokens:,} out{reasoning}, {cost}"
-    )
+    return f"{safe_line(settled.model)}: {tokens.input_tokens:,} in{cached}, {tokens.output_tokens:,} out{reasoning}, {cost}"
 
 
 def wants_color(stream: TextIO | None) -> bool:

@@ -116,7 +116,11 @@ def _per_mtok(model: Model, *, output: bool) -> str:
 
 
 def _table(
-    headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, numbers: frozenset[int] | set[int] = frozenset(), widest: int
+    headings: tuple[str, ...],
+    rows: Sequence[tuple[str, ...]],
+    *,
+    numbers: frozenset[int] | set[int] = frozenset(),
+    widest: int,
 ) -> None:
     safe_rows = [tuple(safe_line(cell) for cell in row) for row in rows]
     if not sys.stdout.isatty():

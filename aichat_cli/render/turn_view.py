@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -47,7 +47,7 @@ class TurnResult:
 
 
 def show(
-    events: Iterator[TurnEvent], sink: AnswerSink, diagnostics: Diagnostics, *, show_reasoning: bool
+    events: Generator[TurnEvent, None, None], sink: AnswerSink, diagnostics: Diagnostics, *, show_reasoning: bool
 ) -> TurnResult:
     """Run the turn to its end and report how it ended; errors are told here, once.
 
@@ -55,7 +55,7 @@ def show(
     """
     view = _View(sink, diagnostics, show_reasoning=show_reasoning and diagnostics.is_terminal)
     result = view.result
-    with closing(events):  # type: ignore[type-var]
+    with closing(events):
         try:
             _consume(events, view)
         except KeyboardInterrupt as exc:
@@ -70,7 +70,7 @@ def show(
     return result
 
 
-def _consume(events: Iterator[TurnEvent], view: _View) -> None:
+def _consume(events: Generator[TurnEvent, None, None], view: _View) -> None:
     try:
         for event in events:
             view.take(event)
@@ -82,9 +82,9 @@ def _consume(events: Iterator[TurnEvent], view: _View) -> None:
         raise
 
 
-def _after_throwing(events: Iterator[TurnEvent], struck: KeyboardInterrupt) -> Iterator[TurnEvent]:
+def _after_throwing(events: Generator[TurnEvent, None, None], struck: KeyboardInterrupt) -> Iterator[TurnEvent]:
     try:
-        yield events.throw(struck)  # type: ignore[attr-defined]
+        yield events.throw(struck)
         yield from events
     except (KeyboardInterrupt, StopIteration):
         return

@@ -38,10 +38,25 @@ COMMANDS: tuple[Command, ...] = (
     Command("help", "", "Show this.", _help),
     Command("new", "", "Begin a new conversation.", lambda session, _: session.begin_new()),
     Command("model", "[NAME]", "Show or change the model.", lambda session, name: session.use_model(name)),
-    Command("system", "[TEXT]", "Show or set the system prompt; - removes it.", lambda session, text: session.use_system(text)),
-    Command("retry", "", "Ask for the last answer again; the old one is kept as a branch.", lambda session, _: session.retry()),
+    Command(
+        "system",
+        "[TEXT]",
+        "Show or set the system prompt; - removes it.",
+        lambda session, text: session.use_system(text),
+    ),
+    Command(
+        "retry",
+        "",
+        "Ask for the last answer again; the old one is kept as a branch.",
+        lambda session, _: session.retry(),
+    ),
     Command("undo", "", "Take the last exchange back; it is kept as a branch.", lambda session, _: session.undo()),
-    Command("resume", "[ID or TITLE]", "Go on with an earlier conversation; alone, list some.", lambda session, ref: session.resume(ref)),
+    Command(
+        "resume",
+        "[ID or TITLE]",
+        "Go on with an earlier conversation; alone, list some.",
+        lambda session, ref: session.resume(ref),
+    ),
     Command("quit", "", "Leave.", lambda session, _: session.leave(), also=("exit",)),
 )
 

@@ -45,7 +45,7 @@ class CommandCompleter(Completer):
                 yield Completion(f"/{command.name}", start_position=-len(typed), display_meta=command.help)
 
 
-class _Signalled(Exception):  # noqa: N818 (it is no error)
+class _Signalled(Exception):
     """A signal came while the prompt was waiting. asyncio treats KeyboardInterrupt as its own, so it is not one."""
 
     def __init__(self, number: int) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -36,6 +37,7 @@ from aichat_cli.storage import conversations, messages
 from aichat_cli.storage.database import Database
 from tests.servers.scripted import ScriptedServer
 
+T = TypeVar("T")
 PRICE = Price(Rates(1_000_000, 2_000_000, cached_input=500_000))
 
 
@@ -55,7 +57,9 @@ def wires() -> Iterator[dict[str, Provider]]:
 
 @pytest.fixture
 def model(server: ScriptedServer) -> Model:
-    return Model("model-a", "model-a", "openai", "openai", server.openai_url, "openai", price=PRICE, context_tokens=1000)
+    return Model(
+        "model-a", "model-a", "openai", "openai", server.openai_url, "openai", price=PRICE, context_tokens=1000
+    )
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ def deps(database: Database, wires: dict[str, Provider]) -> TurnDeps:
     )
 
 
-def of_type(events: list[TurnEvent], kind: type) -> list[TurnEvent]:
+def of_type(events: list[TurnEvent], kind: type[T]) -> list[T]:
     return [event for event in events if isinstance(event, kind)]
 
 
@@ -80,11 +84,8 @@ def settled(events: list[TurnEvent]) -> Settled:
     return last
 
 
-def stored(database: Database) -> list[tuple[str, str, str]]:
-    return [
-        (role, content, status)
-        for role, content, status in database.rows("SELECT role, content, status FROM messages ORDER BY seq")
-    ]
+def stored(database: Database) -> list[tuple[object, ...]]:
+    return database.rows("SELECT role, content, status FROM messages ORDER BY seq")
 
 
 def test_a_turn_begins_with_started_and_ends_with_settled(
@@ -95,7 +96,7 @@ def test_a_turn_begins_with_started_and_ends_with_settled(
     events = list(run(TurnRequest(model, "a question", system="be brief"), deps))
 
     assert isinstance(events[0], Started)
-    assert "".join(e.text for e in of_type(events, TextDelta)) == "an answer"  # type: ignore[attr-defined]
+    assert "".join(e.text for e in of_type(events, TextDelta)) == "an answer"
     assert settled(events).status == "complete"
     assert settled(events).cost_nano == 6 * 1 + 2 * 0.5 + 4 * 2
     conversation = conversations.get(database, events[0].conversation_id)  # type: ignore[arg-type]
@@ -114,7 +115,7 @@ def test_the_prompt_is_stored_before_a_byte_is_sent(
     assert isinstance(next(events), Started)
     assert stored(database) == [("user", "a question", "complete"), ("assistant", "", "streaming")]
     assert server.requests == []
-    events.close()  # type: ignore[attr-defined]
+    events.close()
 
 
 def test_text_is_in_the_database_within_a_second_also_while_the_provider_is_silent(
@@ -134,15 +135,14 @@ def test_text_is_in_the_database_within_a_second_also_while_the_provider_is_sile
         time.sleep(0.02)
 
     assert row == ("some text", "and thought", "streaming")
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert stored(database)[1] == ("assistant", "some text", "stopped")
 
 
 def test_the_next_turn_shows_the_branch_above_it(
     database: Database, deps: TurnDeps, model: Model, server: ScriptedServer
 ) -> None:
-    first = list(run(TurnRequest(model, "one", system="rule"), deps))[0]
-    assert isinstance(first, Started)
+    [first] = of_type(list(run(TurnRequest(model, "one", system="rule"), deps)), Started)
 
     list(run(TurnRequest(model, "two", conversation_id=first.conversation_id, parent_id=first.message_id), deps))
 
@@ -152,8 +152,7 @@ def test_the_next_turn_shows_the_branch_above_it(
 def test_a_question_is_answered_again_as_a_branch(
     database: Database, deps: TurnDeps, model: Model, server: ScriptedServer
 ) -> None:
-    first = list(run(TurnRequest(model, "one"), deps))[0]
-    assert isinstance(first, Started)
+    [first] = of_type(list(run(TurnRequest(model, "one"), deps)), Started)
     question = messages.branch(database, first.message_id)[0]
 
     again = TurnRequest(model, None, conversation_id=first.conversation_id, parent_id=question.id)
@@ -198,11 +197,11 @@ def test_what_the_provider_counted_of_an_interrupted_answer_is_kept_and_the_rest
     for event in events:
         if isinstance(event, TextDelta):
             break
-    events.close()  # type: ignore[attr-defined]
+    events.close()
 
     [(tokens_in, tokens_out, provenance)] = database.rows("SELECT input_tokens, output_tokens, provenance FROM usage")
     assert (tokens_in, provenance) == (700, "estimated")
-    assert 2 <= tokens_out <= 8  # type: ignore[operator]
+    assert 2 <= tokens_out <= 8
 
 
 def test_the_tokens_of_an_interrupted_answer_are_counted_where_the_provider_said_nothing(
@@ -213,12 +212,12 @@ def test_the_tokens_of_an_interrupted_answer_are_counted_where_the_provider_said
     for event in events:
         if isinstance(event, TextDelta):
             break
-    events.close()  # type: ignore[attr-defined]
+    events.close()
 
     [(tokens_in, tokens_out, cost)] = database.rows("SELECT input_tokens, output_tokens, cost_nano FROM usage")
-    assert 10 <= tokens_in <= 25  # type: ignore[operator]
+    assert 10 <= tokens_in <= 25
     assert tokens_out == 4
-    assert cost == tokens_in * 1 + 4 * 2  # type: ignore[operator]
+    assert cost == tokens_in * 1 + 4 * 2
 
 
 def test_an_answer_without_a_count_is_estimated(
@@ -261,7 +260,7 @@ def test_fallbacks_are_asked_in_order_until_one_answers(
 
     events = list(run(TurnRequest(model, "a question", fallbacks=others), deps))
 
-    assert [(e.failed_model, e.model) for e in of_type(events, FellBack)] == [  # type: ignore[attr-defined]
+    assert [(e.failed_model, e.model) for e in of_type(events, FellBack)] == [
         ("model-a", "model-b"),
         ("model-b", "model-c"),
     ]
@@ -275,26 +274,25 @@ def test_a_missing_key_fails_the_turn_and_keeps_the_prompt(database: Database, d
 
     events = list(run(TurnRequest(model, "a question"), replace(deps, key_for=no_key)))
 
-    assert isinstance(of_type(events, Failed)[0].error, KeyMissing)  # type: ignore[attr-defined]
+    assert isinstance(of_type(events, Failed)[0].error, KeyMissing)
     assert stored(database) == [("user", "a question", "complete"), ("assistant", "", "failed")]
 
 
 def test_what_does_not_fit_is_said(database: Database, deps: TurnDeps, model: Model, server: ScriptedServer) -> None:
     server.script = {"text": "ok " * 1500}
-    first = list(run(TurnRequest(model, "one"), deps))[0]
-    assert isinstance(first, Started)
+    [first] = of_type(list(run(TurnRequest(model, "one"), deps)), Started)
 
     again = TurnRequest(model, "two", conversation_id=first.conversation_id, parent_id=first.message_id)
     events = list(run(again, deps))
 
-    assert "2 earlier messages do not fit in the window of model-a" in of_type(events, Notice)[0].text  # type: ignore[attr-defined]
+    assert "2 earlier messages do not fit in the window of model-a" in of_type(events, Notice)[0].text
     assert [m["content"] for m in server.requests[1].body["messages"]] == ["two"]
 
 
 def test_a_retired_model_is_named_with_its_successor(deps: TurnDeps, model: Model) -> None:
     events = list(run(TurnRequest(replace(model, retired="model-z"), "a question"), deps))
 
-    assert "model-z" in of_type(events, Notice)[0].text  # type: ignore[attr-defined]
+    assert "model-z" in of_type(events, Notice)[0].text
 
 
 def test_an_unknown_conversation_raises_before_anything_is_stored(
@@ -318,9 +316,7 @@ def test_without_a_log_only_the_usage_is_kept(database: Database, deps: TurnDeps
     assert database.rows("SELECT conversation_id, message_id, output_tokens FROM usage") == [(None, None, 4)]
 
 
-def test_a_known_storage_error_is_told_first_and_the_answer_comes_all_the_same(
-    deps: TurnDeps, model: Model
-) -> None:
+def test_a_known_storage_error_is_told_first_and_the_answer_comes_all_the_same(deps: TurnDeps, model: Model) -> None:
     error = DatabaseCorrupt("broken")
     with Database.in_memory() as memory:
         events = list(run(TurnRequest(model, "hi"), replace(deps, transcript=memory, storage_error=error)))
@@ -337,7 +333,7 @@ def test_a_database_that_fails_at_the_start_does_not_stop_the_answer(
 
     assert isinstance(events[0], NotSaved)
     assert of_type(events, Started) == [Started(None, None, "model-a")]
-    assert "".join(e.text for e in of_type(events, TextDelta)) == "You said: hi"  # type: ignore[attr-defined]
+    assert "".join(e.text for e in of_type(events, TextDelta)) == "You said: hi"
 
 
 def test_a_database_that_fails_at_the_end_is_told_and_the_answer_was_there(
@@ -350,7 +346,7 @@ def test_a_database_that_fails_at_the_end_is_told_and_the_answer_was_there(
             database.execute("DROP TABLE usage")
 
     assert len(of_type(events, NotSaved)) == 1
-    assert isinstance(of_type(events, NotSaved)[0].error, StorageError)  # type: ignore[attr-defined]
+    assert isinstance(of_type(events, NotSaved)[0].error, StorageError)
     assert settled(events).status == "complete"
 
 
@@ -389,7 +385,7 @@ def test_an_interrupt_of_the_front_end_is_handed_in_and_settles_too(
         if isinstance(event, TextDelta):
             break
 
-    last = events.throw(Interrupted(signal.SIGINT))  # type: ignore[attr-defined]
+    last = events.throw(Interrupted(signal.SIGINT))
 
     assert isinstance(last, Settled)
     with pytest.raises(Interrupted):
@@ -405,4 +401,6 @@ def test_a_defect_of_ours_settles_the_turn_as_failed_and_is_not_hidden(
 
     with pytest.raises(ZeroDivisionError):
         list(run(TurnRequest(model, "hi"), replace(deps, provider_for=broken)))
-    assert database.rows("SELECT status, error FROM messages WHERE role = 'assistant'") == [("failed", "ZeroDivisionError")]
+    assert database.rows("SELECT status, error FROM messages WHERE role = 'assistant'") == [
+        ("failed", "ZeroDivisionError")
+    ]

@@ -147,7 +147,9 @@ def test_a_model_that_cannot_be_is_not_added(cli: Cli, arguments: list[str]) -> 
 
 
 def test_an_anthropic_endpoint_of_your_own_speaks_its_protocol(cli: Cli, server: ScriptedServer) -> None:
-    cli.run("models", "add", "mine", "--base-url", server.anthropic_url, "--wire", "anthropic", "--key-name", "anthropic")
+    cli.run(
+        "models", "add", "mine", "--base-url", server.anthropic_url, "--wire", "anthropic", "--key-name", "anthropic"
+    )
 
     assert cli.run("-m", "mine", "hello").stdout == b"You said: hello"
     assert server.requests[0].path == "/v1/messages"
@@ -237,7 +239,12 @@ def test_doctor_finds_a_corrupt_database_and_ends_with_1(cli: Cli) -> None:
 
 def test_listings_fit_a_terminal_of_sixty_columns(cli: Cli, server: ScriptedServer) -> None:
     cli.run("a long question about " + "many things " * 20)
-    for arguments in (["history", "list"], ["models", "list", "--limit", "5"], ["config", "list"], ["history", "search", "long"]):
+    for arguments in (
+        ["history", "list"],
+        ["models", "list", "--limit", "5"],
+        ["config", "list"],
+        ["history", "search", "long"],
+    ):
         with terminal(cli, *arguments, columns=60) as screen:
             assert screen.wait_for_exit() == 0
         assert max(len(line) for line in screen.text.splitlines()) <= 60
@@ -250,7 +257,18 @@ def test_a_command_group_alone_shows_its_help(cli: Cli) -> None:
         assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--no-such-flag"], ["-m"], ["history", "nonsense"], ["history", "list", "--limit", "0"], ["-o", "x"], ["-c", "-r", "x", "hi"], ["-n", "-c", "hi"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--no-such-flag"],
+        ["-m"],
+        ["history", "nonsense"],
+        ["history", "list", "--limit", "0"],
+        ["-o", "x"],
+        ["-c", "-r", "x", "hi"],
+        ["-n", "-c", "hi"],
+    ],
+)
 def test_a_wrong_command_line_ends_with_2_and_one_line(cli: Cli, server: ScriptedServer, arguments: list[str]) -> None:
     cli.run("first")
 

@@ -102,7 +102,13 @@ def test_continue_sends_the_earlier_turns(cli: Cli, server: ScriptedServer, mode
     cli.run("-c", "third")
 
     sent = [message for message in server.requests[2].body["messages"] if message["role"] != "system"]
-    assert [message["content"] for message in sent] == ["first", "You said: first", "second", "You said: second", "third"]
+    assert [message["content"] for message in sent] == [
+        "first",
+        "You said: first",
+        "second",
+        "You said: second",
+        "third",
+    ]
     assert "be brief" in json.dumps(server.requests[2].body)
     assert [row["messages"] for row in cli.json("history", "list")] == [6]
 
@@ -313,7 +319,12 @@ def test_a_closed_stdin_stdout_or_stderr_is_survived(cli: Cli, server: ScriptedS
     for redirection in ("<&-", "2>&-", ">&-"):
         command = f"{shlex.join(PROGRAM)} hello {redirection}"
         done = subprocess.run(
-            ["sh", "-c", command], env=cli.environment, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL
+            ["sh", "-c", command],
+            env=cli.environment,
+            capture_output=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         assert b"Traceback" not in done.stderr
     assert len(server.requests) >= 2

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def variables_of(name: str) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def encrypted_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def encrypted_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """keyrings.alt's encrypted file, in this test's own folder."""
     import keyring
     from keyring.util import platform_
@@ -32,18 +33,18 @@ def encrypted_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     keyring.set_keyring(UnlockedKeyring())
     assert tmp_path in platform_.data_root().parents
-    yield tmp_path / "share"  # type: ignore[misc]
+    yield tmp_path / "share"
     keyring.set_keyring(previous)
 
 
 @pytest.fixture
-def no_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_keyring() -> Iterator[None]:
     import keyring
     from keyring.backends.fail import Keyring
 
     previous = keyring.get_keyring()
-    keyring.set_keyring(Keyring())
-    yield  # type: ignore[misc]
+    keyring.set_keyring(Keyring())  # type: ignore[no-untyped-call]
+    yield
     keyring.set_keyring(previous)
 
 

@@ -160,8 +160,10 @@ def test_a_place_that_cannot_be_written_is_an_error_and_leaves_nothing_behind(tm
 
 @given(st.data())
 def test_every_value_that_parses_is_read_back_as_it_was_written(tmp_path_factory, data: st.DataObject) -> None:  # type: ignore[no-untyped-def]
-    setting = data.draw(st.sampled_from([row for row in TABLE if row.name in {"model", "system_prompt", "key_command"}]))
-    text = data.draw(st.text(st.characters(exclude_categories=("Cs",))))
+    setting = data.draw(
+        st.sampled_from([row for row in TABLE if row.name in {"model", "system_prompt", "key_command"}])
+    )
+    text = data.draw(st.text(st.characters(exclude_categories=["Cs"])))
     path = tmp_path_factory.mktemp("settings") / "config.toml"
 
     settings_file.set_value(path, setting, parse(setting, text))

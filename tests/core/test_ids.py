@@ -26,7 +26,11 @@ def test_ids_increase_in_the_order_they_are_made() -> None:
 
 def test_ids_of_many_threads_are_all_different() -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = [identifier for batch in pool.map(lambda _: [new_id() for _ in range(2000)], range(8)) for identifier in batch]
+        made = [
+            identifier
+            for batch in pool.map(lambda _: [new_id() for _ in range(2000)], range(8))
+            for identifier in batch
+        ]
 
     assert len(set(made)) == len(made)
 
@@ -43,4 +47,7 @@ def test_time_is_utc_and_its_text_sorts() -> None:
     assert first < second
     assert len(first) == len("2026-11-22T21:59:33.120Z")
     assert first.endswith("Z")
-    assert first[:16] in {time.strftime("%Y-%m-%dT%H:%M", time.gmtime()), time.strftime("%Y-%m-%dT%H:%M", time.gmtime(time.time() - 60))}
+    assert first[:16] in {
+        time.strftime("%Y-%m-%dT%H:%M", time.gmtime()),
+        time.strftime("%Y-%m-%dT%H:%M", time.gmtime(time.time() - 60)),
+    }

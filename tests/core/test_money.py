@@ -82,7 +82,14 @@ def test_only_a_price_without_any_rate_is_free() -> None:
 
 @pytest.mark.parametrize(
     ("nano", "text"),
-    [(None, "?"), (0, "$0"), (367_000, "$0.000367"), (3_100_000, "$0.0031"), (2_345_000_000, "$2.35"), (1, "$0.000000")],
+    [
+        (None, "?"),
+        (0, "$0"),
+        (367_000, "$0.000367"),
+        (3_100_000, "$0.0031"),
+        (2_345_000_000, "$2.35"),
+        (1, "$0.000000"),
+    ],
 )
 def test_money_for_people(nano: int | None, text: str) -> None:
     assert usd_text(nano) == text

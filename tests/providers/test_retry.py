@@ -151,7 +151,7 @@ def test_leaving_closes_the_connection(server: ScriptedServer, wire: OpenAIWire)
     server.script = {"deltas": ["a"], "stall_after": 1}
     events = stream_with_retries(wire, request_to(server), RetryPolicy())
     assert next(events) == TextDelta("a")
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert server.requests[0].client_left.wait(5)
 
 

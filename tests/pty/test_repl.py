@@ -30,7 +30,11 @@ def test_a_question_is_answered_and_the_conversation_goes_on(cli: Cli, server: S
         screen.type(CTRL_D)
         assert screen.wait_for_exit() == 0
 
-    assert [m["content"] for m in server.requests[1].body["messages"]] == ["hello there", "You said: hello there", "again"]
+    assert [m["content"] for m in server.requests[1].body["messages"]] == [
+        "hello there",
+        "You said: hello there",
+        "again",
+    ]
     assert cli.json("history", "list")[0]["messages"] == 4
 
 
@@ -282,7 +286,11 @@ def test_resume_lists_and_goes_on_with_an_earlier_conversation(cli: Cli, server:
         screen.type("more\r")
         screen.wait_for("You said: more")
 
-    assert [m["content"] for m in server.requests[-1].body["messages"]] == ["about birds", "You said: about birds", "more"]
+    assert [m["content"] for m in server.requests[-1].body["messages"]] == [
+        "about birds",
+        "You said: about birds",
+        "more",
+    ]
 
 
 def test_coming_back_with_continue_shows_where_you_were(cli: Cli, server: ScriptedServer) -> None:
@@ -307,7 +315,10 @@ def test_a_failed_turn_leaves_a_session_that_works_and_retry_asks_again(cli: Cli
 
 
 def test_a_terminal_is_never_sent_a_control_sequence_of_a_model(cli: Cli, server: ScriptedServer) -> None:
-    server.script = {"text": "safe\x1b]52;c;ZXZpbA==\x07 \x1b]0;evil\x07\x9b2Jtext\x1b[2J\x1b[31m end\u202e", "split": 1}
+    server.script = {
+        "text": "safe\x1b]52;c;ZXZpbA==\x07 \x1b]0;evil\x07\x9b2Jtext\x1b[2J\x1b[31m end\u202e",
+        "split": 1,
+    }
     with terminal(cli, "-m", "gpt-4o-mini", "hello") as screen:
         assert screen.wait_for_exit() == 0
 

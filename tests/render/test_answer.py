@@ -83,7 +83,12 @@ def test_the_first_fenced_block_is_extracted(text: str, block: str | None) -> No
     assert first_code_block(text) == block
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="`\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", exclude_categories=("Cs",))), min_size=1))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="`\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", exclude_categories=["Cs"])),
+        min_size=1,
+    )
+)
 def test_whatever_stands_in_a_block_comes_out_unchanged(lines: list[str]) -> None:
     code = "\n".join(lines) + "\n"
 

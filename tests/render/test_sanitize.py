@@ -81,7 +81,13 @@ def test_the_split_into_deltas_never_changes_the_result(pieces: list[str]) -> No
     assert "".join(map(sanitizer.feed, pieces)) + sanitizer.flush() == safe_text("".join(pieces))
 
 
-@given(st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")))
+@given(
+    st.text(
+        st.characters(
+            exclude_categories=("Cc", "Cs"), exclude_characters="\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+        )
+    )
+)
 def test_every_other_character_survives(text: str) -> None:
     assert safe_text(text) == text
 
