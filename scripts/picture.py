@@ -27,7 +27,8 @@ sys.path.insert(0, str(ROOT))
 
 from tests.servers.scripted import ScriptedServer  # noqa: E402 (found only after the line above)
 
-WIDTH, HEIGHT = 92, 26
+WIDTH, HEIGHT = 92, 20
+CELL_WIDTH, CELL_HEIGHT, MARGIN = 12, 24.4, 18
 WAIT_SECONDS = 30
 
 ANSWERS = (
@@ -42,23 +43,35 @@ ANSWERS = (
     ),
 )
 
+LOG = (
+    "tests/test_send.py::test_timeout_is_retried PASSED\n",
+    "tests/test_send.py::test_429_is_retried FAILED\n",
+    "tests/test_send.py::test_401_is_not_retried PASSED\n",
+    "tests/test_send.py:41: in test_429_is_retried: client.send(b'hello')\n",
+    "client/send.py:88: in send: raise RateLimited(response.headers['retry-after'])\n",
+    "E   client.errors.RateLimited: 2\n",
+)
+
 SCRIPT = (
     'tail -40 test.log | aichat -u "why does this fail?"',
     'aichat -c "and in French?"',
 )
 
-FRAME = """\
-<svg class="rich-terminal" viewBox="0 0 {terminal_width} {terminal_height}" xmlns="http://www.w3.org/2000/svg">
-<style>
+CANVAS = f'width="{WIDTH * CELL_WIDTH + 2 * MARGIN}" height="{HEIGHT * CELL_HEIGHT + 2 * MARGIN:.0f}"'
+
+FRAME = (
+    f"""<svg {CANVAS} xmlns="http://www.w3.org/2000/svg">
+<rect fill="#0d1117" {CANVAS} rx="8"/>
+"""
+    """<style>
 .{unique_id}-matrix {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: {char_height}px;
   line-height: {line_height}px; }}
 {styles}
 </style>
-<defs><clipPath id="{unique_id}-clip-terminal"><rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
+<defs>
 {lines}
 </defs>
-<rect fill="#0d1117" width="{terminal_width}" height="{terminal_height}" rx="8"/>
-<g transform="translate(9, 9)" clip-path="url(#{unique_id}-clip-terminal)">
+<g transform="translate(18, 18)">
 {backgrounds}
 <g class="{unique_id}-matrix">
 {matrix}
@@ -66,6 +79,7 @@ FRAME = """\
 </g>
 </svg>
 """
+)
 
 
 class _Screen(pyte.Screen):
@@ -83,7 +97,7 @@ def svg() -> str:
     """Run the session in a pseudo-terminal and draw what stands on the screen."""
     replies = [{"text": text, "split": 4, "usage": usage} for text, usage in ANSWERS]
     with tempfile.TemporaryDirectory() as home, ScriptedServer(replies) as server:
-        (Path(home) / "test.log").write_text("FAILED test_send.py::test_429_is_retried\n")
+        (Path(home) / "test.log").write_text("".join(LOG))
         screen = _session(Path(home), server.openai_url)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor")
     console.print(_text(screen), no_wrap=True, end="")

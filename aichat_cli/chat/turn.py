@@ -56,6 +56,7 @@ class TurnRequest:
         conversation_id: the conversation to go on with, None for a new one.
         parent_id: the message the new one hangs under, None for the root.
         system: the system prompt; None keeps the conversation's own.
+        question: what the user typed, where `prompt` also holds what was piped in; a new conversation is named after it.
     """
 
     model: Model
@@ -66,6 +67,7 @@ class TurnRequest:
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     fallbacks: tuple[Model, ...] = ()
     stream: bool = True
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,7 @@ class _Turn:
             conversation_id=request.conversation_id,
             parent_id=request.parent_id,
             prompt=request.prompt,
-            title=title_from(request.prompt or ""),
+            title=title_from(request.question or request.prompt or ""),
             system_prompt=self._system,
             model=self._model.name,
         )

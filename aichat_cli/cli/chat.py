@@ -70,7 +70,7 @@ def chat(
 ) -> None:
     """Ask, or chat when no prompt is given."""
     with opened(as_json=as_json, debug=debug, key=key) as (house, diagnostics):
-        text = _prompt_text(prompt or [], diagnostics)
+        text, question = _prompt_text(prompt or [], diagnostics)
         conversation = _conversation(house, last=last, resume=resume)
         chosen = house.model(model or (conversation.model if conversation else None))
         if no_log and conversation:
@@ -84,6 +84,7 @@ def chat(
             options=parsed_options(option or []),
             fallbacks=house.fallbacks(fallback or []),
             stream=not no_stream,
+            question=question,
         )
         if text is None:
             _require_terminal(as_json=as_json or extract)
@@ -140,20 +141,20 @@ def _print_held(text: str, result: TurnResult, diagnostics: Diagnostics, *, extr
     sink.end()
 
 
-def _prompt_text(words: list[str], diagnostics: Diagnostics) -> str | None:
-    """stdin, a blank line, the prompt; None when neither was given."""
+def _prompt_text(words: list[str], diagnostics: Diagnostics) -> tuple[str | None, str]:
+    """stdin, a blank line and what was typed, or None when neither was given; and what was typed alone."""
     waits = words == ["-"] or words[:1] == ["-"]
     typed = _valid(" ".join(words[1:] if waits else words))
     piped = piped_text(diagnostics, is_needed=waits or not typed)
     if typed and piped.strip():
-        return f"{piped.rstrip()}\n\n{typed}"
+        return f"{piped.rstrip()}\n\n{typed}", typed
     if typed:
-        return typed
+        return typed, typed
     if piped.strip():
-        return piped
+        return piped, ""
     if piped or words or not sys.stdin.isatty():
         raise UsageError("There is no prompt.", hint='Run: aichat "your question"')
-    return None
+    return None, ""
 
 
 def _valid(argument: str) -> str:

@@ -21,6 +21,7 @@ from aichat_cli.core.secret import Secret
 SERVICE = "aichat"
 _NAMES_ENTRY = "_names"
 COMMAND_TIMEOUT_SECONDS = 60
+SHORTEST_SECRET = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,10 @@ class KeyStore:
         return found
 
     def redact(self, text: str) -> str:
-        """`text` without any key this process has seen."""
+        """`text` without any key this process has seen; a word like `ollama`, set for a local endpoint, is no secret."""
         for value in self._seen:
-            text = text.replace(value, "***")
+            if len(value) >= SHORTEST_SECRET:
+                text = text.replace(value, "***")
         return text
 
     def _remember(self, value: str, source: str) -> Secret:

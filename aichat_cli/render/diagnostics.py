@@ -45,7 +45,7 @@ class Diagnostics:
     @property
     def is_terminal(self) -> bool:
         """Whether a person is likely to see this at once."""
-        return self._stream is not None and self._stream.isatty()
+        return _is_terminal(self._stream)
 
     def notice(self, text: str) -> None:
         """Something worth knowing."""
@@ -90,7 +90,7 @@ class Diagnostics:
         fields: dict[str, object] = {
             "code": error.code,
             "message": self._redact(error.message),
-            "hint": error.hint,
+            "hint": error.hint and self._redact(error.hint),
             "exit_code": error.exit_code,
         }
         if isinstance(error, RateLimited):
@@ -142,4 +142,8 @@ def wants_color(stream: TextIO | None) -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    return _is_terminal(stream) and os.environ.get("TERM") != "dumb"
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()

@@ -14,7 +14,6 @@ from aichat_cli.chat.titles import LONGEST_TITLE, title_from
         ("\n\n  two   blanks \n second line", "two blanks"),
         ("", "Untitled"),
         (" \n\t", "Untitled"),
-        ("line of a log\n" * 50 + "\nwhat broke?", "what broke?"),
         ("word " * 20, "word word word word word word word word word word word…"),
         ("x" * 100, "x" * 59 + "…"),
     ],

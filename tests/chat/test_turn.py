@@ -404,3 +404,28 @@ def test_a_defect_of_ours_settles_the_turn_as_failed_and_is_not_hidden(
     assert database.rows("SELECT status, error FROM messages WHERE role = 'assistant'") == [
         ("failed", "ZeroDivisionError")
     ]
+
+
+def test_a_signal_in_the_middle_of_settling_waits_until_it_is_stored(
+    database: Database, deps: TurnDeps, model: Model, signals: None
+) -> None:
+    def strike() -> bool:
+        signal.raise_signal(signal.SIGINT)
+        return False
+
+    with pytest.raises(Interrupted):
+        for event in run(TurnRequest(model, "hi"), deps):
+            if isinstance(event, Finished):
+                database._connection.set_commit_hook(strike)
+
+    database._connection.set_commit_hook(None)
+    assert stored(database)[1] == ("assistant", "You said: hi", "complete")
+    assert database.rows("SELECT count(*) FROM usage") == [(1,)]
+
+
+def test_a_new_conversation_is_named_after_the_question_not_the_data(
+    database: Database, deps: TurnDeps, model: Model
+) -> None:
+    list(run(TurnRequest(model, "line 1\nline 2\n\nwhat broke?", question="what broke?"), deps))
+
+    assert database.rows("SELECT title FROM conversations") == [("what broke?",)]

@@ -22,7 +22,6 @@ from aichat_cli.providers.local_model import LocalModel
 from aichat_cli.providers.local_process import Parameters, WorkerDied, WorkerProcess
 from aichat_cli.providers.shipped import local_model
 
-
 SMOLLM2 = local_model("smollm2", "smollm2")
 
 
