@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -10,14 +11,16 @@ KEY_VARIABLE = "AICHAT_KEY"
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    arguments = sys.argv[1:]
+    _open_missing_streams()
+    # Bytes that are not UTF-8 arrive as lone surrogates, which no provider, database or file takes.
+    arguments = [argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for argument in sys.argv[1:]]
     if arguments in (["--version"], ["-V"]):
         # Importing the command tree would cost five times the interpreter's own start.
         from aichat_cli import __version__
 
-        print(f"aichat {__version__}")  # noqa: T201
+        with contextlib.suppress(OSError):
+            os.write(1, f"aichat {__version__}\n".encode())
         return
-    _open_missing_streams()
     try:
         from aichat_cli.core import interrupts
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class App:
 
     def __init__(self, *, key: str | None = None) -> None:
         self._key = key
+        self.key_errors: list[ConfigError] = []
         self._providers: dict[Wire, Provider] = {}
         self._providers_lock = threading.Lock()
         self._databases: list[Database] = []
@@ -94,10 +96,11 @@ class App:
             return self._keep(Database.open(self.database_path, read_only=True))
 
     def has_key(self, name: str) -> bool:
-        """Whether a key of that name is set anywhere; a keyring that cannot be read counts as none."""
+        """Whether a key of that name is set anywhere; what keeps one from being read is added to `key_errors`."""
         try:
             return self.keys.find(name) is not None
-        except ConfigError:
+        except ConfigError as exc:
+            self.key_errors.append(exc)
             return False
 
     def key_for(self, model: Model) -> Secret | None:
@@ -138,7 +141,7 @@ class App:
                 self._providers[model.wire] = self._new_provider(model.wire)
             return self._providers[model.wire]
 
-    def turn_deps(self, *, log: bool) -> TurnDeps:
+    def turn_deps(self, *, log: bool, prepare: Callable[[Model], None]) -> TurnDeps:
         """What a turn needs. Without a usable database, or without `log`, the transcript is kept in memory only."""
         error: StorageError | None = None
         database: Database | None = None
@@ -154,6 +157,7 @@ class App:
             provider_for=self.provider_for,
             key_for=self.key_for,
             timeouts=self.timeouts,
+            prepare=prepare,
             retry=RetryPolicy(attempts=int(self.settings.number("retry.attempts"))),
         )
 

@@ -54,7 +54,18 @@ def build(branch: Sequence[Message], prompt: str | None, system: str | None, mod
         # A window that opens with an answer would show the model half an exchange.
         used -= sizes[len(sizes) - len(messages)]
         messages = messages[1:]
-    return Context(tuple(messages), len(shown) - len(messages), used)
+    return Context(_joined(messages), len(shown) - len(messages), used)
+
+
+def _joined(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+    """Neighbours of one speaker as one message: many servers' templates demand that user and assistant alternate."""
+    joined: list[ChatMessage] = []
+    for message in messages:
+        if joined and joined[-1].role == message.role:
+            joined[-1] = ChatMessage(message.role, f"{joined[-1].content}\n\n{message.content}")
+        else:
+            joined.append(message)
+    return tuple(joined)
 
 
 def _room(model: Model) -> int:

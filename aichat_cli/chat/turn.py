@@ -79,6 +79,7 @@ class TurnDeps:
         ledger: where usage is recorded if `transcript` is not the user's database, else None.
         storage_error: why `transcript` is only in memory, where that was not asked for.
         provider_for, key_for: the wire and the key of a model; `key_for` raises `KeyMissing`.
+        prepare: makes a model ready before it is asked, such as by fetching its weights; raises what keeps it from that.
         sleep: waits between attempts.
     """
 
@@ -89,6 +90,7 @@ class TurnDeps:
     storage_error: StorageError | None = None
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
+    prepare: Callable[[Model], None] = lambda _: None
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -133,9 +135,12 @@ class _Turn:
         self._model = request.model
         self._tokens: TokenUsage | None = None
         self._finished: Finished | None = None
-        branch = _branch_above(deps.transcript, request)
-        self._system = _system_prompt(deps.transcript, request)
-        self._branch = branch
+        self._branch = _branch_above(deps.transcript, request)
+        conversation = conversations.get(deps.transcript, request.conversation_id) if request.conversation_id else None
+        self._system = request.system
+        if conversation is not None and request.system is None:
+            self._system = conversation.system_prompt
+        self._changes_model = conversation is not None and conversation.model != request.model.name
         self._recorder = Recorder(None, None, deps.ledger)
 
     def open(self) -> Iterator[TurnEvent]:
@@ -147,6 +152,8 @@ class _Turn:
         with shielded():
             try:
                 opened = turns.begin(self._deps.transcript, self._opening())
+                if self._changes_model:
+                    conversations.set_model(self._deps.transcript, opened.conversation_id, self._model.name)
                 self._recorder = Recorder(self._deps.transcript, opened, self._deps.ledger)
             except StorageError as exc:
                 unsaved = exc
@@ -194,7 +201,7 @@ class _Turn:
             parent_id=request.parent_id,
             prompt=request.prompt,
             title=title_from(request.question or request.prompt or ""),
-            system_prompt=self._system,
+            system_prompt=self._system or None,
             model=self._model.name,
         )
 
@@ -206,10 +213,11 @@ class _Turn:
             yield Notice(
                 f"{shown.left_out} earlier messages do not fit in the window of {model.name} and are not sent."
             )
+        self._deps.prepare(model)
         chat_request = ChatRequest(
             model=model,
             messages=shown.messages,
-            system=self._system,
+            system=self._system or None,
             options=self._request.options,
             key=self._deps.key_for(model),
             stream=self._request.stream,
@@ -264,9 +272,3 @@ def _branch_above(database: Database, request: TurnRequest) -> list[Message]:
     if request.conversation_id is None or request.parent_id is None:
         return []
     return messages.branch(database, request.parent_id)
-
-
-def _system_prompt(database: Database, request: TurnRequest) -> str | None:
-    if request.conversation_id is None or request.system is not None:
-        return request.system or None
-    return conversations.get(database, request.conversation_id).system_prompt

@@ -24,7 +24,7 @@ from aichat_cli.render.answer import (
     stdout_sink,
 )
 from aichat_cli.render.diagnostics import Diagnostics
-from aichat_cli.render.embedded import prepare
+from aichat_cli.render.embedded import fetch_if_absent, say_who_answers
 from aichat_cli.render.turn_view import TurnResult, show
 from aichat_cli.storage import conversations
 
@@ -86,12 +86,13 @@ def chat(
             stream=not no_stream,
             question=question,
         )
+        if model is None and conversation is None:
+            say_who_answers(house, chosen, diagnostics)
         if text is None:
             _require_terminal(as_json=as_json or extract)
             from aichat_cli.repl.session import Session
 
             raise typer.Exit(Session(house, diagnostics, request, conversation, log=not no_log).run())
-        prepare(house, chosen, diagnostics, is_default=model is None and conversation is None)
         with_usage = usage or house.settings.flag("show_usage")
         raise typer.Exit(_answer(house, diagnostics, request, log=not no_log, extract=extract, with_usage=with_usage))
 
@@ -101,13 +102,13 @@ def _answer(
 ) -> int:
     held = HeldSink() if extract or diagnostics.as_json or not request.stream else None
     sink: AnswerSink = held or stdout_sink()
-    deps = house.turn_deps(log=log)
+    deps = house.turn_deps(log=log, prepare=lambda model: fetch_if_absent(house, model, diagnostics))
     if request.conversation_id and request.system is not None:
         conversations.set_system_prompt(deps.transcript, request.conversation_id, request.system)
     result = show(run(request, deps), sink, diagnostics, show_reasoning=house.settings.flag("show_reasoning"))
     if held is not None and (held.text or result.failure is None):
         _print_held(held.text, result, diagnostics, extract=extract)
-    if with_usage and result.settled is not None and not diagnostics.as_json:
+    if with_usage and result.settled is not None and result.settled.tokens and not diagnostics.as_json:
         diagnostics.usage(result.settled)
     return exit_code(result)
 
@@ -144,8 +145,8 @@ def _print_held(text: str, result: TurnResult, diagnostics: Diagnostics, *, extr
 def _prompt_text(words: list[str], diagnostics: Diagnostics) -> tuple[str | None, str]:
     """stdin, a blank line and what was typed, or None when neither was given; and what was typed alone."""
     waits = words == ["-"] or words[:1] == ["-"]
-    typed = _valid(" ".join(words[1:] if waits else words))
-    piped = piped_text(diagnostics, is_needed=waits or not typed)
+    typed = " ".join(words[1:] if waits else words).strip()
+    piped = piped_text(diagnostics, is_needed=waits or not typed, is_asked_for=waits)
     if typed and piped.strip():
         return f"{piped.rstrip()}\n\n{typed}", typed
     if typed:
@@ -157,11 +158,6 @@ def _prompt_text(words: list[str], diagnostics: Diagnostics) -> tuple[str | None
     return None, ""
 
 
-def _valid(argument: str) -> str:
-    """An argument whose bytes are not UTF-8 arrives with lone surrogates, which no provider and no database takes."""
-    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def _conversation(house: App, *, last: bool, resume: str | None) -> Conversation | None:
     if resume is not None and last:
         raise UsageError("-c and -r exclude each other.")
@@ -171,10 +167,8 @@ def _conversation(house: App, *, last: bool, resume: str | None) -> Conversation
 
 
 def _system(house: App, typed: str | None, conversation: Conversation | None) -> str | None:
-    if typed is not None:
-        return _valid(typed)
-    if conversation is not None:
-        return None
+    if typed is not None or conversation is not None:
+        return typed
     return house.settings.text("system_prompt") or None
 
 

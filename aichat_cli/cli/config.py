@@ -15,6 +15,7 @@ from aichat_cli.config.paths import user_paths
 from aichat_cli.config.settings import Settings, as_text, known, parse
 from aichat_cli.core.errors import ConfigError
 from aichat_cli.render import json_shapes, tables
+from aichat_cli.render.answer import print_text
 
 app = command_group("Settings.")
 
@@ -25,7 +26,7 @@ Name = Annotated[str, typer.Argument(help="The setting; aichat config list shows
 def get(name: Name, debug: DebugFlag = False) -> None:
     """Print one value."""
     with opened(debug=debug) as (house, _):
-        tables.print_text(as_text(house.settings.effective(name).value) + "\n")
+        print_text(as_text(house.settings.effective(name).value) + "\n")
 
 
 @app.command("set")
@@ -57,7 +58,7 @@ def list_(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
         listed = house.settings.listing()
         if as_json:
             rows = [{"name": item.setting.name, "value": item.value, "source": item.source} for item in listed]
-            tables.print_text(json_shapes.dumps(rows))
+            print_text(json_shapes.dumps(rows))
             return
         tables.settings(listed)
         for name in house.settings.unknown_names():
@@ -67,7 +68,7 @@ def list_(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 @app.command()
 def path() -> None:
     """Print where the settings file is."""
-    tables.print_text(f"{user_paths().config_file}\n")
+    print_text(f"{user_paths().config_file}\n")
 
 
 @app.command()

@@ -18,6 +18,7 @@ from aichat_cli.core.errors import EXIT_ERROR, AichatError
 from aichat_cli.providers import catalog, pull
 from aichat_cli.providers.endpoints import KEY_NAMES
 from aichat_cli.render import json_shapes, tables
+from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import one_line
 from aichat_cli.storage import conversations
 
@@ -41,7 +42,7 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
     with opened(as_json=as_json, debug=debug) as (house, _):
         findings = list(_findings(house))
         if as_json:
-            tables.print_text(json_shapes.dumps([asdict(finding) for finding in findings]))
+            print_text(json_shapes.dumps([asdict(finding) for finding in findings]))
         else:
             marks = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
             tables.pairs([(f"{marks[finding.state]} {finding.subject}", finding.detail) for finding in findings])
@@ -70,11 +71,15 @@ def _findings(house: App) -> Iterator[Finding]:
 def _settings(house: App) -> Finding:
     house.settings.listing()
     path = house.paths.config_file
+    if unknown := house.settings.unknown_names():
+        return Finding("settings", "broken", f"{path} holds {', '.join(unknown)}, which is no setting")
     return Finding("settings", "ok", str(path) if path.exists() else f"defaults; {path} does not exist yet")
 
 
 def _database(house: App) -> Finding:
     count = conversations.count(house.database)
+    if house.database.is_read_only:
+        return Finding("database", "broken", f"{house.database_path} cannot be written: nothing new is kept")
     size = house.database_path.stat().st_size / 1e6
     return Finding("database", "ok", f"{house.database_path}, {count:,} conversations, {size:.1f} MB")
 
@@ -88,6 +93,8 @@ def _keyring(_: App) -> Finding:
 
 def _keys(house: App) -> Finding:
     found = [f"{location.name} ({location.source})" for location in house.keys.locations(KEY_NAMES)]
+    if house.settings.text("key_command"):
+        found.append("others by key_command")
     if not found:
         return Finding("keys", "missing", "Run: aichat keys set openai")
     return Finding("keys", "ok", ", ".join(found))

@@ -18,6 +18,7 @@ from aichat_cli.cli.common import (
 )
 from aichat_cli.core.errors import UsageError
 from aichat_cli.render import json_shapes, tables
+from aichat_cli.render.answer import print_text
 from aichat_cli.storage import conversations, messages, search
 
 app = command_group("Earlier conversations.")
@@ -33,7 +34,7 @@ def list_(
     with opened(as_json=as_json, debug=debug) as (house, diagnostics):
         listed = conversations.listing(house.readable_database, limit=None if everything else limit)
         if as_json:
-            tables.print_text(json_shapes.dumps(json_shapes.conversation_rows(listed)))
+            print_text(json_shapes.dumps(json_shapes.conversation_rows(listed)))
         elif listed:
             tables.conversations(listed)
         else:
@@ -48,7 +49,7 @@ def show(reference: Reference, as_json: JsonFlag = False, debug: DebugFlag = Fal
         conversation = conversations.find(database, reference)
         if as_json:
             every = messages.of_conversation(database, conversation.id)
-            tables.print_text(json_shapes.dumps(json_shapes.conversation(conversation, every)))
+            print_text(json_shapes.dumps(json_shapes.conversation(conversation, every)))
             return
         branch = messages.branch(database, conversation.head_id) if conversation.head_id else []
         tables.transcript(conversation, branch)
@@ -66,7 +67,7 @@ def search_(
     with opened(as_json=as_json, debug=debug) as (house, diagnostics):
         hits = search.search(house.readable_database, " ".join(query), limit=None if everything else limit)
         if as_json:
-            tables.print_text(json_shapes.dumps(json_shapes.search_hits(hits)))
+            print_text(json_shapes.dumps(json_shapes.search_hits(hits)))
         elif hits:
             tables.search_hits(hits)
         else:

@@ -12,6 +12,7 @@ from aichat_cli.config.secrets import keyring_backend
 from aichat_cli.core.errors import UsageError
 from aichat_cli.providers.endpoints import KEY_NAMES
 from aichat_cli.render import json_shapes, tables
+from aichat_cli.render.answer import print_text
 
 app = command_group("Provider keys, kept in the system's keyring.")
 
@@ -40,11 +41,13 @@ def list_(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
         locations = house.keys.locations([*KEY_NAMES, *custom])
         if as_json:
             rows = [{"name": location.name, "source": location.source} for location in locations]
-            tables.print_text(json_shapes.dumps(rows))
+            print_text(json_shapes.dumps(rows))
         elif locations:
             tables.keys(locations)
-        else:
+        elif not house.settings.text("key_command"):
             diagnostics.notice("No key is set. Run: aichat keys set openai")
+        if house.settings.text("key_command"):
+            diagnostics.notice("The setting key_command is asked for every other key.")
 
 
 @app.command()

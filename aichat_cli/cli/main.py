@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from aichat_cli import __version__
 from aichat_cli.core.errors import EXIT_ERROR, EXIT_OK, EXIT_USAGE, AichatError, UsageError
-from aichat_cli.render.answer import ClosedPipe, abandon_stdout
+from aichat_cli.render.answer import ClosedPipe, abandon_stdout, print_text
 from aichat_cli.render.diagnostics import Diagnostics
 
 COMMANDS = {
@@ -35,6 +35,12 @@ git diff | aichat -s "review this"     stdin first, then the prompt
 aichat -c "and in French?"             go on with the last conversation
 
 Without any key it answers from a small embedded model.
+
+\b
+-m MODEL    who answers            -s TEXT   system prompt
+-c          go on with the last    -r TITLE  go on with that one
+-o KEY VAL  model option           -x        the code block only
+All options of a prompt: aichat chat --help
 """
 
 EPILOG = """Exit codes: 0 fine, 1 error, 2 usage, 3 no or bad key, 4 out of credits or over a cap, 5 rate limited,
@@ -113,10 +119,23 @@ def run(arguments: list[str]) -> int:
         abandon_stdout()
         diagnostics.error(AichatError(f"Cannot write to stdout: {error.strerror}."))
         return EXIT_ERROR
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        # Typer's own complaint about the command line.
-        diagnostics.error(UsageError(error.format_message(), hint="Run: aichat --help"))
-        return EXIT_USAGE
+    except Exception as error:  # noqa: BLE001 (the last resort: a user never sees a traceback unasked)
+        return _told(error, diagnostics)
     return code if isinstance(code, int) else EXIT_OK
+
+
+def _told(error: Exception, diagnostics: Diagnostics) -> int:
+    """Tell of a wrong command line, which Typer complains about, or of a defect of ours; the exit code."""
+    if not hasattr(error, "format_message"):
+        defect = AichatError(
+            f"This is a defect of aichat: {type(error).__name__}: {error}.", hint="Add --debug to see where"
+        )
+        defect.__cause__ = error
+        diagnostics.error(defect)
+        return EXIT_ERROR
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print_text(error.ctx.get_help() + "\n")  # type: ignore[attr-defined]
+        return EXIT_USAGE
+    message = error.format_message()
+    diagnostics.error(UsageError(message if message.endswith((".", "?")) else f"{message}.", hint="Run: aichat --help"))
+    return EXIT_USAGE

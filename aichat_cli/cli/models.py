@@ -15,6 +15,7 @@ from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.providers import pull
 from aichat_cli.providers.custom import custom_models
 from aichat_cli.render import json_shapes, tables
+from aichat_cli.render.answer import print_text
 from aichat_cli.render.embedded import pull_with_progress
 
 app = command_group("Models: list, choose, add.")
@@ -37,7 +38,7 @@ def list_(
         matching = [model for model in every if wanted in model.name.lower() or wanted in model.provider.lower()]
         listed = matching if everything else matching[:limit]
         if as_json:
-            tables.print_text(json_shapes.dumps(json_shapes.models(listed)))
+            print_text(json_shapes.dumps(json_shapes.models(listed)))
             return
         if listed:
             tables.models(listed)
@@ -53,7 +54,7 @@ def info(name: Name, as_json: JsonFlag = False, debug: DebugFlag = False) -> Non
     with opened(as_json=as_json, debug=debug) as (house, _):
         model = house.registry.resolve(name)
         if as_json:
-            tables.print_text(json_shapes.dumps(json_shapes.models([model])[0]))
+            print_text(json_shapes.dumps(json_shapes.models([model])[0]))
         else:
             tables.pairs(_facts(model))
 
@@ -66,10 +67,10 @@ def default(
     """Show or set the model that answers when -m is not given."""
     with opened(debug=debug) as (house, diagnostics):
         if name is None:
-            tables.print_text(f"{house.model(None).name}\n")
+            print_text(f"{house.model(None).name}\n")
             return
         model = house.registry.resolve(name)
-        settings_file.set_value(house.paths.config_file, known("model"), name)
+        settings_file.set_value(house.paths.config_file, known("model"), _lasting_name(name, model))
         diagnostics.notice(f"{model.name} answers from now on.")
 
 
@@ -89,12 +90,12 @@ def alias(
             settings_file.remove_entry(house.paths.config_file, "aliases", name)
             diagnostics.notice(f"{name} is no alias any more.")
         elif target is None:
-            tables.print_text(f"{house.registry.resolve(name).name}\n")
+            print_text(f"{house.registry.resolve(name).name}\n")
         else:
             model = house.registry.resolve(target)
             if name == target:
                 raise UsageError("An alias cannot stand for itself.")
-            settings_file.set_entry(house.paths.config_file, "aliases", name, target)
+            settings_file.set_entry(house.paths.config_file, "aliases", name, _lasting_name(target, model))
             diagnostics.notice(f"{name} stands for {model.name}.")
 
 
@@ -160,6 +161,11 @@ def pull_(
         if not pull.is_pulled(name, house.paths.model_dir):
             pull_with_progress(name, house, diagnostics)
         diagnostics.notice(f"{name} is ready. Try: aichat -m {name} hello")
+
+
+def _lasting_name(typed: str, model: Model) -> str:
+    """A file's name as it was typed means something else in another folder."""
+    return model.name if model.wire == "local" else typed
 
 
 def _facts(model: Model) -> list[tuple[str, str]]:

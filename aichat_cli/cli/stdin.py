@@ -15,10 +15,11 @@ GRACE_SECONDS = 2.0
 """How long a pipe nobody asked for may stay silent before we look who holds its other end."""
 
 
-def piped_text(diagnostics: Diagnostics, *, is_needed: bool) -> str:
+def piped_text(diagnostics: Diagnostics, *, is_needed: bool, is_asked_for: bool) -> str:
     """Everything on stdin when it is a pipe, a socket or a file; empty otherwise.
 
     Args:
+        is_asked_for: the prompt is `-`: a terminal is read too, up to Ctrl+D.
         is_needed: there is no other prompt, so wait as long as it takes. Else a silent pipe that no pipeline feeds
             (a service manager's, an editor's) is passed over after two seconds, and that is said.
     """
@@ -27,18 +28,23 @@ def piped_text(diagnostics: Diagnostics, *, is_needed: bool) -> str:
         mode = os.fstat(descriptor).st_mode
     except (OSError, ValueError, AttributeError):
         return ""  # closed, as under some service managers
-    if stat.S_ISREG(mode):
+    if stat.S_ISREG(mode) or (is_asked_for and os.isatty(descriptor)):
         return _read(descriptor)
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return ""
-    if not is_needed and not _says_something(descriptor):
+    if not is_needed and not _says_something(descriptor, diagnostics):
         diagnostics.notice("stdin is a silent pipe: answering without it. To wait for it, give - as the prompt.")
         return ""
     return _read(descriptor)
 
 
-def _says_something(descriptor: int) -> bool:
-    return bool(select.select([descriptor], [], [], GRACE_SECONDS)[0]) or _has_pipeline_writer(descriptor)
+def _says_something(descriptor: int, diagnostics: Diagnostics) -> bool:
+    if select.select([descriptor], [], [], GRACE_SECONDS)[0]:
+        return True
+    if not _has_pipeline_writer(descriptor):
+        return False
+    diagnostics.notice("Waiting for what is piped in.")
+    return True
 
 
 def _has_pipeline_writer(descriptor: int) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,8 @@ class KeyStore:
             UsageError: the key is empty or holds blanks or control characters.
             ConfigError: neither place can be written.
         """
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+            raise UsageError(f'A key cannot be called "{name}": letters, digits, - and . make a name.')
         value = value.strip()
         if not value or any(character.isspace() or not character.isprintable() for character in value):
             raise UsageError("A key is one word without blanks; nothing was stored.")
@@ -213,8 +216,11 @@ def _from_keyring(name: str) -> str | None:
 
 def _keyring_names() -> list[str]:
     # A keyring cannot list what it holds, so the names are kept in it as one more entry.
-    names = _from_keyring(_NAMES_ENTRY)
-    return [str(name) for name in json.loads(names)] if names else []
+    try:
+        names = json.loads(_from_keyring(_NAMES_ENTRY) or "[]")
+    except ValueError:
+        names = []
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _store_in_keyring(name: str, value: str) -> bool:

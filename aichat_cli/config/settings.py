@@ -155,7 +155,7 @@ class Settings:
         """
         setting = known(name)
         raw = self._environ.get(setting.variable)
-        if raw is not None:
+        if raw:
             return Effective(setting, self._checked(setting, raw, f"${setting.variable}"), setting.variable)
         stored = self._stored(name)
         if stored is not None:
@@ -210,7 +210,11 @@ class Settings:
     def _stored(self, name: str) -> object | None:
         table: Any = self._tables
         for part in name.split("."):
-            if not isinstance(table, dict) or part not in table:
+            if not isinstance(table, dict):
+                raise ConfigError(
+                    f"{name.split('.', maxsplit=1)[0]} in {self.path} is not a table.", hint="Run: aichat config edit"
+                )
+            if part not in table:
                 return None
             table = table[part]
         return table  # type: ignore[no-any-return]
@@ -225,9 +229,8 @@ class Settings:
         try:
             return setting.parse(raw)
         except ValueError as exc:
-            raise ConfigError(
-                f'{setting.name} is "{raw}" in {source}: it takes {exc}.', hint="Run: aichat config edit"
-            ) from None
+            hint = f"Correct or unset {source[1:]}" if source.startswith("$") else "Run: aichat config edit"
+            raise ConfigError(f'{setting.name} is "{raw}" in {source}: it takes {exc}.', hint=hint) from None
 
 
 def _is_model_table(name: str) -> bool:
@@ -262,6 +265,6 @@ def _read(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(content.decode())
+        return tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path} is not valid TOML: {exc}.", hint="Run: aichat config edit") from exc

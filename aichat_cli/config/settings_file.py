@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,9 @@ def set_entry(path: Path, section: str, name: str, entry: str | Mapping[str, Any
     import tomlkit
 
     with _edited(path) as document:
-        table = document.setdefault(section, tomlkit.table(is_super_table=isinstance(entry, Mapping)))
+        table = _as_table(
+            document.setdefault(section, tomlkit.table(is_super_table=isinstance(entry, Mapping))), section
+        )
         table[name] = entry
 
 
@@ -45,9 +47,10 @@ def remove_entry(path: Path, section: str, name: str) -> None:
         NotFound: it is not there.
     """
     with _edited(path) as document:
-        if name not in document.get(section, {}):
+        table = _as_table(document.get(section, {}), section)
+        if name not in table:
             raise NotFound(f'No "{name}" under [{section}] in {path}.')
-        document[section].pop(name)
+        table.pop(name)
 
 
 def _table_of(document: TOMLDocument, dotted: str) -> tuple[Any, str]:
@@ -56,8 +59,14 @@ def _table_of(document: TOMLDocument, dotted: str) -> tuple[Any, str]:
     *parents, key = dotted.split(".")
     table: Any = document
     for part in parents:
-        table = table.setdefault(part, tomlkit.table())
+        table = _as_table(table.setdefault(part, tomlkit.table()), part)
     return table, key
+
+
+def _as_table(value: Any, name: str) -> Any:
+    if not isinstance(value, MutableMapping):
+        raise ConfigError(f"{name} is not a table in the settings file.", hint="Run: aichat config edit")
+    return value
 
 
 @contextmanager
@@ -79,6 +88,7 @@ def write_private(path: Path, text: str) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
+    path = path.resolve()  # a link into somebody's dotfiles stays a link
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

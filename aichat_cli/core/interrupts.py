@@ -37,6 +37,11 @@ def _handle(signal_number: int, _frame: FrameType | None) -> None:
         raise Interrupted(signal_number)
 
 
+def is_pending() -> bool:
+    """Whether a signal waits for a shield to end: what is waiting for something else should give up."""
+    return _pending_signal is not None
+
+
 @contextmanager
 def shielded() -> Iterator[None]:
     """Hold signals back until the block ends, so that a transaction is whole; then deliver the last one.

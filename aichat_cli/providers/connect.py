@@ -119,7 +119,7 @@ def _proxy(url: str, variable: str) -> Proxy:
         host, port = parts.hostname, parts.port or 80
     except ValueError:
         host = None
-    if not host:
+    if not host or not host.isprintable() or " " in host:
         raise ConfigError(f"${variable} does not hold the URL of a proxy.", hint="Set it as http://proxy:3128")
     if parts.scheme != "http":
         raise ConfigError(

@@ -96,7 +96,7 @@ class LocalModel:
                 raise LocalModelError(
                     f"{parameters.path} could not be loaded: {exc}. It may be damaged, of a kind llama.cpp does not know, "
                     "or too large for the memory.",
-                    hint=_other_model_hint(),
+                    hint=self._repair_hint(Path(parameters.path)),
                 ) from exc
             except BaseException:
                 self.close()
@@ -145,8 +145,12 @@ class LocalModel:
                 f"The model file {path} cannot be read: {exc.strerror or exc}.", hint=_other_model_hint()
             ) from exc
         if magic != b"GGUF":
-            raise LocalModelError(f"{path} is not a GGUF file.", hint=_other_model_hint())
+            raise LocalModelError(f"{path} is not a GGUF file.", hint=self._repair_hint(path))
         return path
+
+    def _repair_hint(self, path: Path) -> str:
+        pulled = next((name for name in PULLABLE if model_path(name, self._model_dir) == path), None)
+        return f"Run: aichat models pull {pulled}" if pulled else _other_model_hint()
 
 
 def _other_model_hint() -> str:

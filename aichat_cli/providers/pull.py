@@ -67,10 +67,24 @@ def is_pulled(name: str, model_dir: Path, pullables: Mapping[str, Pullable] = PU
         return False
 
 
+def is_intact(name: str, model_dir: Path, pullables: Mapping[str, Pullable] = PULLABLE) -> bool:
+    """Whether the file is there, byte for byte. Reads all of it."""
+    try:
+        with model_path(name, model_dir, pullables).open("rb") as file:
+            return _copied_sha256(file, None) == pullables[name].member_sha256
+    except OSError:
+        return False
+
+
 def ensure(
-    name: str, model_dir: Path, progress: Progress | None = None, *, pullables: Mapping[str, Pullable] = PULLABLE
+    name: str,
+    model_dir: Path,
+    progress: Progress | None = None,
+    *,
+    verify: bool = False,
+    pullables: Mapping[str, Pullable] = PULLABLE,
 ) -> Path:
-    """The path of the model's file, fetched first where it is not there.
+    """The path of the model's file, fetched first where it is not there; with `verify`, also where it is damaged.
 
     Several processes may do this at once: the last to finish puts its equal file in place.
 
@@ -80,7 +94,7 @@ def ensure(
     if name not in pullables:
         raise LocalModelError(f'"{name}" cannot be pulled.', hint=f"Run: aichat models pull {next(iter(pullables))}")
     path = model_path(name, model_dir, pullables)
-    if is_pulled(name, model_dir, pullables):
+    if is_pulled(name, model_dir, pullables) and (not verify or is_intact(name, model_dir, pullables)):
         return path
     pullable = pullables[name]
     with _disk_errors(name, model_dir), _work_folder(model_dir) as folder:
@@ -116,7 +130,7 @@ def _work_folder(model_dir: Path) -> Iterator[Path]:
     import tempfile
     import time
 
-    model_dir.mkdir(parents=True, exist_ok=True)
+    _make_private(model_dir)
     for leftover in model_dir.glob(".pull-*"):
         if time.time() - leftover.stat().st_mtime > 86_400:
             shutil.rmtree(leftover, ignore_errors=True)
@@ -125,6 +139,13 @@ def _work_folder(model_dir: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_private(folder: Path) -> None:
+    """The folder, and those above it that are not there, for their owner alone."""
+    if not folder.parent.is_dir():
+        _make_private(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _fetch(name: str, pullable: Pullable, folder: Path, progress: Progress, path: Path) -> Path:

@@ -109,6 +109,13 @@ def stdout_sink() -> AnswerSink:
     return TerminalSink() if sys.stdout.isatty() else PipeSink()
 
 
+def print_text(text: str) -> None:
+    """Print a text of ours or of a model; unchanged to a pipe, safe to a terminal."""
+    sink = stdout_sink()
+    sink.write(text)
+    sink.end()
+
+
 def abandon_stdout() -> None:
     """Point stdout nowhere, so that the interpreter's last flush does not complain about a closed pipe."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

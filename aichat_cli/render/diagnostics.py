@@ -59,12 +59,12 @@ class Diagnostics:
         else:
             self._line("aichat: " + safe_line(text), YELLOW)
 
-    def error(self, error: AichatError) -> None:
-        """A failure: what, where and what to run next; as JSON where that was asked for."""
+    def error(self, error: AichatError, *, consequence: str = "") -> None:
+        """A failure: what, where and what to run next; as JSON where that was asked for. `consequence` opens it."""
         if self.as_json:
             self._write(json.dumps({"error": self._fields(error)}, ensure_ascii=False) + "\n")
         else:
-            self._line("aichat: " + one_line(error), RED)
+            self._line("aichat: " + consequence + one_line(error), RED)
         if self.debug:
             import traceback
 
@@ -116,6 +116,7 @@ class Diagnostics:
 def one_line(error: AichatError) -> str:
     """The message and the hint as one safe line."""
     message = safe_line(error.message)
+    message += "" if message.endswith((".", "!", "?", ":")) else "."
     return f"{message} {safe_line(error.hint)}" if error.hint else message
 
 

@@ -8,19 +8,26 @@ from aichat_cli.providers import pull
 from aichat_cli.render.diagnostics import Diagnostics
 
 
-def prepare(house: App, model: Model, diagnostics: Diagnostics, *, is_default: bool) -> None:
-    """Say that the embedded model answers, where nobody chose it, and fetch it if it is not here yet.
+def say_who_answers(house: App, model: Model, diagnostics: Diagnostics) -> None:
+    """Where nobody chose a model and the embedded one answers: say so, and what kept a key from being found."""
+    if model.wire != "local" or house.settings.text("model"):
+        return
+    for error in house.key_errors[:1]:
+        diagnostics.warning(error.message)
+    diagnostics.notice(
+        f"No key is set: {model.name}, a small embedded model, answers. For a better one: aichat keys set openai"
+    )
+
+
+def fetch_if_absent(house: App, model: Model, diagnostics: Diagnostics) -> None:
+    """Fetch an embedded model that is not here yet.
 
     Raises:
         LocalModelError: it cannot be fetched.
     """
-    if model.wire != "local":
+    if model.wire != "local" or model.wire_name not in pull.PULLABLE:
         return
-    if is_default and not house.settings.text("model"):
-        diagnostics.notice(
-            f"No key is set: {model.name}, a small embedded model, answers. For a better one: aichat keys set openai"
-        )
-    if model.wire_name in pull.PULLABLE and not pull.is_pulled(model.wire_name, house.paths.model_dir):
+    if not pull.is_pulled(model.wire_name, house.paths.model_dir):
         pull_with_progress(model.wire_name, house, diagnostics)
 
 
@@ -34,5 +41,5 @@ def pull_with_progress(name: str, house: App, diagnostics: Diagnostics) -> None:
     diagnostics.notice(f"Fetching {name} once ({size / 1e6:.0f} MB) into {house.paths.model_dir}.")
     from aichat_cli.render.progress import byte_progress
 
-    with byte_progress(f"{name}", size) as advance:
+    with byte_progress(name, size) as advance:
         pull.ensure(name, house.paths.model_dir, advance)

@@ -80,6 +80,7 @@ def _message(message: Message) -> dict[str, Any]:
         "role": message.role,
         "content": message.content,
         "status": message.status,
+        "error": message.error,
         "model": message.model,
         "input_tokens": message.input_tokens,
         "output_tokens": message.output_tokens,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 from aichat_cli.config.secrets import KeyLocation
@@ -11,19 +14,14 @@ from aichat_cli.config.settings import Effective, as_text
 from aichat_cli.core.messages import Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR, usd_text
-from aichat_cli.render.answer import stdout_sink
+from aichat_cli.render.answer import print_text, write_all
+from aichat_cli.render.diagnostics import wants_color
 from aichat_cli.render.sanitize import safe_line
 from aichat_cli.storage.search import SearchHit
 
+NARROW = 90
 SHORT_ID = 13
 """The first 48 bits of a UUIDv7 and its dash: the millisecond, which tells conversations apart."""
-
-
-def print_text(text: str) -> None:
-    """Print a text of ours or of a model; unchanged to a pipe, safe to a terminal."""
-    sink = stdout_sink()
-    sink.write(text)
-    sink.end()
 
 
 def conversations(listed: Sequence[Conversation]) -> None:
@@ -38,7 +36,7 @@ def conversations(listed: Sequence[Conversation]) -> None:
         )
         for conversation in listed
     ]
-    _table(("id", "updated", "messages", "model", "title"), rows, numbers={2}, widest=4)
+    _table(("id", "updated", "messages", "model", "title"), rows, flexible={3: 1, 4: 2}, numbers={2}, narrow_drops={3})
 
 
 def search_hits(hits: Sequence[SearchHit]) -> None:
@@ -47,34 +45,35 @@ def search_hits(hits: Sequence[SearchHit]) -> None:
         (hit.conversation_id[:SHORT_ID], local_time(hit.created_at), hit.title, hit.role or "title", hit.snippet)
         for hit in hits
     ]
-    _table(("id", "when", "title", "role", "found"), rows, widest=4)
+    _table(("id", "when", "title", "role", "found"), rows, flexible={2: 1, 4: 2}, narrow_drops={1, 3})
 
 
 def models(listed: Sequence[Model]) -> None:
     """`models list`: prices in dollars per million tokens."""
     rows = [
         (
-            model.name,
+            f"{model.name} (retired)" if model.retired else model.name,
             model.provider,
             _per_mtok(model, output=False),
             _per_mtok(model, output=True),
             f"{model.context_tokens:,}" if model.context_tokens else "?",
-            f"retired, use {model.retired}" if model.retired else "",
         )
         for model in listed
     ]
-    _table(("model", "provider", "$/Mtok in", "out", "context", ""), rows, numbers={2, 3, 4}, widest=0)
+    _table(
+        ("model", "provider", "$/Mtok in", "out", "context"), rows, flexible={0: 1}, numbers={2, 3, 4}, narrow_drops={1}
+    )
 
 
 def keys(locations: Sequence[KeyLocation]) -> None:
     """`keys list`: where, never what."""
-    _table(("name", "kept in"), [(location.name, location.source) for location in locations], widest=1)
+    _table(("name", "kept in"), [(location.name, location.source) for location in locations], flexible={1: 1})
 
 
 def settings(listed: Sequence[Effective]) -> None:
     """`config list`."""
     rows = [(item.setting.name, as_text(item.value), item.source, item.setting.help) for item in listed]
-    _table(("setting", "value", "from", "what it does"), rows, widest=3)
+    _table(("setting", "value", "from", "what it does"), rows, flexible={1: 2, 2: 2, 3: 3})
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> None:
@@ -89,7 +88,8 @@ def transcript(conversation: Conversation, messages: Sequence[Message]) -> None:
     if conversation.system_prompt:
         parts.append(f"system: {conversation.system_prompt.rstrip()}\n")
     for message in messages:
-        parts.append(f"{_speaker(message)}\n\n{message.content.rstrip()}\n")
+        error = f"({safe_line(message.error)})\n" if message.error else ""
+        parts.append(f"{_speaker(message)}\n\n{message.content.rstrip()}\n{error}")
     print_text("\n".join(parts))
 
 
@@ -119,9 +119,13 @@ def _table(
     headings: tuple[str, ...],
     rows: Sequence[tuple[str, ...]],
     *,
-    numbers: frozenset[int] | set[int] = frozenset(),
-    widest: int,
+    flexible: Mapping[int, int],
+    numbers: AbstractSet[int] = frozenset(),
+    narrow_drops: AbstractSet[int] = frozenset(),
 ) -> None:
+    """Print a table. `flexible` columns (position to share) fold into the room that the others leave; below 90
+    columns those in `narrow_drops` are left out. Pipes get every column, tab-separated.
+    """
     safe_rows = [tuple(safe_line(cell) for cell in row) for row in rows]
     if not sys.stdout.isatty():
         print_text("".join("\t".join(row) + "\n" for row in safe_rows))
@@ -131,15 +135,23 @@ def _table(
     from rich.table import Table
     from rich.text import Text
 
+    width = shutil.get_terminal_size().columns
+    shown = [position for position in range(len(headings)) if width >= NARROW or position not in narrow_drops]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for position, heading in enumerate(headings):
+    for position in shown:
+        share = flexible.get(position)
         table.add_column(
-            heading,
+            headings[position],
             justify="right" if position in numbers else "left",
-            no_wrap=position != widest,
-            overflow="fold" if position == widest else "ellipsis",
-            ratio=1 if position == widest else None,
+            no_wrap=share is None,
+            overflow="fold",
+            ratio=share,
+            min_width=None if share else max(map(len, [headings[position], *(row[position] for row in safe_rows)])),
         )
     for row in safe_rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+        table.add_row(*(Text(row[position]) for position in shown))
+    # Rich writes into a string, so that a terminal whose encoding is not UTF-8 cannot make it fail.
+    drawn = io.StringIO()
+    console = Console(file=drawn, width=width, force_terminal=True, no_color=not wants_color(sys.stdout))
+    console.print(table)
+    write_all(sys.stdout.buffer, drawn.getvalue().encode())

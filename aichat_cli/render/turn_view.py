@@ -109,7 +109,8 @@ class _View:
         elif isinstance(event, Notice):
             self._diagnostics.notice(event.text)
         elif isinstance(event, Retrying):
-            self._diagnostics.notice(f"{one_line(event.error)} Trying again in {event.delay:.1f} s.")
+            when = f" in {event.delay:.1f} s" if event.delay >= 0.05 else ""
+            self._diagnostics.notice(f"{event.error.message} Trying again{when}.")
         elif isinstance(event, FellBack):
             self._diagnostics.warning(f"{one_line(event.error)} Asking {event.model} instead.")
         elif isinstance(event, NotSaved):
@@ -131,6 +132,8 @@ class _View:
                 result.unwritable = exc
         if result.settled is not None and result.settled.finish_reason in REASONS_TOLD:
             self._diagnostics.notice(REASONS_TOLD[result.settled.finish_reason])
-        for error in (result.failure, result.unwritable, result.unsaved):
+        for error in (result.failure, result.unwritable):
             if error is not None:
                 self._diagnostics.error(error)
+        if result.unsaved is not None:
+            self._diagnostics.error(result.unsaved, consequence="This turn is not saved. ")

@@ -47,22 +47,23 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "retry",
         "",
-        "Ask for the last answer again; the old one is kept as a branch.",
+        "Ask again; the old answer is kept as a branch.",
         lambda session, _: session.retry(),
     ),
     Command("undo", "", "Take the last exchange back; it is kept as a branch.", lambda session, _: session.undo()),
     Command(
         "resume",
         "[ID or TITLE]",
-        "Go on with an earlier conversation; alone, list some.",
+        "Go on with an earlier one; alone, list some.",
         lambda session, ref: session.resume(ref),
     ),
     Command("quit", "", "Leave.", lambda session, _: session.leave(), also=("exit",)),
 )
 
 KEY_HELP = (
-    "Enter sends; Alt+Enter, Ctrl+J or a backslash at the end of a line gives a new line.",
-    "Ctrl+C stops an answer and keeps what arrived; at an empty prompt, twice leaves. Ctrl+D leaves.",
+    "Enter sends; Alt+Enter, Ctrl+J or a backslash at the end gives a new line.",
+    "Ctrl+C stops an answer and keeps what arrived; at an empty prompt, twice leaves.",
+    "Ctrl+D leaves. A line that begins with a blank is never a command.",
 )
 
 _BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.also)}
@@ -70,8 +71,8 @@ _BY_NAME = {name: command for command in COMMANDS for name in (command.name, *co
 
 def is_command(text: str) -> bool:
     """Whether a line is a command: a slash and a letter, on the first line. A path such as /etc/hosts is not."""
-    word = text.split(maxsplit=1)[0] if text.strip() else ""
-    return word.startswith("/") and word[1:2].isalpha() and "/" not in word[1:]
+    word = text.split(maxsplit=1)[0] if text.startswith("/") else ""
+    return word[1:2].isalpha() and "/" not in word[1:]
 
 
 def dispatch(session: Session, text: str) -> None:
@@ -80,7 +81,8 @@ def dispatch(session: Session, text: str) -> None:
     Raises:
         UsageError: there is none of that name.
     """
-    name, _, argument = text.strip().removeprefix("/").partition(" ")
+    name, *rest = text.removeprefix("/").split(maxsplit=1)
+    argument = rest[0].strip() if rest else ""
     command = _BY_NAME.get(name)
     if command is None:
         import difflib
@@ -90,4 +92,4 @@ def dispatch(session: Session, text: str) -> None:
         raise UsageError(f"No command /{name}.{meant}", hint="Type /help; to send it as it is, begin with a blank")
     if argument and not command.argument:
         raise UsageError(f"/{command.name} takes nothing after it.")
-    command.action(session, argument.strip())
+    command.action(session, argument)

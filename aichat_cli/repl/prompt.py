@@ -80,6 +80,7 @@ class Prompt:
             bottom_toolbar=lambda: FormattedText([("class:bottom-toolbar", status())]),
             style=STYLE,
             enable_open_in_editor=True,
+            enable_suspend=True,
             input=terminal_input,
             output=terminal_output,
         )
@@ -145,20 +146,28 @@ class Prompt:
 
 
 @contextmanager
-def keys_kept_for_the_prompt() -> Iterator[None]:
+def keys_kept_for_the_prompt() -> Iterator[Callable[[], None]]:
     """Keys typed while an answer streams wait, unseen and unchanged, for the next prompt; Ctrl+C still stops it.
 
-    In its usual mode the terminal would show them in the middle of the answer and make a line feed of Enter.
+    In its usual mode the terminal would show them in the middle of the answer, make a line feed of Enter and forget
+    them on Ctrl+C. Yields what sets that mode again: shells put the usual one back when the program is suspended.
     """
     descriptor = sys.stdin.fileno()
     usual = termios.tcgetattr(descriptor)
     quiet = termios.tcgetattr(descriptor)
     quiet[0] &= ~termios.ICRNL
     quiet[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
-    termios.tcsetattr(descriptor, termios.TCSADRAIN, quiet)
+    quiet[3] |= termios.NOFLSH
+
+    def keep_keys() -> None:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, quiet)
+
+    keep_keys()
+    resumed = signal.signal(signal.SIGCONT, lambda *_: keep_keys())
     try:
-        yield
+        yield keep_keys
     finally:
+        signal.signal(signal.SIGCONT, resumed)
         termios.tcsetattr(descriptor, termios.TCSADRAIN, usual)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 from aichat_cli.app import App
@@ -13,7 +14,7 @@ from aichat_cli.core.models import Model
 from aichat_cli.core.money import usd_text
 from aichat_cli.render.answer import TerminalSink
 from aichat_cli.render.diagnostics import Diagnostics
-from aichat_cli.render.embedded import prepare
+from aichat_cli.render.embedded import fetch_if_absent
 from aichat_cli.render.sanitize import safe_line, safe_text
 from aichat_cli.render.turn_view import TurnResult, show
 from aichat_cli.repl.commands import dispatch, is_command
@@ -52,6 +53,7 @@ class Session:
         self._used_tokens: int | None = None
         self._cost_nano: int | None = 0
         self._is_leaving = False
+        self._keep_keys: Callable[[], None] = lambda: None
         self._exit_code = EXIT_OK
 
     def run(self) -> int:
@@ -60,7 +62,9 @@ class Session:
         self._warm()
         if self._resumed is not None:
             self._go_on_with(self._resumed)
-        with keys_kept_for_the_prompt():
+        else:
+            self.say(f"{safe_line(self._template.model.name)} answers. /help lists the commands, Ctrl+D leaves.")
+        with keys_kept_for_the_prompt() as self._keep_keys:
             self._converse(prompt)
         return self._exit_code
 
@@ -140,7 +144,10 @@ class Session:
         """Go on with an earlier conversation, or list the latest."""
         transcript = self._opened().transcript
         if reference:
-            self._go_on_with(conversations.find(transcript, reference))
+            conversation = conversations.find(transcript, reference)
+            if conversation.model:
+                self._template = replace(self._template, model=self._house.registry.resolve(conversation.model))
+            self._go_on_with(conversation)
             return
         listed = conversations.listing(transcript, limit=RESUME_CHOICES)
         lines = [f"{conversation.id[:13]}  {safe_line(conversation.title)}" for conversation in listed]
@@ -157,8 +164,8 @@ class Session:
             self._answer(replace(self._template, prompt=text.strip()))
 
     def _answer(self, request: TurnRequest) -> None:
-        prepare(self._house, request.model, self._diagnostics, is_default=False)
         deps = self._opened()
+        self._keep_keys()
         shows_reasoning = self._house.settings.flag("show_reasoning")
         result = show(run(request, deps), TerminalSink(), self._diagnostics, show_reasoning=shows_reasoning)
         self._remember(result)
@@ -181,7 +188,8 @@ class Session:
         if result.interruption is not None:
             code = getattr(result.interruption, "exit_code", 130)
             if code == 130:
-                self._diagnostics.notice("Stopped; what arrived is kept.")
+                has_text = settled is not None and settled.tokens is not None
+                self._diagnostics.notice("Stopped; what arrived is kept." if has_text else "Stopped.")
             else:
                 self._exit_code, self._is_leaving = code, True
         if result.reader_left:
@@ -216,8 +224,11 @@ class Session:
 
     def _opened(self) -> TurnDeps:
         if self._deps is None:
-            self._deps = self._house.turn_deps(log=self._log)
+            self._deps = self._house.turn_deps(log=self._log, prepare=self._prepare)
         return self._deps
+
+    def _prepare(self, model: Model) -> None:
+        fetch_if_absent(self._house, model, self._diagnostics)
 
     def _warm(self) -> None:
         """Connect to the provider while the user is still typing."""

@@ -70,7 +70,15 @@ def test_a_system_prompt_takes_its_share_of_the_window() -> None:
 def test_replies_without_a_word_are_not_shown() -> None:
     branch = [message("user", "q1"), message("assistant", "")]
 
-    assert [m.content for m in build(branch, "q2", None, SMALL).messages] == ["q1", "q2"]
+    assert build(branch, "q2", None, SMALL).messages == (ChatMessage("user", "q1\n\nq2"),)
+
+
+def test_speakers_alternate_as_many_servers_demand() -> None:
+    branch = [message("user", "q1"), message("user", "q2"), message("assistant", "a"), message("user", "q3")]
+
+    roles = [m.role for m in build(branch, "q4", None, SMALL).messages]
+
+    assert roles == ["user", "assistant", "user"]
 
 
 def test_a_branch_that_ends_with_the_question_needs_no_prompt() -> None:
@@ -93,6 +101,7 @@ def test_the_newest_is_always_shown_and_nothing_is_lost_uncounted(sizes: list[tu
     context = build(branch, "w " * last, None, SMALL)
 
     with_text = [m for m in branch if m.content]
-    assert context.messages[-1] == ChatMessage("user", "w " * last)
-    assert len(context.messages) + context.left_out == len(with_text) + 1
+    assert context.messages[-1].content.endswith("w " * last)
+    shown = sum(m.content.count("\n\n") + 1 for m in context.messages)
+    assert shown + context.left_out == len(with_text) + 1
     assert context.messages[0].role == "user" or context.left_out == 0

@@ -37,6 +37,7 @@ def test_a_key_is_set_from_a_pipe_listed_used_and_removed(cli: Cli, server: Scri
 def test_a_key_is_asked_for_without_echo(cli: Cli) -> None:
     with terminal(cli, "keys", "set", "openai") as screen:
         screen.wait_for("Key for openai")
+        screen.settle()  # what is typed before the echo is off is thrown away
         screen.type(STORED + "\r")
         assert screen.wait_for_exit() == 0
 

@@ -139,6 +139,27 @@ def test_a_truncated_file_is_fetched_again_and_old_leftovers_go(index: Index, tm
     assert leftovers(tmp_path) == [".pull-new", "tiny.gguf"]
 
 
+def test_damaged_weights_of_the_right_size_are_fetched_again_where_that_is_asked(index: Index, tmp_path: Path) -> None:
+    path = pull.ensure("tiny", tmp_path, pullables=PULLABLES)
+    assert pull.is_intact("tiny", tmp_path, PULLABLES)
+    path.write_bytes(WEIGHTS[:-1] + b"?")
+    assert pull.is_pulled("tiny", tmp_path, PULLABLES)
+    assert not pull.is_intact("tiny", tmp_path, PULLABLES)
+    assert pull.ensure("tiny", tmp_path, pullables=PULLABLES).read_bytes() != WEIGHTS
+    assert pull.ensure("tiny", tmp_path, verify=True, pullables=PULLABLES).read_bytes() == WEIGHTS
+    assert pull.ensure("tiny", tmp_path, verify=True, pullables=PULLABLES) == path
+    assert index.downloads == 2
+    path.unlink()
+    assert not pull.is_intact("tiny", tmp_path, PULLABLES)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_the_folders_that_are_made_are_the_owners_alone(index: Index, tmp_path: Path) -> None:
+    pull.ensure("tiny", tmp_path / "data" / "models", pullables=PULLABLES)
+    modes = [folder.stat().st_mode & 0o777 for folder in (tmp_path / "data", tmp_path / "data" / "models")]
+    assert modes == [0o700, 0o700]
+
+
 def test_progress_grows_with_the_download_to_its_full_size(index: Index, tmp_path: Path) -> None:
     index.seconds = 1.2
     told: list[tuple[int, int]] = []

@@ -51,21 +51,19 @@ class Terminal:
         deadline = time.monotonic() + timeout
         shows = expected if callable(expected) else lambda text: expected in text
         while not shows(self.text):
-            if time.monotonic() > deadline or not self._read(0.1):
-                self._read(0.3)
-                if shows(self.text):
-                    break
+            has_ended = self.process.poll() is not None
+            if not self._read(0.1) and (has_ended or time.monotonic() > deadline):
                 raise AssertionError(f"waited in vain for {expected!r}; the terminal shows:\n{self.text}")
         return self.text
 
     def wait_for_exit(self, timeout: float = 20.0) -> int:
         """Read until the program has ended; its exit code."""
         deadline = time.monotonic() + timeout
-        while self.process.poll() is None and time.monotonic() < deadline:
+        while self.process.poll() is None:
             self._read(0.05)
+            assert time.monotonic() < deadline, f"still running; the terminal shows:\n{self.text}"
         while self._read(0.05):
             pass
-        assert self.process.poll() is not None, f"still running; the terminal shows:\n{self.text}"
         return self.process.returncode
 
     def settle(self, quiet: float = 0.25) -> str:
@@ -75,9 +73,9 @@ class Terminal:
         return self.text
 
     def _read(self, timeout: float) -> bool:
-        """Take in what is there; False at the end, or when a `timeout` passed and the program is gone or silent."""
+        """Take in what is there; False where nothing came within `timeout` seconds, or ever will."""
         if not select.select([self._descriptor], [], [], timeout)[0]:
-            return timeout < 0.2 and self.process.poll() is None
+            return False
         try:
             data = os.read(self._descriptor, 65536)
         except OSError:

@@ -165,7 +165,7 @@ def test_help_lists_every_command_and_the_keys(cli: Cli, server: ScriptedServer)
     with terminal(cli, rows=40) as screen:
         screen.wait_for(PROMPT)
         screen.type("/help\r")
-        text = screen.wait_for("Ctrl+D leaves")
+        text = screen.wait_for("is never a command")
         for command in ("/help", "/new", "/model", "/system", "/retry", "/undo", "/resume", "/quit"):
             assert command in text
 
@@ -174,7 +174,7 @@ def test_a_slash_completes_commands_with_their_help(cli: Cli, server: ScriptedSe
     with terminal(cli) as screen:
         screen.wait_for(PROMPT)
         screen.type("/re")
-        screen.wait_for("Ask for the last answer again")
+        screen.wait_for("the old answer is kept as a branch")
         screen.type("\t")
         screen.wait_for("> /re")
 

@@ -128,7 +128,7 @@ def test_everything_that_happens_is_told_on_stderr_and_only_text_goes_to_the_ans
         "aichat: Gone. Asking n instead.",
         "The answer stopped at the model's output limit.",
         "aichat: It broke.",
-        "aichat: Not kept.",
+        "aichat: This turn is not saved. Not kept.",
     ]
     assert result.failure is not None
     assert result.unsaved is not None
