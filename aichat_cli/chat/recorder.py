@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 
 from aichat_cli.core.errors import StorageError
+from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.core.messages import Status
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.storage import turns, usage
@@ -93,6 +94,7 @@ class Recorder:
         self._checkpoints.start()
 
     def _checkpoint_until_ended(self) -> None:
+        leave_signals_to_the_main_thread()
         if self._database is None or self._turn is None or not self._database.is_persistent:
             return
         if self._ended.wait(CHECKPOINT_SECONDS):

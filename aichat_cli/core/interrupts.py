@@ -37,6 +37,12 @@ def _handle(signal_number: int, _frame: FrameType | None) -> None:
         raise Interrupted(signal_number)
 
 
+def leave_signals_to_the_main_thread() -> None:
+    """Call at the start of another thread: one that took a signal would not wake the main thread from its waiting."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
 def is_pending() -> bool:
     """Whether a signal waits for a shield to end: what is waiting for something else should give up."""
     return _pending_signal is not None

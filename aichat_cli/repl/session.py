@@ -9,6 +9,7 @@ from dataclasses import replace
 from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
 from aichat_cli.core.errors import EXIT_OK, AichatError, UsageError
+from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.core.messages import Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import usd_text
@@ -235,5 +236,6 @@ class Session:
         threading.Thread(target=self._connect, args=(self._template.model,), name="warm", daemon=True).start()
 
     def _connect(self, model: Model) -> None:
+        leave_signals_to_the_main_thread()
         if model.wire not in {"local", "litellm"}:
             self._house.provider_for(model).warm(model, self._house.timeouts)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.pty.terminal import terminal
-from tests.runner import Cli
+from tests.runner import PROGRAM, Cli
 from tests.servers.scripted import ScriptedServer
 
 
@@ -277,3 +279,114 @@ def test_a_wrong_command_line_ends_with_2_and_one_line(cli: Cli, server: Scripte
     assert done.returncode == 2
     assert done.stderr.count(b"\n") == 1, done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_group_alone_prints_its_help_laid_out(cli: Cli) -> None:
+    done = cli.run("history")
+
+    assert done.returncode == 2
+    assert done.stdout.count(b"\n") > 8
+    assert b"  rename  " in done.stdout
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_names_and_ids_are_whole_on_a_narrow_terminal(cli: Cli, server: ScriptedServer, columns: int) -> None:
+    cli.run("a long question about " + "many things " * 20)
+    cli.run("config", "set", "system_prompt", "word " * 60)
+    identifier = cli.json("history", "list")[0]["id"]
+    expected = {
+        ("history", "list"): identifier[:13],
+        ("history", "search", "question"): identifier[:13],
+        ("models", "list"): "gpt-4o-mini",
+        ("config", "list"): "timeouts.first_byte",
+    }
+    for arguments, name in expected.items():
+        with terminal(cli, *arguments, columns=columns, rows=90) as screen:
+            assert screen.wait_for_exit() == 0
+        assert name in screen.text
+        assert max(len(line) for line in screen.text.splitlines()) <= columns
+
+
+def test_a_terminal_that_is_not_utf8_gets_its_tables(cli: Cli, server: ScriptedServer) -> None:
+    cli.run("Grüße an 漢字")
+    with terminal(cli, "history", "list", PYTHONIOENCODING="ascii", LC_ALL="C") as screen:
+        assert screen.wait_for_exit() == 0
+
+    assert "Grüße" in screen.text
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments"),
+    [
+        ("timeouts = 5", ["config", "set", "timeouts.connect", "3"]),
+        ("timeouts = 5", ["config", "list"]),
+        ("models = 3", ["models", "add", "l", "--base-url", "http://x/v1"]),
+        ("models = 3", ["models", "rm", "l"]),
+        ("aliases = 3", ["models", "alias", "a", "gpt-4o"]),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_one_clear_line(cli: Cli, content: str, arguments: list[str]) -> None:
+    cli.config_file.parent.mkdir(parents=True)
+    cli.config_file.write_text(content + "\n")
+
+    done = cli.run(*arguments)
+
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+    assert b"is not a table" in done.stderr
+    assert cli.config_file.read_text() == content + "\n"
+
+
+def test_a_linked_settings_file_stays_a_link(cli: Cli) -> None:
+    real = cli.home / "dotfiles.toml"
+    real.write_text("# mine\n")
+    cli.config_file.parent.mkdir(parents=True)
+    cli.config_file.symlink_to(real)
+
+    cli.run("config", "set", "model", "gpt-4o")
+
+    assert cli.config_file.is_symlink()
+    assert real.read_text() == '# mine\nmodel = "gpt-4o"\n'
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["config", "set", "system_prompt"], ["keys", "rm"], ["history", "search"], ["-m"], ["models", "alias", "a"]],
+)
+def test_an_argument_that_is_not_utf8_is_no_traceback(cli: Cli, arguments: list[str]) -> None:
+    done = subprocess.run(
+        [*PROGRAM, *arguments, b"\xff"], env=cli.environment, capture_output=True, stdin=subprocess.DEVNULL, check=False
+    )
+
+    assert b"Traceback" not in done.stderr
+    assert b"defect" not in done.stderr
+
+
+def test_a_defect_of_ours_is_one_line_and_debug_shows_where(cli: Cli) -> None:
+    broken = {"LINES": "x", "COLUMNS": "x", "AICHAT_DATABASE": "\udcff"}
+
+    done = cli.run("history", "list", environ=broken)
+
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_file_as_default_model_is_kept_by_its_whole_path(cli: Cli, tmp_path: Path) -> None:
+    cli.run("models", "default", "here.gguf")
+
+    assert cli.run("config", "get", "model").stdout.decode().startswith("/")
+
+
+def test_a_resumed_conversation_keeps_the_model_it_was_last_asked_with(cli: Cli, server: ScriptedServer) -> None:
+    cli.run("-m", "gpt-4o", "one")
+    cli.run("-c", "-m", "claude-haiku-4-5", "two")
+    cli.run("-c", "three")
+
+    assert [request.body["model"] for request in server.requests] == ["gpt-4o", "claude-haiku-4-5", "claude-haiku-4-5"]
+
+
+def test_the_error_of_a_failed_turn_is_shown_in_the_history(cli: Cli, server: ScriptedServer) -> None:
+    server.script = {"status": 400, "error": {"message": "the reason"}}
+    cli.run("hello")
+
+    assert b"the reason" in cli.run("history", "show", "hello").stdout
+    assert "the reason" in cli.json("history", "show", "hello")["messages"][1]["error"]

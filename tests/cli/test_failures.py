@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from aichat_cli.storage.database import Database
 from tests.runner import Cli
 from tests.servers.scripted import ScriptedServer
 
@@ -312,3 +313,33 @@ def test_a_full_disk_is_said_and_the_answer_printed(cli: Cli, server: ScriptedSe
     assert process.returncode == 1
     assert b"aichat: " in errors
     assert cli.rows("SELECT content FROM messages WHERE role = 'user' ORDER BY seq")[0] == ("first",)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_for_a_locked_database(cli: Cli, server: ScriptedServer, number: signal.Signals) -> None:
+    cli.run("first")
+    with Database.open(cli.database) as holder, holder.transaction(), cli.start("second") as process:
+        time.sleep(1.5)
+        assert process.poll() is None
+        started = time.monotonic()
+        process.send_signal(number)
+        process.communicate(timeout=20)
+
+    assert process.returncode == 128 + number
+    assert time.monotonic() - started < 3
+
+
+def test_a_failing_key_command_is_told_where_the_embedded_model_answers_instead(cli: Cli) -> None:
+    done = cli.run("hello", environ={"AICHAT_KEY_COMMAND": "false", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"})
+
+    assert b"key_command gave no key" in done.stderr
+
+
+def test_a_prompt_is_kept_where_the_embedded_model_cannot_be_fetched(cli: Cli) -> None:
+    done = cli.run("hello", environ={"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"})
+
+    assert done.returncode == 6
+    assert cli.rows("SELECT role, content, status FROM messages ORDER BY seq") == [
+        ("user", "hello", "complete"),
+        ("assistant", "", "failed"),
+    ]

@@ -201,3 +201,17 @@ def test_a_plain_text_keyring_is_not_used_unless_it_was_chosen(tmp_path: Path) -
 
     assert "Plaintext" not in by_default.stdout
     assert "Plaintext" in chosen.stdout
+
+
+@pytest.mark.parametrize("name", ["_names", "", " ", "two words", "bell\x07", "-x"])
+def test_a_name_that_cannot_be_one_is_refused(tmp_path: Path, encrypted_keyring: Path, name: str) -> None:
+    keys = key_store(tmp_path)
+    keys.store("openai", KEY)
+
+    with pytest.raises(UsageError):
+        keys.store(name, OTHER)
+    assert [location.name for location in keys.locations([])] == ["openai"]
+
+
+def test_a_short_word_in_the_place_of_a_key_does_not_mangle_messages(tmp_path: Path, no_keyring: None) -> None:
+    assert key_store(tmp_path, flag="k").redact("no code block") == "no code block"

@@ -470,7 +470,9 @@ def test_a_refusing_proxy_is_named_without_its_password(
     assert "NO_PROXY" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("value", ["socks5://127.0.0.1:1080", "https://secret@proxy", "http://", "http://x:y", "not a url"])
+@pytest.mark.parametrize(
+    "value", ["socks5://127.0.0.1:1080", "https://secret@proxy", "http://", "http://x:y", "not a url"]
+)
 def test_a_proxy_that_cannot_be_used_is_a_setting_to_correct(
     value: str, transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,13 @@ class Terminal:
         self._screen.resize(rows, columns)
         self.process.send_signal(signal.SIGWINCH)
 
+    def make_usual(self) -> None:
+        """Put the terminal into its usual mode, as a shell does when it suspends a program."""
+        mode = termios.tcgetattr(self._descriptor)
+        mode[0] |= termios.ICRNL
+        mode[3] |= termios.ECHO | termios.ICANON
+        termios.tcsetattr(self._descriptor, termios.TCSANOW, mode)
+
     @property
     def text(self) -> str:
         """Scrollback and screen, line by line, without blanks at the ends of lines."""

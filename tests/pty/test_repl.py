@@ -339,3 +339,50 @@ def test_the_repl_works_on_a_tiny_and_on_a_dumb_terminal(cli: Cli, server: Scrip
 def test_the_embedded_models_name_is_said_when_no_key_is_there(cli: Cli) -> None:
     with terminal(cli) as screen:
         screen.wait_for("smollm2")
+
+
+def test_what_is_typed_while_an_answer_streams_survives_ctrl_c(cli: Cli, server: ScriptedServer) -> None:
+    server.script = [{"deltas": ["Once upon ", "a time"], "stall_after": 1}, {"text": "fine"}]
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type("tell\r")
+        screen.wait_for("Once upon")
+        screen.type("typed ahead")
+        screen.settle()
+        assert "typed ahead" not in screen.text
+        screen.type(CTRL_C)
+        screen.wait_for("> typed ahead")
+
+
+def test_a_line_that_begins_with_a_blank_is_no_command(cli: Cli, server: ScriptedServer) -> None:
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type(" /help is what?\r")
+        screen.wait_for("You said: /help is what?")
+
+
+def test_resume_asks_the_model_of_that_conversation(cli: Cli, server: ScriptedServer) -> None:
+    cli.run("-m", "claude-haiku-4-5", "about birds")
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type("/resume birds\r")
+        screen.wait_for("claude-haiku-4-5 | ")
+
+
+def test_a_suspended_session_comes_back_as_it_was(cli: Cli, server: ScriptedServer) -> None:
+    server.script = [{"deltas": ["Once upon ", "a time"], "stall_after": 1}, {"text": "fine"}]
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type("tell\r")
+        screen.wait_for("Once upon")
+        screen.process.send_signal(signal.SIGSTOP)
+        screen.make_usual()
+        screen.process.send_signal(signal.SIGCONT)
+        time.sleep(0.3)
+        screen.type("kept\r")
+        screen.settle()
+        assert "kept" not in screen.text
+        server.release()
+        screen.wait_for("fine")
+
+    assert last_prompt(server) == "kept"
