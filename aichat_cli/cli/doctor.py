@@ -112,6 +112,8 @@ def _embedded(house: App) -> Finding:
         return Finding("embedded model", "missing", "Run: pip install 'aichat-terminal[local]'")
     if not pull.is_pulled("smollm2", house.paths.model_dir):
         return Finding("embedded model", "missing", "Run: aichat models pull smollm2")
+    if not pull.is_intact("smollm2", house.paths.model_dir):
+        return Finding("embedded model", "broken", "its file is damaged. Run: aichat models pull smollm2")
     return Finding("embedded model", "ok", f"smollm2 in {house.paths.model_dir}")
 
 

@@ -14,6 +14,7 @@ from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.providers import pull
 from aichat_cli.providers.custom import custom_models
+from aichat_cli.providers.endpoints import shown_url
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.embedded import pull_with_progress
@@ -158,7 +159,7 @@ def pull_(
     with opened(debug=debug) as (house, diagnostics):
         if name not in pull.PULLABLE:
             raise UsageError(f'"{name}" is not an embedded model; there is: {", ".join(sorted(pull.PULLABLE))}.')
-        if not pull.is_pulled(name, house.paths.model_dir):
+        if not pull.is_intact(name, house.paths.model_dir):
             pull_with_progress(name, house, diagnostics)
         diagnostics.notice(f"{name} is ready. Try: aichat -m {name} hello")
 
@@ -174,7 +175,7 @@ def _facts(model: Model) -> list[tuple[str, str]]:
         ("sent as", model.wire_name),
         ("provider", model.provider),
         ("protocol", model.wire),
-        ("endpoint", model.base_url or "chosen by the protocol"),
+        ("endpoint", shown_url(model.base_url) if model.base_url else "chosen by the protocol"),
         ("key", model.key_name or "none needed"),
         ("context", f"{model.context_tokens:,} tokens" if model.context_tokens else "unknown"),
         ("longest answer", f"{model.max_output_tokens:,} tokens" if model.max_output_tokens else "unknown"),

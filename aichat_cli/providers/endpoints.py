@@ -151,8 +151,18 @@ def checked_url(url: str, where: str) -> str:
     except ValueError:
         valid = False
     if not valid or any(char.isspace() or not char.isprintable() for char in url):
-        raise ConfigError(f'{where} is not a URL: "{url}".', hint="Give one such as http://127.0.0.1:8080/v1")
+        raise ConfigError(
+            f'{where} is not a URL: "{shown_url(url)}".', hint="Give one such as http://127.0.0.1:8080/v1"
+        )
     return url.rstrip("/")
+
+
+def shown_url(url: str) -> str:
+    """The URL as it may be shown: without the name and password it may hold."""
+    scheme, mark, rest = url.partition("://")
+    if not mark or "@" not in rest:
+        return url
+    return f"{scheme}://***@{rest.rpartition('@')[2]}"
 
 
 def _ollama_url(host: str) -> str:

@@ -185,6 +185,8 @@ def _refusal(request: ChatRequest, status: int, said: Said) -> AichatError:
 def _key_error(request: ChatRequest, words: str) -> KeyRejected:
     name, key_name = who(request), request.model.key_name
     hint = f"Run: aichat keys set {key_name}" if key_name else "Give it one with --key"
+    if request.key is not None and request.key.source.startswith("$"):
+        hint = f"Correct or unset {request.key.source[1:]}, then: aichat keys set {key_name}"
     if request.key is None:
         return KeyRejected(f"{name} asks for an API key and none was sent{words}", hint=hint)
     return KeyRejected(f"{name} refused the API key from {request.key.source}{words}", hint=hint)

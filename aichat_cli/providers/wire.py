@@ -95,9 +95,13 @@ class HttpWire(ABC):
     def _answer(self, request: ChatRequest, body: dict[str, Any]) -> Generator[ProviderEvent, None, None]:
         response = self._respond(request, body)
         with closing(response):
+            is_empty = True
             for event in self._events(request, response):
+                is_empty = is_empty and not isinstance(event, TextDelta | ReasoningDelta)
                 if isinstance(event, Finished):
                     response.finish()
+                    if is_empty and event.reason == "stop":
+                        yield Notice(f"{request.model.name} answered with nothing.")
                 yield event
 
     def _respond(self, request: ChatRequest, body: dict[str, Any]) -> HttpResponse:

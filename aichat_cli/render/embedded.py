@@ -42,4 +42,4 @@ def pull_with_progress(name: str, house: App, diagnostics: Diagnostics) -> None:
     from aichat_cli.render.progress import byte_progress
 
     with byte_progress(name, size) as advance:
-        pull.ensure(name, house.paths.model_dir, advance)
+        pull.ensure(name, house.paths.model_dir, advance, verify=True)

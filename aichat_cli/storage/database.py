@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import apsw
 
+from aichat_cli.core import interrupts
 from aichat_cli.core.ids import new_id
 from aichat_cli.storage import failures
 from aichat_cli.storage.migrate import APPLICATION_ID, MIGRATIONS, available, migrate
@@ -179,7 +180,7 @@ class _Waiter:
         now = time.monotonic()
         if earlier_calls == 0:
             self._deadline = now + self._timeout_s
-        if now >= self._deadline:
+        if now >= self._deadline or interrupts.is_pending():
             return False
         _pause(min(_LONGEST_PAUSE, 0.004 * (earlier_calls + 1)))
         return True
@@ -229,7 +230,7 @@ def _switch_to_wal(connection: apsw.Connection, deadline: float) -> None:
             connection.pragma("journal_mode", "wal")
             return
         except (apsw.BusyError, apsw.LockedError, apsw.ProtocolError):
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or interrupts.is_pending():
                 raise
         _pause(_LONGEST_PAUSE)
 

@@ -30,7 +30,9 @@ def translated(error: apsw.Error, path: Path | None, *, os_error: int = 0) -> St
             f"The database {place} is locked by another process.", hint="Try again when the other process has ended"
         )
     if isinstance(error, apsw.NotADBError | apsw.CorruptError):
-        return DatabaseCorrupt(f"The database {place} is damaged: {error}.", hint=_move_aside(path))
+        return DatabaseCorrupt(
+            f"The file {place} is not a database of aichat, or is damaged: {error}.", hint=_move_aside(path)
+        )
     if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and os_error in _NO_SPACE):
         return disk_full(place)
     if isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
@@ -95,7 +97,8 @@ def _unusable(path: Path | None, place: str, error: apsw.Error) -> StorageError:
             f"The database {place} cannot be written.", hint=f"Make it writable: chmod u+w {path.parent} {path}"
         )
     return DatabaseReadOnly(
-        f"The database {place} cannot be opened: {error}.", hint=f"Check the owner and the mode: ls -l {place}"
+        f"The database {place} cannot be opened: {error}.",
+        hint=f"Check the owner and the mode: ls -ld {path.parent} {place}",
     )
 
 
@@ -105,8 +108,10 @@ def _move_aside(path: Path | None) -> str | None:
     from shlex import quote
 
     aside = path.parent / "damaged"
-    commands = f"mkdir -p {quote(str(aside))} && mv {quote(str(path))}* {quote(str(aside))}"
+    companions = [path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm", "-live")]
+    files = " ".join(quote(str(file)) for file in [path, *filter(Path.exists, companions)])
+    commands = f"mkdir -p {quote(str(aside))} && mv {files} {quote(str(aside))}"
     backups = sorted(path.parent.glob(f"{path.name}.backup-v*"), key=lambda backup: backup.stat().st_mtime)
     if backups:
-        return f"Go back to the last backup: {commands} && cp {quote(str(aside / backups[-1].name))} {quote(str(path))}"
+        return f"Go back to the last backup: {commands} && cp {quote(str(backups[-1]))} {quote(str(path))}"
     return f"Move it aside and start anew: {commands}"

@@ -362,14 +362,6 @@ def test_an_argument_that_is_not_utf8_is_no_traceback(cli: Cli, arguments: list[
     assert b"defect" not in done.stderr
 
 
-def test_a_defect_of_ours_is_one_line_and_debug_shows_where(cli: Cli) -> None:
-    broken = {"LINES": "x", "COLUMNS": "x", "AICHAT_DATABASE": "\udcff"}
-
-    done = cli.run("history", "list", environ=broken)
-
-    assert b"Traceback" not in done.stderr
-
-
 def test_a_file_as_default_model_is_kept_by_its_whole_path(cli: Cli, tmp_path: Path) -> None:
     cli.run("models", "default", "here.gguf")
 
@@ -390,3 +382,11 @@ def test_the_error_of_a_failed_turn_is_shown_in_the_history(cli: Cli, server: Sc
 
     assert b"the reason" in cli.run("history", "show", "hello").stdout
     assert "the reason" in cli.json("history", "show", "hello")["messages"][1]["error"]
+
+
+def test_a_password_in_a_url_is_not_shown(cli: Cli) -> None:
+    info = cli.run("models", "info", "gpt-4o", environ={"OPENAI_BASE_URL": "http://me:s3cret@127.0.0.1:9/v1"})
+    wrong = cli.run("models", "info", "gpt-4o", environ={"OPENAI_BASE_URL": "ftp://me:s3cret@127.0.0.1:9/v1"})
+
+    assert b"***@127.0.0.1:9" in info.stdout
+    assert b"s3cret" not in info.stdout + info.stderr + wrong.stdout + wrong.stderr

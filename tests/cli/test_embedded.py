@@ -116,3 +116,20 @@ def test_without_a_network_a_model_that_is_not_here_is_one_clear_line(cli: Cli) 
     assert b"aichat models pull smollm2" in done.stderr.splitlines()[-1]
     assert b"Traceback" not in done.stderr
     assert cli.rows("SELECT content FROM messages WHERE role = 'user'") in ([], [("hello",)])
+
+
+def test_damaged_weights_are_found_by_doctor_and_named_where_they_fail(offline: Cli, model_dir: Path) -> None:
+    models = offline.home / "data" / "aichat" / "models"
+    models.unlink()
+    models.mkdir()
+    whole = next(model_dir.glob("*.gguf"))
+    damaged = models / whole.name
+    damaged.write_bytes(b"GGUF" + bytes(whole.stat().st_size - 4))
+
+    report = offline.run("doctor")
+    done = offline.run("-m", "smollm2", "hello")
+
+    assert report.returncode == 1
+    assert b"aichat models pull smollm2" in report.stdout
+    assert done.returncode == 6
+    assert b"aichat models pull smollm2" in done.stderr

@@ -350,3 +350,13 @@ def test_the_version_and_the_help_are_there(cli: Cli) -> None:
     for word in ("Exit codes", "history", "models", "keys", "config", "doctor"):
         assert word in help_text
     assert "--fallback" in cli.run("chat", "--help").stdout.decode()
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "claude-haiku-4-5"])
+def test_an_answer_of_nothing_is_said(cli: Cli, server: ScriptedServer, model: str) -> None:
+    server.script = {"deltas": []}
+
+    done = cli.run("-m", model, "hello")
+
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.decode() == f"{model} answered with nothing.\n"

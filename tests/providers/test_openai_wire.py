@@ -363,7 +363,7 @@ def test_a_rejected_key_says_where_it_came_from_and_never_what_it_is(server: Scr
     error = outcome(wire, request_to(server)).error
     assert error is not None
     assert error.message == "openai refused the API key from $TEST_API_KEY: Incorrect API key provided: ***."
-    assert error.hint == "Run: aichat keys set openai"
+    assert error.hint == "Correct or unset TEST_API_KEY, then: aichat keys set openai"
 
 
 def test_a_missing_key_is_said_to_be_missing(server: ScriptedServer, wire: OpenAIWire) -> None:

@@ -251,6 +251,8 @@ def test_retry_asks_again_and_keeps_the_first_answer_as_a_branch(cli: Cli, serve
         screen.wait_for("answer two")
         screen.type("more\r")
         screen.wait_for("answer three")
+        screen.type("/quit\r")
+        assert screen.wait_for_exit() == 0
 
     assert [m["content"] for m in server.requests[1].body["messages"]] == ["hello"]
     assert [m["content"] for m in server.requests[2].body["messages"]] == ["hello", "answer two", "more"]
