@@ -152,9 +152,9 @@ class _Turn:
         with shielded():
             try:
                 opened = turns.begin(self._deps.transcript, self._opening())
+                self._recorder = Recorder(self._deps.transcript, opened, self._deps.ledger)
                 if self._changes_model:
                     conversations.set_model(self._deps.transcript, opened.conversation_id, self._model.name)
-                self._recorder = Recorder(self._deps.transcript, opened, self._deps.ledger)
             except StorageError as exc:
                 unsaved = exc
         if unsaved is not None:
@@ -167,7 +167,7 @@ class _Turn:
         """Ask the model, then each fallback in turn while nothing arrived."""
         candidates = (self._request.model, *self._request.fallbacks)
         for position, model in enumerate(candidates):
-            self._model = model
+            self._model, self._tokens = model, None
             try:
                 yield from self._ask(model)
                 return
@@ -207,7 +207,7 @@ class _Turn:
 
     def _ask(self, model: Model) -> Iterator[TurnEvent]:
         if model.retired:
-            yield Notice(f"{model.name} is retired by its provider. Its successor: -m {model.retired}")
+            yield Notice(f"{model.name} is retired by its provider; its successor is {model.retired}.")
         shown = context.build(self._branch, self._request.prompt, self._system, model)
         if shown.left_out:
             yield Notice(

@@ -429,3 +429,26 @@ def test_a_new_conversation_is_named_after_the_question_not_the_data(
     list(run(TurnRequest(model, "line 1\nline 2\n\nwhat broke?", question="what broke?"), deps))
 
     assert database.rows("SELECT title FROM conversations") == [("what broke?",)]
+
+
+def test_what_a_failed_model_counted_is_not_charged_to_the_one_that_answers(
+    database: Database, deps: TurnDeps, model: Model, server: ScriptedServer
+) -> None:
+    claude = Model("claude", "claude", "anthropic", "anthropic", server.anthropic_url, "anthropic", price=PRICE)
+    server.script = [
+        {
+            "deltas": [{"error": {"type": "overloaded_error", "message": "busy"}}],
+            "usage": {"input": 70_000, "output": 1},
+        },
+        {
+            "deltas": [{"error": {"type": "overloaded_error", "message": "busy"}}],
+            "usage": {"input": 70_000, "output": 1},
+        },
+        {"text": "four words of text", "usage": None},
+    ]
+
+    list(run(TurnRequest(claude, "a question", fallbacks=(model,)), deps))
+
+    [(name, tokens_in)] = database.rows("SELECT model, input_tokens FROM usage")
+    assert name == "model-a"
+    assert tokens_in < 100
