@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 import time
 
 import pytest
@@ -71,6 +72,7 @@ def test_a_prompt_far_over_the_window_is_refused_before_it_is_sent(cli: Cli, ser
     assert server.requests == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds the other end of a pipe")
 def test_a_silent_pipe_nobody_feeds_does_not_hang_it(cli: Cli, server: ScriptedServer) -> None:
     with cli.start("hello", stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -306,6 +308,7 @@ def test_head_closes_the_pipe_and_all_that_arrived_is_kept(cli: Cli, server: Scr
     assert cli.rows("SELECT provenance FROM usage") == [("estimated",)]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /dev/full")
 def test_an_answer_that_cannot_be_written_is_an_error_and_is_kept(cli: Cli, server: ScriptedServer) -> None:
     with open("/dev/full", "wb") as full, cli.start("hello", stdout=full) as process:
         _, errors = process.communicate(timeout=30)

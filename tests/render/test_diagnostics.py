@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sys
 
 import pytest
 
@@ -85,6 +86,7 @@ def test_reasoning_ends_with_a_newline_before_anything_else() -> None:
     assert stream.getvalue() == "hm so\ndone\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /dev/full")
 def test_a_closed_or_full_stderr_is_survived() -> None:
     closed = io.StringIO()
     closed.close()
