@@ -18,7 +18,7 @@ from tests.servers.scripted import ScriptedServer
 ROOT = Path(__file__).parent.parent
 KEY = "sk-test-4f9a1c7e2b8d"
 PROGRAM = (sys.executable, "-m", "aichat_cli")
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "AICHAT_TEST_MODEL_DIR")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "AICHAT_TEST_MODEL_DIR")
 
 
 @dataclass
