@@ -23,7 +23,6 @@ class Context:
 
     messages: tuple[ChatMessage, ...]
     left_out: int
-    estimated_tokens: int
 
 
 def build(branch: Sequence[Message], prompt: str | None, system: str | None, model: Model) -> Context:
@@ -52,9 +51,8 @@ def build(branch: Sequence[Message], prompt: str | None, system: str | None, mod
     messages = shown[len(shown) - kept :]
     while len(messages) > 1 and messages[0].role == "assistant":
         # A window that opens with an answer would show the model half an exchange.
-        used -= sizes[len(sizes) - len(messages)]
         messages = messages[1:]
-    return Context(_joined(messages), len(shown) - len(messages), used)
+    return Context(_joined(messages), len(shown) - len(messages))
 
 
 def _joined(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:

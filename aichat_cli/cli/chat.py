@@ -15,7 +15,6 @@ from aichat_cli.cli.stdin import piped_text
 from aichat_cli.core.errors import EXIT_ERROR, EXIT_OK, UsageError
 from aichat_cli.core.messages import Conversation
 from aichat_cli.providers.base import OptionValue
-from aichat_cli.render import json_shapes
 from aichat_cli.render.answer import (
     AnswerSink,
     HeldSink,
@@ -137,6 +136,8 @@ def _print_held(text: str, result: TurnResult, diagnostics: Diagnostics, *, extr
         text = text if block is None else block
     sink = stdout_sink()
     if diagnostics.as_json:
+        from aichat_cli.render import json_shapes
+
         text = json_shapes.dumps(json_shapes.turn(result, text))
     sink.write(text)
     sink.end()
