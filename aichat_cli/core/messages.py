@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal
 
 from aichat_cli.core.ids import ConversationId, MessageId
 
-Role = Literal["user", "assistant"]
+Role = Literal["user", "assistant", "system", "tool"]
+"""Turns write only `user` and `assistant`; the others come with imported conversations."""
 Status = Literal["streaming", "complete", "stopped", "failed"]
 """`streaming` while it is being written; `stopped` by the user, a signal or a closed pipe; `failed` by the provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a message: its base name, its media type such as `image/png`, and its bytes."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """What it is stored under: the hash of the content, in hexadecimal."""
+        return sha256(self.content).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""Conversations: found, listed, renamed, moved over and deleted. `turns.begin` makes them."""
+"""Conversations: found, listed, renamed, moved over, put in the trash and deleted. `turns.begin` makes them.
+
+What is in the trash is neither listed nor found; only its whole id reaches it.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +38,15 @@ def latest(db: Database) -> Conversation | None:
 def listing(db: Database, *, limit: int | None) -> list[Conversation]:
     """Conversations, the last written to first; all of them where `limit` is None."""
     rows = db.rows(
-        f"{_CONVERSATION} ORDER BY updated_at DESC, id DESC LIMIT ?", (-1 if limit is None else max(limit, 0),)
+        f"{_CONVERSATION} WHERE deleted_at IS NULL ORDER BY updated_at DESC, id DESC LIMIT ?",
+        (-1 if limit is None else max(limit, 0),),
     )
     return [Conversation(*row) for row in rows]
 
 
 def count(db: Database) -> int:
     """How many there are."""
-    [(number,)] = db.rows("SELECT count(*) FROM conversations")
+    [(number,)] = db.rows("SELECT count(*) FROM conversations WHERE deleted_at IS NULL")
     return int(number)
 
 
@@ -100,6 +104,22 @@ def delete(db: Database, conversation_id: ConversationId) -> None:
             raise _not_found(conversation_id)
 
 
+def move_to_trash(db: Database, conversation_id: ConversationId) -> None:
+    """Hide a conversation until it is restored or purged. Raises NotFound."""
+    _set(db, conversation_id, "deleted_at = ?", (utc_now(),))
+
+
+def restore(db: Database, conversation_id: ConversationId) -> None:
+    """Take a conversation out of the trash again. Raises NotFound."""
+    _set(db, conversation_id, "deleted_at = NULL", ())
+
+
+def purge(db: Database, *, before: str) -> int:
+    """Delete for good what was put in the trash before a moment (ISO 8601, UTC); returns how many."""
+    with db.transaction(durable=True):
+        return db.execute("DELETE FROM conversations WHERE deleted_at < ?", (before,))
+
+
 def _set(db: Database, conversation_id: ConversationId, assignment: str, values: tuple[Value, ...]) -> None:
     with db.transaction():
         if not db.execute(f"UPDATE conversations SET {assignment} WHERE id = ?", (*values, conversation_id)):  # noqa: S608
@@ -110,7 +130,7 @@ def _by_id(db: Database, wanted: str) -> list[tuple[ConversationId, str]]:
     if len(wanted) < SHORTEST_PREFIX:
         return []
     rows = db.rows(
-        "SELECT id, title FROM conversations WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?",
+        "SELECT id, title FROM conversations WHERE id >= ? AND id < ? AND deleted_at IS NULL ORDER BY id DESC LIMIT ?",
         (wanted, wanted + "\x7f", MOST_CANDIDATES + 1),
     )
     exact = [(row[0], row[1]) for row in rows if row[0] == wanted]
@@ -119,7 +139,7 @@ def _by_id(db: Database, wanted: str) -> list[tuple[ConversationId, str]]:
 
 def _by_title(db: Database, wanted: str) -> list[tuple[ConversationId, str]]:
     # Compared here, not in SQL: SQLite folds the case of ASCII letters only.
-    titles = db.rows("SELECT id, title FROM conversations ORDER BY updated_at DESC, id DESC")
+    titles = db.rows("SELECT id, title FROM conversations WHERE deleted_at IS NULL ORDER BY updated_at DESC, id DESC")
     folded = [(identifier, title, title.casefold()) for identifier, title in titles]
     exact = [(identifier, title) for identifier, title, text in folded if text.strip() == wanted]
     return exact or [(identifier, title) for identifier, title, text in folded if wanted in text]

@@ -107,7 +107,7 @@ def _message_hits(db: Database, expression: str, seqs: list[int], marks: tuple[s
     rows = db.rows(
         "SELECT m.seq, m.conversation_id, m.id, c.title, m.role, snippet(messages_fts, 0, ?, ?, '…', ?), m.created_at"
         " FROM messages_fts JOIN messages m ON m.seq = messages_fts.rowid"
-        " JOIN conversations c ON c.id = m.conversation_id"
+        " JOIN conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL"
         " WHERE messages_fts MATCH ? AND messages_fts.rowid BETWEEN ? AND ?"
         " AND +messages_fts.rowid IN (SELECT value FROM json_each(?))",
         (*marks, SNIPPET_TOKENS, expression, min(seqs, default=0), max(seqs, default=0), str(seqs)),
@@ -120,7 +120,7 @@ def _title_hits(db: Database, expression: str, limit: int | None, marks: tuple[s
     rows = db.rows(
         "SELECT c.id, c.title, snippet(titles_fts, 0, ?, ?, '…', ?), c.created_at"
         " FROM titles_fts JOIN conversations c ON c.seq = titles_fts.rowid"
-        " WHERE titles_fts MATCH ? ORDER BY titles_fts.rowid DESC LIMIT ?",
+        " WHERE titles_fts MATCH ? AND c.deleted_at IS NULL ORDER BY titles_fts.rowid DESC LIMIT ?",
         (*marks, SNIPPET_TOKENS, expression, -1 if limit is None else limit),
     )
     return [SearchHit(row[0], None, row[1], None, row[2], row[3]) for row in rows]

@@ -199,3 +199,26 @@ def test_a_message_with_one_call_of_unknown_price_has_no_known_cost(memory: Data
         )
     assert messages.get(memory, turn.message_id).cost_nano is None
     assert messages.get(memory, turn.message_id).input_tokens == 20
+
+
+def test_what_is_in_the_trash_is_neither_listed_nor_found_until_it_is_restored(memory: Database) -> None:
+    turn = said(memory)
+    conversations.move_to_trash(memory, turn.conversation_id)
+    assert conversations.listing(memory, limit=None) == []
+    assert conversations.count(memory) == 0
+    assert search.search(memory, "hello", limit=None) == []
+    with pytest.raises(NotFound):
+        conversations.find(memory, turn.conversation_id)
+    conversations.restore(memory, turn.conversation_id)
+    assert [listed.id for listed in conversations.listing(memory, limit=None)] == [turn.conversation_id]
+    assert conversations.find(memory, turn.conversation_id).message_count == 2
+
+
+def test_a_purge_deletes_what_was_in_the_trash_before_a_moment_and_nothing_else(memory: Database) -> None:
+    kept, trashed = said(memory), said(memory)
+    conversations.move_to_trash(memory, trashed.conversation_id)
+    assert conversations.purge(memory, before="2000-01-01T00:00:00.000Z") == 0
+    assert conversations.purge(memory, before="2999-01-01T00:00:00.000Z") == 1
+    with pytest.raises(NotFound):
+        conversations.get(memory, trashed.conversation_id)
+    assert conversations.get(memory, kept.conversation_id).message_count == 2

@@ -22,6 +22,7 @@ from aichat_cli.core.errors import (
 )
 from aichat_cli.storage import failures, turns
 from aichat_cli.storage.database import Database
+from aichat_cli.storage.migrate import MIGRATIONS, available
 from tests.storage.support import finish, first_line, kill, opening, outcome, said, start
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="modes and limits of POSIX")
@@ -54,7 +55,7 @@ def test_a_newer_database_is_refused_and_left_as_it_is(path: Path, *, read_only:
     before = contents(path.parent)
     error = refused(path, DatabaseTooNew, read_only=read_only)
     assert "version 99" in error.message
-    assert "up to 1" in error.message
+    assert f"up to {len(available(MIGRATIONS))}" in error.message
     assert contents(path.parent) == before
 
 
