@@ -39,7 +39,7 @@ def test_a_listing_reads_its_index_and_counts_only_what_it_lists(memory: Databas
     plan = str(
         memory.rows(
             "EXPLAIN QUERY PLAN SELECT id, (SELECT count(*) FROM messages WHERE conversation_id = conversations.id)"
-            " FROM conversations ORDER BY updated_at DESC, id DESC LIMIT 50"
+            " FROM conversations WHERE deleted_at IS NULL ORDER BY updated_at DESC, id DESC LIMIT 50"
         )
     )
     assert "conversations_by_update" in plan
