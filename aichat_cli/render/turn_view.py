@@ -19,7 +19,7 @@ from aichat_cli.core.events import (
     TextDelta,
     TurnEvent,
 )
-from aichat_cli.render.answer import AnswerSink, ClosedPipe
+from aichat_cli.render.answer import AnswerSink, ClosedPipe, TerminalOwner
 from aichat_cli.render.diagnostics import Diagnostics, one_line
 
 REASONS_TOLD = {
@@ -55,7 +55,7 @@ def show(
     """
     view = _View(sink, diagnostics, show_reasoning=show_reasoning and diagnostics.is_terminal)
     result = view.result
-    with closing(events):
+    with closing(events), diagnostics.beside(view.owner):
         try:
             _consume(events, view)
         except KeyboardInterrupt as exc:
@@ -94,6 +94,7 @@ class _View:
     def __init__(self, sink: AnswerSink, diagnostics: Diagnostics, *, show_reasoning: bool) -> None:
         self.result = TurnResult()
         self._sink = sink
+        self.owner = sink if isinstance(sink, TerminalOwner) else None
         self._diagnostics = diagnostics
         self._show_reasoning = show_reasoning
 
@@ -106,6 +107,8 @@ class _View:
                 self._diagnostics.reasoning(event.text)
         elif isinstance(event, Started):
             self.result.started = event
+            if self.owner is not None:
+                self.owner.warm()
         elif isinstance(event, Notice):
             self._diagnostics.notice(event.text)
         elif isinstance(event, Retrying):
@@ -123,13 +126,12 @@ class _View:
     def end(self) -> None:
         result = self.result
         self._diagnostics.end_reasoning()
-        if not result.reader_left and result.unwritable is None:
-            try:
-                self._sink.end()
-            except ClosedPipe:
-                result.reader_left = True
-            except AichatError as exc:
-                result.unwritable = exc
+        try:
+            self._sink.end()
+        except ClosedPipe:
+            result.reader_left = True
+        except AichatError as exc:
+            result.unwritable = exc
         if result.settled is not None and result.settled.finish_reason in REASONS_TOLD:
             self._diagnostics.notice(REASONS_TOLD[result.settled.finish_reason])
         for error in (result.failure, result.unwritable):

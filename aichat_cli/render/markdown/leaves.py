@@ -10,7 +10,7 @@ from aichat_cli.render.markdown.cells import Row, Span, cut, wrapped
 from aichat_cli.render.markdown.code import Highlighter
 from aichat_cli.render.markdown.inline import WRAPPED_LINE, InlineRenderer, definitions
 from aichat_cli.render.markdown.table import Table
-from aichat_cli.render.markdown.theme import Role, Theme
+from aichat_cli.render.theme import Role, Theme
 
 PARAGRAPH_LIMIT = 4096
 """Characters after which a paragraph is printed although it goes on: marks that span the cut stay as they are written."""

@@ -7,8 +7,8 @@ goes on and on in pieces of a fixed size. It writes nowhere and knows nothing of
 from __future__ import annotations
 
 from aichat_cli.render.markdown.blocks import Blocks
-from aichat_cli.render.markdown.theme import Theme
 from aichat_cli.render.sanitize import Sanitizer
+from aichat_cli.render.theme import Theme
 
 LINE_LIMIT = 4096
 """Characters of one source line that are held before they are shown for good."""
