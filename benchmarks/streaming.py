@@ -69,13 +69,19 @@ def one_list(size: int) -> str:
 
 def one_code_block(size: int) -> str:
     """One code block of so many bytes."""
-    lines = (f'    total_{number} = compute({number}, name="number {number}")  # note {number}\n' for number in range(size // 50))
+    lines = (
+        f'    total_{number} = compute({number}, name="number {number}")  # note {number}\n'
+        for number in range(size // 50)
+    )
     return "```python\n" + "".join(lines)[:size] + "\n```\n"
 
 
 def one_table(size: int) -> str:
     """One table of so many bytes."""
-    rows = (f"| {number} | name of row {number} | {number * 7919 % 10007} | a remark on it |\n" for number in range(size // 35))
+    rows = (
+        f"| {number} | name of row {number} | {number * 7919 % 10007} | a remark on it |\n"
+        for number in range(size // 35)
+    )
     return "| no | name | value | remark |\n|---:|---|---:|---|\n" + "".join(rows)[:size]
 
 
@@ -132,14 +138,22 @@ def main() -> None:
 
     from benchmarks import contenders
 
-    shapes = {"typical": typical, "list": one_list, "code": one_code_block, "table": one_table, "paragraph": one_paragraph}
+    shapes = {
+        "typical": typical,
+        "list": one_list,
+        "code": one_code_block,
+        "table": one_table,
+        "paragraph": one_paragraph,
+    }
     with tempfile.TemporaryDirectory() as folder, ScriptedServer() as server:
         ours = contenders.aichat(Path(folder), server.openai_url)
         for name, shape in shapes.items():
             for size in (32_000, 64_000):
                 text = shape(size)
                 taken = min((streamed(ours, server, text) for _ in range(3)), key=lambda one: one.cpu)
-                print(f"{name:>10} {size:>6}: {taken.cpu:.2f} s CPU, {taken.wall:.2f} s, {taken.sent / len(text.encode()):.2f} x bytes")
+                print(
+                    f"{name:>10} {size:>6}: {taken.cpu:.2f} s CPU, {taken.wall:.2f} s, {taken.sent / len(text.encode()):.2f} x bytes"
+                )
 
 
 if __name__ == "__main__":

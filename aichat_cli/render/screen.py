@@ -93,6 +93,8 @@ class Screen:
 
 def _redrawn(old: Sequence[str], new: Sequence[str], same: int, *, is_closed: bool) -> str:
     """Write everything from line `same` on over what was there."""
+    if same == len(new) and not is_closed:
+        same = max(same - 1, 0)  # nothing but fewer lines: the cursor belongs at the end of the last
     parts = [_up(len(old) - 1 - same)]
     if len(new) < len(old):
         parts.append("\x1b[J")
