@@ -48,6 +48,11 @@ class Terminal:
         termios.tcsetattr(self._descriptor, termios.TCSANOW, mode)
 
     @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed, as a shell expects it to."""
+        return bool(termios.tcgetattr(self._descriptor)[3] & termios.ECHO)
+
+    @property
     def text(self) -> str:
         """Scrollback and screen, line by line, without blanks at the ends of lines."""
         past = ["".join(line[x].data for x in range(self._screen.columns)) for line in self._screen.history.top]
