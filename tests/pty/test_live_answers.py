@@ -161,7 +161,8 @@ def test_where_nothing_is_rendered_the_text_comes_as_it_is_written(
     cli: Cli, server: ScriptedServer, arguments: list[str], environ: dict[str, str]
 ) -> None:
     server.script = {"text": ANSWER, "split": 5}
-    with terminal(cli, *arguments, "hello", **environ) as screen:
+    cli.environ = environ
+    with terminal(cli, *arguments, "hello") as screen:
         assert screen.wait_for_exit() == 0
 
     assert screen.sent.decode() == ANSWER.replace("\n", "\r\n")
@@ -263,7 +264,9 @@ class TestPager:
             screen.type(CTRL_C)
             screen.settle(0.5)
             assert screen.process.poll() is None
-            screen.type("q")
+            while screen.process.poll() is None:
+                screen.type("q")  # less may take one for the end of its waiting
+                screen.settle()
             assert screen.wait_for_exit() == 130
 
         assert cli.rows("SELECT status FROM messages WHERE role = 'assistant'") == [("stopped",)]

@@ -102,7 +102,7 @@ def is_shown_word_for_word(example: dict[str, str]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "example", filter(is_shown_word_for_word, EXAMPLES), ids=lambda example: str(example["example"])
+    "example", [each for each in EXAMPLES if is_shown_word_for_word(each)], ids=lambda example: str(example["example"])
 )
 def test_no_word_of_the_source_is_lost(example: dict[str, str]) -> None:
     source = example["markdown"]
