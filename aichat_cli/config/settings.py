@@ -82,12 +82,23 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw.strip().lower() not in allowed:
+            raise ValueError(f"{', '.join(allowed[:-1])} or {allowed[-1]}")
+        return raw.strip().lower()
+
+    return parse
+
+
 TABLE: tuple[Setting, ...] = (
     Setting("model", "", "Model to use when -m is not given.", _text),
     Setting("system_prompt", "", "System prompt of new conversations when -s is not given.", _text),
     Setting("fallback", (), "Models to ask, in order, when the first one fails.", _names),
     Setting("show_reasoning", True, "Show what a model thinks, on a terminal.", _boolean),
     Setting("show_usage", False, "Print tokens and cost after each answer, as -u does.", _boolean),
+    Setting("keys", "emacs", "Keys of the prompt: emacs or vi.", _one_of("emacs", "vi")),
+    Setting("titles.model", "", "Model that names new chats; without one they are named after what was said.", _text),
     Setting("key_command", "", "Command that prints a key; {name} is the provider, e.g. 'pass show {name}'.", _text),
     Setting("database", "", "File that holds conversations and usage.", _text),
     Setting("timeouts.connect", 10.0, "Seconds to wait for a connection.", _seconds),
