@@ -91,15 +91,6 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        if raw.strip().lower() not in allowed:
-            raise ValueError(f"{', '.join(allowed[:-1])} or {allowed[-1]}")
-        return raw.strip().lower()
-
-    return parse
-
-
 TABLE: tuple[Setting, ...] = (
     Setting("model", "", "Model to use when -m is not given.", _text),
     Setting("system_prompt", "", "System prompt of new conversations when -s is not given.", _text),

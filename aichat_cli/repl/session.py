@@ -238,9 +238,10 @@ class Session:
         """The colours in use."""
         import sys
 
+        from aichat_cli.render.diagnostics import wants_color
         from aichat_cli.render.markdown import theme_for
 
-        return theme_for(self.house.settings, sys.stdout)
+        return theme_for(self.house.settings, is_colored=wants_color(sys.stdout))
 
     def apply_settings(self) -> None:
         """Take over settings that changed."""
