@@ -43,7 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("model", "[NAME]", "Change the model; alone, choose one.", setup_commands.model),
     Command("system", "[TEXT]", "Show or set the system prompt; - removes it.", setup_commands.system),
     Command("retry", "[MODEL]", "Ask again; the old answer is kept as a branch.", conversation_commands.retry),
-    Command("edit", "", "Change the last question and ask it in a new branch.", conversation_commands.edit),
+    Command("edit", "[-]", "Change the last question and ask it in a new branch.", conversation_commands.edit),
     Command("undo", "", "Take the last exchange back; it is kept as a branch.", conversation_commands.undo),
     Command("fork", "[TITLE]", "Go on in a copy of this conversation.", conversation_commands.fork),
     Command(

@@ -62,12 +62,18 @@ def undo(session: Session, _: str) -> None:
     session.say("Taken back. The question is in the prompt again.")
 
 
-def edit(session: Session, _: str) -> None:
+def edit(session: Session, word: str) -> None:
     """Offer the last question for editing; nothing moves before it is sent."""
+    if word == "-":
+        session.edited = None
+        session.diagnostics.notice("The conversation goes on where it was.")
+        return
+    if word:
+        raise UsageError("/edit takes nothing after it, or - to give an edit up.")
     question = session.last_question()
     session.edited = replace(session.template, parent_id=question.parent_id)
     session.terminal.prefill(question.content)
-    session.diagnostics.notice("Sending asks it again in a new branch; the first one is kept. /edit - goes back.")
+    session.diagnostics.notice("Sending asks it again in a new branch; the first one is kept. /edit - gives that up.")
 
 
 def fork(session: Session, title: str) -> None:

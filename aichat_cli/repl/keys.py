@@ -12,6 +12,7 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Condition, completion_is_selected, has_focus, is_searching, vi_navigation_mode
+from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 
@@ -21,7 +22,7 @@ from aichat_cli.repl.editor import edited
 LEAVE_SECONDS = 2.0
 """Two Ctrl+C at an empty prompt within this time leave."""
 
-SHIFT_ENTER = (("escape", "[", "1", "3", ";", "2", "u"), ("escape", "[", "2", "7", ";", "2", ";", "1", "3", "~"))
+SHIFT_ENTER = ("\x1b[13;2u", "\x1b[27;2;13~")
 """How terminals tell Shift+Enter, where they do: as CSI u, and as xterm's modifyOtherKeys."""
 
 
@@ -105,8 +106,10 @@ def _bind_sending(bound: KeyBindings, terminal: Terminal, at_prompt: Condition) 
     def new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    for sequence in (("escape", "enter"), ("c-j",), *SHIFT_ENTER):
-        bound.add(*sequence, filter=at_prompt)(new_line)
+    for sequence in SHIFT_ENTER:
+        ANSI_SEQUENCES[sequence] = (Keys.Escape, Keys.ControlM)  # as Alt+Enter, instead of as Enter
+    bound.add("escape", "enter", filter=at_prompt)(new_line)
+    bound.add("c-j", filter=at_prompt)(new_line)
 
 
 def _send(buffer: Buffer, terminal: Terminal) -> None:
