@@ -10,6 +10,8 @@ from aichat_cli.core.ids import ConversationId, MessageId
 
 Role = Literal["user", "assistant", "system", "tool"]
 """Turns write only `user` and `assistant`; the others come with imported conversations."""
+MediaKind = Literal["image", "pdf", "audio"]
+"""What models may read besides text."""
 Status = Literal["streaming", "complete", "stopped", "failed"]
 """`streaming` while it is being written; `stopped` by the user, a signal or a closed pipe; `failed` by the provider."""
 
@@ -27,13 +29,46 @@ class Attachment:
         """What it is stored under: the hash of the content, in hexadecimal."""
         return sha256(self.content).hexdigest()
 
+    @property
+    def kind(self) -> MediaKind | None:
+        """What sort of file it is to a model."""
+        return media_kind(self.media_type)
+
+    @property
+    def summary(self) -> AttachmentSummary:
+        """What is said of it without its bytes."""
+        return AttachmentSummary(self.name, self.media_type, len(self.content))
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentSummary:
+    """A file of a stored message without its content, which is read only when it is sent; `bytes` is its size."""
+
+    name: str
+    media_type: str
+    bytes: int
+
+    @property
+    def kind(self) -> MediaKind | None:
+        """What sort of file it is to a model."""
+        return media_kind(self.media_type)
+
+
+def media_kind(media_type: str) -> MediaKind | None:
+    """The kind of a media type; None for text and for what no model reads."""
+    if media_type == "application/pdf":
+        return "pdf"
+    kinds: dict[str, MediaKind] = {"image": "image", "audio": "audio"}
+    return kinds.get(media_type.partition("/")[0])
+
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """What a model is shown: one speaker, one text."""
+    """What a model is shown: one speaker, one text, and the files that go with it."""
 
     role: Role
     content: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +93,7 @@ class Message:
     output_tokens: int | None
     cost_nano: int | None
     created_at: str
+    attachments: tuple[AttachmentSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
