@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Literal
 
 from aichat_cli.core.ids import ConversationId, MessageId
@@ -27,6 +26,8 @@ class Attachment:
     @property
     def sha256(self) -> str:
         """What it is stored under: the hash of the content, in hexadecimal."""
+        from hashlib import sha256
+
         return sha256(self.content).hexdigest()
 
     @property

@@ -62,7 +62,7 @@ def children(db: Database, message_id: MessageId | None, conversation_id: Conver
 
 
 def _message(row: tuple[Any, ...]) -> Message:
-    return Message(*row[:-1], attachments=_summaries(row[-1]))
+    return Message(*(*row[:-1], _summaries(row[-1])))
 
 
 def _summaries(listed: str) -> tuple[AttachmentSummary, ...]:
