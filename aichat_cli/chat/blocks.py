@@ -13,7 +13,6 @@ _SEQUENCE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]|\x9b[0-?]*[ -/]*[@-~]"
 )
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")
 
 
 def file_block(name: str, text: str) -> str:
@@ -32,12 +31,9 @@ def command_output_block(command: str, output: str, code: int) -> str:
 
 def _between_tags(tag: str, attributes: str, text: str) -> str:
     end = "" if not text or text.endswith("\n") else "\n"
-    name = (
-        tag
-        if f"</{tag}" not in text.lower()
-        else next(n for i in count(2) if f"</{(n := f'{tag}-{i}')}" not in text.lower())
-    )
-    return f"<{name} {attributes}>\n{text}{end}</{name}>"
+    closed = set(re.findall(rf"</{tag}(-[0-9]+)?", text, re.IGNORECASE))
+    number = next(f"-{n}" for n in count(2) if f"-{n}" not in closed) if closed else ""
+    return f"<{tag}{number} {attributes}>\n{text}{end}</{tag}{number}>"
 
 
 def _attribute(value: str) -> str:
@@ -50,8 +46,8 @@ _ESCAPES = {"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "\n": "&#10;"
 
 def _plain(output: str) -> str:
     """The text a terminal would be left with: no sequences, and of a line drawn over and over its last state."""
-    text = _SEQUENCE.sub("", output).replace("\r\n", "\n")
-    return _CONTROL.sub("", _OVERWRITTEN.sub("", text))
+    lines = _SEQUENCE.sub("", output).split("\n")
+    return _CONTROL.sub("", "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines))
 
 
 def _shortened(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from aichat_cli.config.roles import ChatRole
 from aichat_cli.core.messages import Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR, usd_number
@@ -86,7 +87,15 @@ def _message(message: Message) -> dict[str, Any]:
         "output_tokens": message.output_tokens,
         "cost_usd": usd_number(message.cost_nano),
         "created_at": message.created_at,
+        "attachments": [
+            {"name": file.name, "media_type": file.media_type, "bytes": file.bytes} for file in message.attachments
+        ],
     }
+
+
+def role(shown: ChatRole) -> dict[str, Any]:
+    """`roles list` and `roles show`."""
+    return {"name": shown.name, "prompt": shown.prompt, "model": shown.model, "options": dict(shown.options)}
 
 
 def search_hits(hits: Sequence[SearchHit]) -> list[dict[str, Any]]:
