@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aichat_cli.chat.blocks import file_block
 from aichat_cli.core.errors import ContextTooLong, UsageError
 from aichat_cli.core.ids import MessageId
-from aichat_cli.core.messages import Attachment, AttachmentSummary, ChatMessage, MediaKind, Message
+from aichat_cli.core.messages import KIND_NAMES, Attachment, AttachmentSummary, ChatMessage, Message
 from aichat_cli.core.models import Model
 from aichat_cli.providers.shipped import READERS
 from aichat_cli.providers.tokens import estimate, estimate_file
@@ -21,8 +21,6 @@ ANSWER_SHARE = 4
 
 CERTAINLY_TOO_LONG = 2
 """Sizes are estimates; only what is twice the window is refused without asking the provider."""
-
-KIND_NAMES: Mapping[MediaKind, str] = {"image": "images", "pdf": "PDF files", "audio": "audio"}
 
 Loader = Callable[[Sequence[MessageId]], Mapping[MessageId, tuple[Attachment, ...]]]
 """Reads the files of some messages: `storage.attachments.of_messages` of a database."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ Role = Literal["user", "assistant", "system", "tool"]
 """Turns write only `user` and `assistant`; the others come with imported conversations."""
 MediaKind = Literal["image", "pdf", "audio"]
 """What models may read besides text."""
+KIND_NAMES: Mapping[MediaKind, str] = {"image": "images", "pdf": "PDF files", "audio": "audio"}
 Status = Literal["streaming", "complete", "stopped", "failed"]
 """`streaming` while it is being written; `stopped` by the user, a signal or a closed pipe; `failed` by the provider."""
 

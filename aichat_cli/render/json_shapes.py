@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aichat_cli.config.roles import ChatRole
-from aichat_cli.core.messages import Conversation, Message
+from aichat_cli.core.messages import KIND_NAMES, Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR, usd_number
 from aichat_cli.render.turn_view import TurnResult
@@ -122,6 +122,7 @@ def models(listed: Sequence[Model]) -> list[dict[str, Any]]:
             "input_usd_per_mtok": model.price.rates.input / NANO_PER_DOLLAR if model.price else None,
             "output_usd_per_mtok": model.price.rates.output / NANO_PER_DOLLAR if model.price else None,
             "context": model.context_tokens,
+            "reads": [kind for kind in KIND_NAMES if model.reads(kind)],
             "retired": model.retired is not None,
             "successor": model.retired,
         }
