@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,7 +50,7 @@ def _text(text: str) -> dict[str, Any]:
 
 
 def _openai_part(attachment: Attachment) -> dict[str, Any]:
-    data = b64encode(attachment.content).decode("ascii")
+    data = _base64(attachment)
     if attachment.kind == "image":
         return {"type": "image_url", "image_url": {"url": f"data:{attachment.media_type};base64,{data}"}}
     if attachment.kind == "pdf":
@@ -65,9 +65,12 @@ def _anthropic_block(attachment: Attachment) -> dict[str, Any]:
     kinds = {"image": "image", "pdf": "document"}
     if attachment.kind not in kinds:
         raise _unsendable(attachment, "an image or a PDF file")
-    data = b64encode(attachment.content).decode("ascii")
-    source = {"type": "base64", "media_type": attachment.media_type, "data": data}
+    source = {"type": "base64", "media_type": attachment.media_type, "data": _base64(attachment)}
     return {"type": kinds[attachment.kind], "source": source}
+
+
+def _base64(attachment: Attachment) -> str:
+    return b2a_base64(attachment.content, newline=False).decode("ascii")
 
 
 def _unsendable(attachment: Attachment, takes: str) -> UsageError:
