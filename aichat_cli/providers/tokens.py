@@ -28,8 +28,8 @@ TOKENS_PER_IMAGE = 1600
 """The most that Anthropic counts for one, and about twice what OpenAI's 4o models do."""
 TOKENS_PER_PDF = 1500
 """At least: a page. Providers read a page as its text and as an image."""
-MOST_TOKENS_PER_PDF = 200_000
-_BYTES_PER_TOKEN = {"pdf": 50, "audio/wav": 4800, "audio": 1600}
+MOST_TOKENS_PER_PDF = 100_000
+_BYTES_PER_TOKEN = {"pdf": 100, "audio/wav": 4800, "audio": 1600}
 """Of a PDF with some pictures; of audio at ten tokens a second, uncompressed or not."""
 
 _FILE_NAMES = {
