@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aichat_cli.chat.turn import TurnDeps
 from aichat_cli.config.paths import Paths, user_paths
@@ -22,6 +23,9 @@ from aichat_cli.providers.registry import Registry
 from aichat_cli.providers.retry import RetryPolicy
 from aichat_cli.storage import turns
 from aichat_cli.storage.database import Database
+
+if TYPE_CHECKING:
+    from aichat_cli.config.roles import ChatRole
 
 
 class App:
@@ -133,6 +137,17 @@ class App:
         if typed:
             return self.registry.resolve(typed)
         return self.registry.default_model(self.settings.text("model") or None, self.has_key)
+
+    def role(self, name: str) -> ChatRole:
+        """The role of that name; `config.roles.load` tells the errors."""
+        from aichat_cli.config import roles
+
+        return roles.load(self.paths.role_dir, name)
+
+    @property
+    def largest_file(self) -> int:
+        """How many bytes a file may have that is attached or put in a prompt."""
+        return int(self.settings.number("attachments.max_mb")) * 1_000_000
 
     def fallbacks(self, typed: list[str]) -> tuple[Model, ...]:
         """The models to ask when the first fails: the flag's, else the setting's."""

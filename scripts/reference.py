@@ -47,7 +47,7 @@ ENVIRONMENT_OTHERS = (
     ("SSL_CERT_FILE, SSL_CERT_DIR", "The certificates to trust."),
     ("NO_COLOR, FORCE_COLOR, TERM=dumb", "No colour; colour also in a pipe; a terminal that can do nothing."),
     ("COLUMNS", "The width of tables."),
-    ("VISUAL, EDITOR", "The editor of `aichat config edit` and of the prompt."),
+    ("VISUAL, EDITOR", "The editor of `aichat config edit`, of `aichat roles edit` and of the prompt."),
     ("XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME", "Where files are kept, on Linux."),
 )
 

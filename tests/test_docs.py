@@ -18,6 +18,7 @@ from aichat_cli.cli.main import EPILOG, root
 from aichat_cli.core import errors
 from aichat_cli.render import json_shapes
 from aichat_cli.render.turn_view import TurnResult
+from tests.chat.files import PNG
 from tests.servers.scripted import ScriptedServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,7 +91,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_page_names_what_is_not_built(page: Path) -> None:
-    unbuilt = re.compile(r"aichat (ingest|docs|search|usage|credits|sync|login|logout|serve|api-keys|roles)\b")
+    unbuilt = re.compile(r"aichat (ingest|docs|search|usage|credits|sync|login|logout|serve|api-keys)\b")
     assert not unbuilt.search(page.read_text("utf-8"))
 
 
@@ -140,8 +141,12 @@ def home_with_a_turn(tmp_path: Path) -> dict[str, str]:
         "OPENAI_API_KEY": "not-a-key",
         "NO_PROXY": "127.0.0.1",
     }
+    (tmp_path / "photo.png").write_bytes(PNG)
+    printed_by(["roles", "edit", "critic"], {**environment, "VISUAL": "sh -c 'echo Be strict. > \"$0\"'"})
     with ScriptedServer() as server:
-        printed_by(["colours?"], {**environment, "OPENAI_BASE_URL": server.openai_url})
+        printed_by(
+            ["-a", str(tmp_path / "photo.png"), "colours?"], {**environment, "OPENAI_BASE_URL": server.openai_url}
+        )
     return environment
 
 
@@ -167,6 +172,7 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
         ("history", "show", "colours?"): "`aichat history show --json`",
         ("history", "search", "colours"): "`aichat history search --json`",
         ("models", "list"): "`aichat models list --json`, `aichat models info --json`",
+        ("roles", "list"): "`aichat roles list --json`, `aichat roles show --json`",
         ("keys", "list"): "`aichat keys list --json`",
         ("config", "list"): "`aichat config list --json`",
         ("doctor",): "`aichat doctor --json`",

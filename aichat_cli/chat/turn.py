@@ -34,7 +34,7 @@ from aichat_cli.core.events import (
 )
 from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.interrupts import shielded
-from aichat_cli.core.messages import Message, Status
+from aichat_cli.core.messages import Attachment, ChatMessage, Message, Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
@@ -42,7 +42,7 @@ from aichat_cli.core.usage import UsageRecord
 from aichat_cli.providers import tokens as token_counts
 from aichat_cli.providers.base import ChatRequest, OptionValue, Provider, Timeouts
 from aichat_cli.providers.retry import RetryPolicy, stream_with_retries
-from aichat_cli.storage import conversations, messages, turns
+from aichat_cli.storage import attachments, conversations, messages, turns
 from aichat_cli.storage.database import Database
 
 
@@ -55,6 +55,7 @@ class TurnRequest:
         prompt: the new user message; None answers `parent_id`, a user message, once more.
         conversation_id: the conversation to go on with, None for a new one.
         parent_id: the message the new one hangs under, None for the root.
+        attachments: files that go with `prompt`.
         system: the system prompt; None keeps the conversation's own.
         question: what the user typed, where `prompt` also holds what was piped in; a new conversation is named after it.
     """
@@ -68,6 +69,7 @@ class TurnRequest:
     fallbacks: tuple[Model, ...] = ()
     stream: bool = True
     question: str = ""
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,11 @@ def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None
     """Run one turn and yield what happens.
 
     Raises:
-        AichatError: the turn was not admitted, or the conversation cannot be read; nothing was stored or sent.
+        AichatError: the turn was not admitted, the model cannot read an attachment, or the conversation cannot be
+            read; nothing was stored or sent.
     """
     admission = admit(request.model)
+    context.require_readable(request.attachments, request.model)
     turn = _Turn(request, deps, admission)
     interruption: KeyboardInterrupt | None = None
     failure: AichatError | None = None
@@ -142,6 +146,7 @@ class _Turn:
             self._system = conversation.system_prompt
         self._changes_model = conversation is not None and conversation.model != request.model.name
         self._recorder = Recorder(None, None, deps.ledger)
+        self._shown: tuple[ChatMessage, ...] = ()
 
     def open(self) -> Iterator[TurnEvent]:
         """Store the prompt and an empty answer, before a byte is sent."""
@@ -203,16 +208,27 @@ class _Turn:
             title=title_from(request.question or request.prompt or ""),
             system_prompt=self._system or None,
             model=self._model.name,
+            attachments=request.attachments,
         )
 
     def _ask(self, model: Model) -> Iterator[TurnEvent]:
         if model.retired:
             yield Notice(f"{model.name} is retired by its provider; its successor is {model.retired}.")
-        shown = context.build(self._branch, self._request.prompt, self._system, model)
+        shown = context.build(
+            self._branch,
+            self._request.prompt,
+            self._system,
+            model,
+            attachments=self._request.attachments,
+            load=lambda ids: attachments.of_messages(self._deps.transcript, ids) if ids else {},
+        )
+        self._shown = shown.messages
         if shown.left_out:
             yield Notice(
                 f"{shown.left_out} earlier messages do not fit in the window of {model.name} and are not sent."
             )
+        if shown.unread_files:
+            yield Notice(f"Earlier files that {model.name} is not shown: {', '.join(shown.unread_files)}.")
         self._deps.prepare(model)
         chat_request = ChatRequest(
             model=model,
@@ -264,8 +280,7 @@ class _Turn:
                 reasoning_tokens=reported.reasoning_tokens,
                 raw=reported.raw,
             )
-        shown = context.build(self._branch, self._request.prompt, self._system, self._model)
-        return TokenUsage(token_counts.count_messages(shown.messages, self._system, self._model), output)
+        return TokenUsage(token_counts.count_messages(self._shown, self._system, self._model), output)
 
 
 def _branch_above(database: Database, request: TurnRequest) -> list[Message]:

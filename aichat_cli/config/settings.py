@@ -94,6 +94,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 TABLE: tuple[Setting, ...] = (
     Setting("model", "", "Model to use when -m is not given.", _text),
     Setting("system_prompt", "", "System prompt of new conversations when -s is not given.", _text),
+    Setting("role", "", "Role of new conversations when neither --role nor -s is given.", _text),
     Setting("fallback", (), "Models to ask, in order, when the first one fails.", _names),
     Setting("markdown", True, "Render the Markdown of answers, on a terminal.", _boolean),
     Setting(
@@ -110,6 +111,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("titles.model", "", "Model that names new chats; without one they are named after what was said.", _text),
     Setting("key_command", "", "Command that prints a key; {name} is the provider, e.g. 'pass show {name}'.", _text),
     Setting("database", "", "File that holds conversations and usage.", _text),
+    Setting("attachments.max_mb", 20, "Largest file to attach or put in a prompt, in megabytes.", _whole(1, 1000)),
     Setting("timeouts.connect", 10.0, "Seconds to wait for a connection.", _seconds),
     Setting("timeouts.first_byte", 120.0, "Seconds to wait for an answer to begin.", _seconds),
     Setting("timeouts.idle", 60.0, "Seconds to wait for the next piece of an answer.", _seconds),

@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from aichat_cli.core.messages import Conversation, Message
+from aichat_cli.config.roles import ChatRole
+from aichat_cli.core.messages import KIND_NAMES, Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR, usd_number
 from aichat_cli.render.turn_view import TurnResult
@@ -86,7 +87,15 @@ def _message(message: Message) -> dict[str, Any]:
         "output_tokens": message.output_tokens,
         "cost_usd": usd_number(message.cost_nano),
         "created_at": message.created_at,
+        "attachments": [
+            {"name": file.name, "media_type": file.media_type, "bytes": file.bytes} for file in message.attachments
+        ],
     }
+
+
+def role(shown: ChatRole) -> dict[str, Any]:
+    """`roles list` and `roles show`."""
+    return {"name": shown.name, "prompt": shown.prompt, "model": shown.model, "options": dict(shown.options)}
 
 
 def search_hits(hits: Sequence[SearchHit]) -> list[dict[str, Any]]:
@@ -113,6 +122,7 @@ def models(listed: Sequence[Model]) -> list[dict[str, Any]]:
             "input_usd_per_mtok": model.price.rates.input / NANO_PER_DOLLAR if model.price else None,
             "output_usd_per_mtok": model.price.rates.output / NANO_PER_DOLLAR if model.price else None,
             "context": model.context_tokens,
+            "reads": [kind for kind in KIND_NAMES if model.reads(kind)],
             "retired": model.retired is not None,
             "successor": model.retired,
         }

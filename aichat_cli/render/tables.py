@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
+from aichat_cli.config.roles import ChatRole
 from aichat_cli.config.secrets import KeyLocation
 from aichat_cli.config.settings import Effective, as_text
-from aichat_cli.core.messages import Conversation, Message
+from aichat_cli.core.messages import AttachmentSummary, Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR, usd_text
 from aichat_cli.render.answer import print_text, write_all
@@ -20,6 +21,7 @@ from aichat_cli.render.sanitize import safe_line
 from aichat_cli.storage.search import SearchHit
 
 NARROW = 90
+ROLE_BEGINNING = 200
 SHORT_ID = 13
 """The first 48 bits of a UUIDv7 and its dash: the millisecond, which tells conversations apart."""
 
@@ -76,6 +78,12 @@ def settings(listed: Sequence[Effective]) -> None:
     _table(("setting", "value", "from", "what it does"), rows, flexible={1: 2, 2: 2, 3: 3})
 
 
+def roles(listed: Sequence[ChatRole]) -> None:
+    """`roles list`."""
+    rows = [(role.name, role.model or "", " ".join(role.prompt.split())[:ROLE_BEGINNING]) for role in listed]
+    _table(("role", "model", "system prompt"), rows, flexible={2: 1}, narrow_drops={1})
+
+
 def pairs(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values, as `models info` and `doctor` print them."""
     width = max((len(name) for name, _ in rows), default=0)
@@ -89,7 +97,8 @@ def transcript(conversation: Conversation, messages: Sequence[Message]) -> None:
         parts.append(f"system: {conversation.system_prompt.rstrip()}\n")
     for message in messages:
         error = f"({safe_line(message.error)})\n" if message.error else ""
-        parts.append(f"{_speaker(message)}\n\n{message.content.rstrip()}\n{error}")
+        files = "".join(f"[{_file(attachment)}]\n" for attachment in message.attachments)
+        parts.append(f"{_speaker(message)}\n\n{files}{message.content.rstrip()}\n{error}")
     print_text("\n".join(parts))
 
 
@@ -106,6 +115,18 @@ def _speaker(message: Message) -> str:
         told.append(usd_text(message.cost_nano))
     name = "you" if message.role == "user" else safe_line(message.model or "assistant")
     return f"## {name} ({', '.join(told)})"
+
+
+def _file(attachment: AttachmentSummary) -> str:
+    return safe_line(f"{attachment.name}, {attachment.media_type}, {size_text(attachment.bytes)}")
+
+
+def size_text(size: int) -> str:
+    """A number of bytes in its largest unit, such as `34.2 kB`."""
+    for unit, bytes_in_it in (("MB", 1_000_000), ("kB", 1_000)):
+        if size >= bytes_in_it:
+            return f"{size / bytes_in_it:,.1f} {unit}"
+    return f"{size} bytes"
 
 
 def _per_mtok(model: Model, *, output: bool) -> str:

@@ -1,19 +1,25 @@
-"""Messages, read: one, a branch from root to tip, or all of a conversation. `turns` writes them."""
+"""Messages, read: one, a branch from root to tip, or all of a conversation. `turns` writes them.
+
+Attachments are named, never read: `attachments.of_messages` does that.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from aichat_cli.core.errors import NotFound
 from aichat_cli.core.ids import ConversationId, MessageId
-from aichat_cli.core.messages import Message
+from aichat_cli.core.messages import AttachmentSummary, Message
 from aichat_cli.storage.database import Database
 
 # The cost of a message is unknown (NULL) as soon as one of its calls has no known price.
 _MESSAGE = """
 SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.reasoning, m.status, m.model, m.finish_reason,
        m.error, sum(u.input_tokens), sum(u.output_tokens),
-       CASE WHEN count(u.cost_nano) = count(u.request_id) THEN sum(u.cost_nano) END, m.created_at
+       CASE WHEN count(u.cost_nano) = count(u.request_id) THEN sum(u.cost_nano) END, m.created_at,
+       (SELECT json_group_array(json_array(a.name, a.media_type, a.bytes) ORDER BY a.seq)
+        FROM attachments a WHERE a.message_id = m.id)
 """
 
 
@@ -56,4 +62,8 @@ def children(db: Database, message_id: MessageId | None, conversation_id: Conver
 
 
 def _message(row: tuple[Any, ...]) -> Message:
-    return Message(*row)
+    return Message(*(*row[:-1], _summaries(row[-1])))
+
+
+def _summaries(listed: str) -> tuple[AttachmentSummary, ...]:
+    return tuple(AttachmentSummary(*file) for file in json.loads(listed)) if listed != "[]" else ()
