@@ -157,7 +157,7 @@ class App:
         """The wire that serves a model, made once."""
         with self._providers_lock:
             if model.wire not in self._providers:
-                self._providers[model.wire] = self._new_provider(model.wire)
+                self._providers[model.wire] = self.new_provider(model.wire)
             return self._providers[model.wire]
 
     def turn_deps(self, *, log: bool, prepare: Callable[[Model], None]) -> TurnDeps:
@@ -169,10 +169,33 @@ class App:
         except StorageError as exc:
             error = exc
         keeps = log and database is not None
-        return TurnDeps(
+        return self._deps(
             transcript=database if keeps and database is not None else self._in_memory,
             ledger=None if keeps else database,
             storage_error=error,
+            prepare=prepare,
+        )
+
+    def side_deps(self, ledger: Database) -> TurnDeps:
+        """What a turn beside the conversation needs, in a thread of its own: nothing of it is kept but its usage.
+
+        Args:
+            ledger: the user's database, through a connection of that thread. Close the transcript afterwards.
+        """
+        return self._deps(transcript=Database.in_memory(), ledger=ledger, storage_error=None, prepare=lambda _: None)
+
+    def _deps(
+        self,
+        *,
+        transcript: Database,
+        ledger: Database | None,
+        storage_error: StorageError | None,
+        prepare: Callable[[Model], None],
+    ) -> TurnDeps:
+        return TurnDeps(
+            transcript=transcript,
+            ledger=ledger,
+            storage_error=storage_error,
             provider_for=self.provider_for,
             key_for=self.key_for,
             timeouts=self.timeouts,
@@ -204,7 +227,8 @@ class App:
         self._databases.append(database)
         return database
 
-    def _new_provider(self, wire: Wire) -> Provider:
+    def new_provider(self, wire: Wire) -> Provider:
+        """A wire of one's own, for a thread of one's own; close it."""
         if wire == "local":
             from aichat_cli.providers.local_model import LocalModel
 

@@ -8,7 +8,7 @@ LONGEST_TITLE = 60
 
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*$", re.MULTILINE)
 _MARKS = re.compile(r"[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}|^ {0,3}(?:[-*+>]|\d+[.)])[ \t]+", re.MULTILINE)
-_SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|[。！？]|$)")
+_SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|[。！？]|$)")  # noqa: RUF001 (how Chinese and Japanese end a sentence)
 
 
 def title_from(prompt: str) -> str:

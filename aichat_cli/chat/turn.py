@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from aichat_cli.billing.admission import Admission, admit
 from aichat_cli.billing.charges import chat_usage
 from aichat_cli.chat import context
 from aichat_cli.chat.recorder import Recorder
-from aichat_cli.chat.titles import title_from
+from aichat_cli.chat.titles import title_from, title_from_answer
 from aichat_cli.core.errors import AichatError, StorageError
 from aichat_cli.core.events import (
     Failed,
@@ -57,7 +57,8 @@ class TurnRequest:
         parent_id: the message the new one hangs under, None for the root.
         attachments: files that go with `prompt`.
         system: the system prompt; None keeps the conversation's own.
-        question: what the user typed, where `prompt` also holds what was piped in; a new conversation is named after it.
+        question: what the user typed, where `prompt` also holds what was piped in or pasted; a new conversation is named
+            after it, or after the answer where it is empty. None: the prompt is what was typed.
     """
 
     model: Model
@@ -68,7 +69,7 @@ class TurnRequest:
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     fallbacks: tuple[Model, ...] = ()
     stream: bool = True
-    question: str = ""
+    question: str | None = None
     attachments: tuple[Attachment, ...] = ()
 
 
@@ -147,23 +148,26 @@ class _Turn:
         self._changes_model = conversation is not None and conversation.model != request.model.name
         self._recorder = Recorder(None, None, deps.ledger)
         self._shown: tuple[ChatMessage, ...] = ()
+        self._opened: turns.OpenTurn | None = None
+        self._title = title_from(request.question or request.prompt or "")
 
     def open(self) -> Iterator[TurnEvent]:
         """Store the prompt and an empty answer, before a byte is sent."""
         if self._deps.storage_error is not None:
             yield NotSaved(self._deps.storage_error)
         unsaved: StorageError | None = None
-        opened: turns.OpenTurn | None = None
         with shielded():
             try:
-                opened = turns.begin(self._deps.transcript, self._opening())
-                self._recorder = Recorder(self._deps.transcript, opened, self._deps.ledger)
+                begun = turns.begin(self._deps.transcript, self._opening())
+                self._opened = begun
+                self._recorder = Recorder(self._deps.transcript, begun, self._deps.ledger)
                 if self._changes_model:
-                    conversations.set_model(self._deps.transcript, opened.conversation_id, self._model.name)
+                    conversations.set_model(self._deps.transcript, begun.conversation_id, self._model.name)
             except StorageError as exc:
                 unsaved = exc
         if unsaved is not None:
             yield NotSaved(unsaved)
+        opened = self._opened
         yield Started(
             opened.conversation_id if opened else None, opened.message_id if opened else None, self._model.name
         )
@@ -189,6 +193,8 @@ class _Turn:
             unsaved = self._recorder.settle(
                 status=status, model=self._model.name, finish_reason=reason, error=error, record=record
             )
+            if unsaved is None:
+                self._name_after_answer()
         settled = Settled(
             request_id=self._admission.request_id,
             status=status,
@@ -199,13 +205,21 @@ class _Turn:
         )
         return settled, unsaved
 
+    def _name_after_answer(self) -> None:
+        """A new conversation that began with a text handed in, not with a question, is named after what it is about."""
+        is_unasked = self._request.question == "" and self._request.conversation_id is None
+        if is_unasked and self._opened is not None and self._recorder.text.strip():
+            title = title_from_answer(self._recorder.text)
+            with suppress(StorageError):  # a name is worth no error
+                conversations.rename_untouched(self._deps.transcript, self._opened.conversation_id, self._title, title)
+
     def _opening(self) -> turns.BeginTurn:
         request = self._request
         return turns.BeginTurn(
             conversation_id=request.conversation_id,
             parent_id=request.parent_id,
             prompt=request.prompt,
-            title=title_from(request.question or request.prompt or ""),
+            title=self._title,
             system_prompt=self._system or None,
             model=self._model.name,
             attachments=request.attachments,

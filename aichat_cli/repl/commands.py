@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import UsageError
-from aichat_cli.repl import conversation_commands, output_commands, setup_commands
+from aichat_cli.repl import conversation_commands, input_commands, output_commands, setup_commands
 
 if TYPE_CHECKING:
     from aichat_cli.repl.session import Session
@@ -42,6 +42,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("resume", "[ID or TITLE]", "Go on with an earlier one; alone, as /chats.", conversation_commands.resume),
     Command("model", "[NAME]", "Change the model; alone, choose one.", setup_commands.model),
     Command("system", "[TEXT]", "Show or set the system prompt; - removes it.", setup_commands.system),
+    Command("role", "[NAME]", "Answer in a role; alone, list them.", setup_commands.role),
+    Command(
+        "file", "PATH", "Put a file or image beside the next message; - drops it.", input_commands.file, ("attach",)
+    ),
     Command("retry", "[MODEL]", "Ask again; the old answer is kept as a branch.", conversation_commands.retry),
     Command("edit", "[-]", "Change the last question and ask it in a new branch.", conversation_commands.edit),
     Command("undo", "", "Take the last exchange back; it is kept as a branch.", conversation_commands.undo),
@@ -63,6 +67,7 @@ KEY_HELP = (
     "Enter sends; Alt+Enter, Ctrl+J, Shift+Enter where the terminal tells it, or a backslash at the end: a new line.",
     "Ctrl+C stops an answer and keeps what arrived; at an empty prompt, twice leaves. Ctrl+D leaves.",
     "While an answer streams: Enter or Tab queues what you typed, Up takes it back.",
+    "@path puts a file or an image in the message; !command runs it, and its output goes with the next message.",
     "Ctrl+R searches what you typed before, in every session. Ctrl+G or Ctrl+X Ctrl+E opens your editor.",
     "Ctrl+O shows what a model thinks, or hides it. F2 chats, F3 models, F4 settings.",
     "A line that begins with a blank is never a command.",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -15,6 +17,11 @@ from aichat_cli.storage import conversations
 from aichat_cli.storage.database import Database
 
 MOST_OFFERED = 50
+
+PATH_COMMANDS = frozenset({"/file", "/attach", "/save"})
+
+_MENTION = re.compile(r"""(?:^|\s)@((?:"[^"]*|'[^']*|(?:\\.|[^\s"'\\])*))$""")
+"""An `@` before the cursor that a path may follow."""
 
 Offer = tuple[str, str]
 """What is inserted, and the word beside it."""
@@ -31,6 +38,7 @@ class SessionCompleter(Completer):
             "/retry": self._models,
             "/resume": self._titles,
             "/set": lambda: ((setting.name, setting.help) for setting in TABLE),
+            "/role": self._roles,
             "/theme": lambda: (("auto", ""), ("dark", ""), ("light", "")),
             "/copy": lambda: (("code", "the last code block"), ("all", "the whole conversation")),
             "/delete": lambda: (("undo", "take the last one back"),),
@@ -41,17 +49,35 @@ class SessionCompleter(Completer):
         typed = document.text_before_cursor
         if typed.startswith("/") and "\n" not in typed:
             command, blank, argument = typed.partition(" ")
-            yield from _arguments(self._offers.get(command), argument) if blank else _commands(typed)
+            if blank and command in PATH_COMMANDS:
+                yield from _paths(argument.split(" ")[-1] if command == "/save" else argument)
+            else:
+                yield from _arguments(self._offers.get(command), argument) if blank else _commands(typed)
+        elif mention := _MENTION.search(typed):
+            yield from _paths(mention[1])
 
     def _models(self) -> Iterator[Offer]:
         for model in self._house.registry.listing(all=True):
             yield model.name, model.provider
+
+    def _roles(self) -> Iterator[Offer]:
+        from aichat_cli.config import roles
+
+        for name in roles.names(self._house.paths.role_dir):
+            yield name, ""
 
     def _titles(self) -> Iterator[Offer]:
         if self._database is None:
             self._database = self._house.readable_database.reopen()
         for conversation in conversations.listing(self._database, limit=MOST_OFFERED):
             yield safe_line(conversation.title), conversation.updated_at[:10]
+
+
+def _paths(typed: str) -> Iterator[Completion]:
+    from aichat_cli.chat.mentions import mention_completions
+
+    for found in mention_completions(typed, Path.cwd()):
+        yield Completion(found.text, start_position=-len(typed), display=found.name)
 
 
 def _commands(typed: str) -> Iterator[Completion]:

@@ -34,6 +34,7 @@ from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.render.sanitize import safe_line, safe_text
 from aichat_cli.repl import keys
 from aichat_cli.repl.input_history import opened_history
+from aichat_cli.repl.live import Submission
 from aichat_cli.repl.output import WholeOutput, after_resize, print_above, without_links
 from aichat_cli.repl.pastes import Pastes
 
@@ -192,7 +193,7 @@ class Front:
         finally:
             self._run()
 
-    def next_input(self) -> str:
+    def next_input(self) -> Submission:
         """What the user submits next, with its pastes.
 
         Raises:
@@ -211,7 +212,7 @@ class Front:
         if text is None:
             raise EOFError
         self._post(Lines(_echo(text)))
-        return self._pastes.expanded(text)
+        return Submission(self._pastes.expanded(text), self._pastes.typed(text))
 
     def say(self, lines: Sequence[str]) -> None:
         """Show finished lines above the prompt: safe, styled, each at most as wide as the terminal or wrapped by it."""
@@ -242,7 +243,7 @@ class Front:
 
     def prefill(self, text: str) -> None:
         """Put a text into the input line, before what is typed there."""
-        self._in_loop(lambda: self._insert_before(text))
+        self._in_loop(lambda: self._insert_before(self._pastes.taken(text)))
 
     def take_back_queue(self) -> None:
         """What waits to be sent goes back into the input line: after a stop, nothing is sent unasked."""

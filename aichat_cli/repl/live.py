@@ -5,9 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from aichat_cli.render.diagnostics import Diagnostics
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What was sent: the whole `text`, and what of it was `typed`, not pasted."""
+
+    text: str
+    typed: str
 
 
 class SessionTerminal(Protocol):
@@ -25,7 +34,7 @@ class SessionTerminal(Protocol):
         """The terminal is somebody else's within the block."""
         ...
 
-    def next_input(self) -> str:
+    def next_input(self) -> Submission:
         """What the user submits next; raises EOFError to leave."""
         ...
 

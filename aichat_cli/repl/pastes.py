@@ -17,11 +17,13 @@ class Pastes:
 
     def __init__(self) -> None:
         self._texts: list[str] = []
+        self._inline: list[str] = []
 
     def taken(self, text: str) -> str:
         """What to put into the input line for a paste: itself, or a stand-in such as `[pasted #1: 4,096 lines]`."""
         lines = text.count("\n") + 1
         if len(text) <= LARGE_CHARACTERS and lines <= LARGE_LINES:
+            self._inline.append(text)
             return text
         self._texts.append(text)
         size = f"{lines:,} lines" if lines > 1 else f"{len(text):,} characters"
@@ -30,6 +32,12 @@ class Pastes:
     def expanded(self, text: str) -> str:
         """The text with the pastes in the place of their stand-ins. One that was typed, or changed, stays as it is."""
         return _STAND_IN.sub(lambda match: self._text_of(match) or match[0], text)
+
+    def typed(self, text: str) -> str:
+        """What the user typed of it with their own hands: only that may name files to read or commands to run."""
+        for pasted in self._inline:
+            text = text.replace(pasted, " ")
+        return _STAND_IN.sub(lambda match: " " if self._text_of(match) else match[0], text)
 
     def remembered(self, text: str) -> str:
         """What the history of inputs keeps: everything, unless that is too large to be of use there."""

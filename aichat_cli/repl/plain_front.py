@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from aichat_cli.core.errors import UsageError
 from aichat_cli.render.answer import write_all
 from aichat_cli.render.sanitize import Sanitizer, safe_line
+from aichat_cli.repl.live import Submission
 from aichat_cli.repl.output import plain
 
 PROMPT = "> "
@@ -34,7 +35,7 @@ class PlainFront:
         """Between two lines the terminal is anybody's."""
         yield
 
-    def next_input(self) -> str:
+    def next_input(self) -> Submission:
         """The next message, as typed; raises EOFError at the end of the input."""
         told = [self._status, *(f"with: {each}" for each in self._carried)]
         self._put(f"[{' | '.join(told)}]\n{PROMPT}")
@@ -43,7 +44,8 @@ class PlainFront:
             lines[-1] = lines[-1][:-1]
             self._put("  ")
             lines.append(self._line())
-        return "\n".join(lines)
+        text = "\n".join(lines)
+        return Submission(text, text)
 
     def say(self, lines: Sequence[str]) -> None:
         """Print lines without their styles."""

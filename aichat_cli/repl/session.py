@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aichat_cli.app import App
@@ -19,8 +20,10 @@ from aichat_cli.render.diagnostics import Diagnostics
 from aichat_cli.render.embedded import fetch_if_absent
 from aichat_cli.render.sanitize import safe_line, safe_text
 from aichat_cli.render.turn_view import TurnResult, show
+from aichat_cli.repl.carried import Carried, composed, labels
 from aichat_cli.repl.commands import dispatch, is_command
-from aichat_cli.repl.live import LiveDiagnostics, LiveSink, SessionTerminal
+from aichat_cli.repl.input_commands import is_shell_command, run_shell_command
+from aichat_cli.repl.live import LiveDiagnostics, LiveSink, SessionTerminal, Submission
 from aichat_cli.repl.terminals import reflows
 from aichat_cli.storage import conversations, messages, usage
 from aichat_cli.storage.database import Database
@@ -39,7 +42,9 @@ class Session:
 
     Attributes:
         template: the request the next message is put into.
-        prefilled_parent: after /edit, the request the edited message is put into instead.
+        edited: after /edit, the request the changed message is put into instead.
+        carried: what goes with the next message.
+        conversation_in_trash: the last one that was deleted here.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Session:
         self.template = replace(request, prompt=None)
         self.conversation_in_trash: Conversation | None = None
         self.edited: TurnRequest | None = None
+        self.carried: list[Carried] = []
         self._first = request if request.prompt is not None else None
         self._resumed = conversation
         self._deps: TurnDeps | None = None
@@ -91,17 +97,17 @@ class Session:
 
     def _converse(self) -> None:
         if self._first is not None:
-            self._attempt(lambda: self.answer(self._first or self.template))
+            self._attempt(partial(self.answer, self._first))
         while not self._is_leaving:
             self.show_status()
             try:
-                text = self.terminal.next_input()
+                submission = self.terminal.next_input()
             except EOFError:
                 return
             except Interrupted as interruption:
                 self._take_interruption(interruption)
                 continue
-            self._attempt(lambda text=text: self._take(text))  # type: ignore[misc]
+            self._attempt(partial(self._take, submission))
 
     def _attempt(self, action: Callable[[], None]) -> None:
         try:
@@ -120,12 +126,26 @@ class Session:
         else:
             self._exit_code, self._is_leaving = code, True
 
-    def _take(self, text: str) -> None:
-        if is_command(text):
-            dispatch(self, text)
-            return
-        template, self.edited = self.edited or self.template, None
-        self.answer(replace(template, prompt=text.strip()))
+    def _take(self, submission: Submission) -> None:
+        if is_shell_command(submission.typed):
+            run_shell_command(self, submission.text)
+        elif is_command(submission.typed):
+            dispatch(self, submission.text)
+        else:
+            self._send(submission)
+
+    def _send(self, submission: Submission) -> None:
+        """Ask; a message that was not even stored goes back into the prompt."""
+        edited, carried = self.edited, list(self.carried)
+        try:
+            request = composed(self, edited or self.template, submission)
+            self.edited = None
+            self.carried.clear()
+            self.answer(request)
+        except AichatError:
+            self.edited, self.carried[:] = edited, carried
+            self.terminal.prefill(submission.text)
+            raise
 
     # ----- what commands use
 
@@ -148,6 +168,7 @@ class Session:
     def answer(self, request: TurnRequest) -> None:
         """Run a turn and show it."""
         result = TurnResult()
+        is_first = request.conversation_id is None
         self.terminal.begin_answer()
         try:
             show(run(request, self.deps), LiveSink(self.terminal), self.diagnostics, show_reasoning=True, result=result)
@@ -160,6 +181,15 @@ class Session:
         if self.house.settings.flag("show_usage") and result.settled is not None and result.settled.tokens:
             self.diagnostics.usage(result.settled)
         self.terminal.say([""])
+        if is_first and self.log and result.settled is not None and result.settled.status == "complete":
+            self._name_conversation()
+
+    def _name_conversation(self) -> None:
+        if self.house.settings.text("titles.model") and self.template.conversation_id is not None:
+            from aichat_cli.repl.title_writer import name_in_background
+
+            question, answer = self.branch()[-2:]
+            name_in_background(self.house, self.conversation(), question.content, answer.content)
 
     def go_on_with(self, conversation: Conversation) -> None:
         """Make a conversation the one in use, and show where it stands."""
@@ -261,12 +291,9 @@ class Session:
         parts.append(usd_text(self._cost_nano))
         if not self.log:
             parts.append("not kept")
-        self.terminal.set_status(" | ".join(parts), self._carried())
+        self.terminal.set_status(" | ".join(parts), labels(self.carried))
 
     # ----- one turn's end
-
-    def _carried(self) -> Sequence[str]:
-        return ()
 
     def _remember(self, result: TurnResult) -> None:
         if result.started is not None and result.started.message_id is not None:

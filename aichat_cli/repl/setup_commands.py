@@ -30,6 +30,21 @@ def system(session: Session, text: str) -> None:
     session.say(session.system_prompt() or "There is no system prompt.")
 
 
+def role(session: Session, name: str) -> None:
+    """Answer in a role from now on; alone, list them."""
+    from aichat_cli.config import roles
+
+    if not name:
+        names = roles.names(session.house.paths.role_dir)
+        session.say("\n".join(names) if names else "There are no roles yet. aichat roles edit NAME makes one.")
+        return
+    chosen = session.house.role(name)
+    if chosen.model:
+        session.use_model(session.house.registry.resolve(chosen.model))
+    session.template = replace(session.template, options={**session.template.options, **chosen.options})
+    system(session, chosen.prompt or "-")
+
+
 def theme(session: Session, name: str) -> None:
     """Show or change the colours."""
     set_(session, f"theme {name}".strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from dataclasses import replace
 
 from aichat_cli.app import App
@@ -15,7 +16,9 @@ from aichat_cli.core.messages import Conversation
 from aichat_cli.storage import conversations
 
 LONGEST_SHOWN = 2_000
-INSTRUCTION = "Name this conversation in at most six words, in its own language. Answer with the name only, without quotes."
+INSTRUCTION = (
+    "Name this conversation in at most six words, in its own language. Answer with the name only, without quotes."
+)
 
 
 def name_in_background(house: App, conversation: Conversation, question: str, answer: str) -> None:
@@ -32,15 +35,13 @@ def _name(house: App, conversation: Conversation, question: str, answer: str) ->
     try:
         model = house.registry.resolve(house.settings.text("titles.model"))
         prompt = f"Question:\n{question[:LONGEST_SHOWN]}\n\nAnswer:\n{answer[:LONGEST_SHOWN]}"
-        with house.database.reopen() as database:
-            provider = house.new_provider(model.wire)
-            deps = replace(house.turn_deps_without_transcript(ledger=database), provider_for=lambda _: provider)
-            events = run(TurnRequest(model, prompt, system=INSTRUCTION), deps)
-            title = "".join(event.text for event in events if isinstance(event, TextDelta))
-            provider.close()
+        with house.database.reopen() as database, closing(house.new_provider(model.wire)) as provider:
+            deps = replace(house.side_deps(database), provider_for=lambda _: provider)
+            with deps.transcript:
+                events = run(TurnRequest(model, prompt, system=INSTRUCTION), deps)
+                title = "".join(event.text for event in events if isinstance(event, TextDelta))
             if title.strip():
-                conversations.rename_untouched(
-                    database, conversation.id, conversation.title, title_from(title.strip().strip('"'))
-                )
+                new_title = title_from(title.strip().strip('"'))
+                conversations.rename_untouched(database, conversation.id, conversation.title, new_title)
     except AichatError:
         return
