@@ -35,7 +35,7 @@ from aichat_cli.render.sanitize import safe_line, safe_text
 from aichat_cli.repl import keys
 from aichat_cli.repl.input_history import opened_history
 from aichat_cli.repl.live import Submission
-from aichat_cli.repl.output import WholeOutput, after_resize, print_above, without_links
+from aichat_cli.repl.output import WholeOutput, cut, erase_after_resize, print_above, without_links
 from aichat_cli.repl.pastes import Pastes
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ class Front:
         self._to_show: deque[Shown] = deque()
         self._is_drawing_due = False
         self._last_drawn = 0.0
+        self._drawn_width = 0
         self._answer: AnswerView | None = None
         self._last_reasoning = ""
         self._submitted: deque[str | None] = deque()
@@ -160,7 +161,7 @@ class Front:
         )
         # The status line stands right below the input, also where the rest of the screen is empty.
         self._session.layout.current_window.dont_extend_height = to_filter(True)
-        self._session.app.before_render += lambda _: self._make_room_for_menu()
+        self._session.app.before_render += lambda _: self._before_render()
         self._session.app.key_processor.before_key_press += lambda _: self.show_hint("")
 
     # ----- what the session calls, in the main thread
@@ -371,6 +372,7 @@ class Front:
     async def _live_until_left(self, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._is_drawing_due = False
+        self._drawn_width = self.width
 
         def begun() -> None:
             started.set()
@@ -413,6 +415,7 @@ class Front:
             self._draw_soon()
             return
         try:
+            self._meet_size()
             lines = self._finished_lines()
             if lines:
                 print_above(app, self._output, lines)
@@ -461,9 +464,22 @@ class Front:
     def _resized(self) -> None:
         app = self._session.app
         if app.is_running and not app._running_in_terminal:  # noqa: SLF001
+            with self._output.one_write():
+                self._meet_size()
+                app._on_resize()  # noqa: SLF001 (what prompt_toolkit does on SIGWINCH in a main thread)
+
+    def _meet_size(self) -> None:
+        """Before anything is drawn: the terminal may have another width now, and its signal still be on its way."""
+        width = self.width
+        if width != self._drawn_width:
+            erase_after_resize(self._session.app, width, reflows=self._reflows)
+            self._drawn_width = width
             if self._answer is not None:
-                self._answer.resize(self.width)
-            after_resize(app, self._output, reflows=self._reflows)
+                self._answer.resize(width)
+
+    def _before_render(self) -> None:
+        self._meet_size()
+        self._session.reserve_space_for_menu = MENU_ROWS if self._session.default_buffer.complete_state else 0
 
     def _resumed(self) -> None:
         """The shell has put the terminal into its own mode while the program was stopped, and written on it."""
@@ -485,11 +501,11 @@ class Front:
             above = self._answer.open_lines()[-max(room, 1) :]
         fragments = to_formatted_text(ANSI("".join(f"{without_links(line)}\x1b[0m\n" for line in above)))
         for text in queue[:QUEUED_SHOWN]:
-            fragments.append(("class:queued", _cut(f"queued: {safe_line(text)}", size.columns - 1) + "\n"))
+            fragments.append(("class:queued", cut(f"queued: {safe_line(text)}", size.columns - 1) + "\n"))
         if len(queue) > QUEUED_SHOWN:
             fragments[-1] = ("class:queued", f"queued: {len(queue) - QUEUED_SHOWN + 1} more\n")
         if self._carried:
-            fragments.append(("class:queued", _cut("with: " + ", ".join(self._carried), size.columns - 1) + "\n"))
+            fragments.append(("class:queued", cut("with: " + ", ".join(self._carried), size.columns - 1) + "\n"))
         return FormattedText([*fragments, ("class:prompt", "> ")])
 
     def _typed_rows(self) -> int:
@@ -501,10 +517,7 @@ class Front:
             seconds = time.monotonic() - self._busy_since
             doing = "answering" if self._is_answering else "working"
             parts.append(f"{doing} {seconds:.0f} s, Ctrl+C stops")
-        return FormattedText([("class:bottom-toolbar", _cut(" | ".join(parts), self.width - 1))])
-
-    def _make_room_for_menu(self) -> None:
-        self._session.reserve_space_for_menu = MENU_ROWS if self._session.default_buffer.complete_state else 0
+        return FormattedText([("class:bottom-toolbar", cut(" | ".join(parts), self.width - 1))])
 
     def _insert_before(self, text: str) -> None:
         buffer = self._session.default_buffer
@@ -517,9 +530,3 @@ def _echo(text: str) -> tuple[str, ...]:
     """What was submitted, as it stays in the scrollback."""
     first, *rest = safe_text(text).split("\n")
     return tuple(f"\x1b[1m{line}\x1b[0m" for line in (f"> {first}", *(f"  {line}" for line in rest)))
-
-
-def _cut(text: str, width: int) -> str:
-    from rich.cells import cell_len, set_cell_size
-
-    return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)) + "…"

@@ -68,21 +68,20 @@ def print_above(app: Application[Any], output: WholeOutput, lines: Sequence[str]
         app._redraw()  # noqa: SLF001 (a redraw that is only asked for comes in a write of its own)
 
 
-def after_resize(app: Application[Any], output: WholeOutput, *, reflows: bool) -> None:
-    """Draw the prompt at the terminal's new size.
+def erase_after_resize(app: Application[Any], columns: int, *, reflows: bool) -> None:
+    """Erase the prompt where the terminal has another width than it was drawn for; the next drawing begins anew.
 
     A terminal that wraps its lines anew has given the prompt more rows than were drawn: all of them are erased.
     """
     renderer = app.renderer
     drawn = renderer.last_rendered_screen
-    columns = max(output.get_size().columns, 1)
     if drawn is not None and reflows:
         position = renderer._cursor_pos  # noqa: SLF001 (where the renderer will begin to erase)
         widths = [_width_of_row(drawn.data_buffer[row]) for row in range(position.y)]
         extra = sum(max(0, (width - 1) // columns) for width in widths) + position.x // columns
         renderer._cursor_pos = Point(x=position.x % columns, y=position.y + extra)  # noqa: SLF001
-    with output.one_write():
-        app._on_resize()  # noqa: SLF001 (what prompt_toolkit does on SIGWINCH in a main thread)
+    renderer.erase(leave_alternate_screen=False)
+    app._request_absolute_cursor_position()  # noqa: SLF001 (as prompt_toolkit does after a resize)
 
 
 def plain(line: str) -> str:
@@ -93,6 +92,19 @@ def plain(line: str) -> str:
 def without_links(line: str) -> str:
     """A styled line without its links: the prompt is drawn cell by cell, which would tear them."""
     return re.sub(r"\x1b\]8;[^\x1b\x07]*(?:\x1b\\|\x07)", "", line)
+
+
+def cut(text: str, width: int) -> str:
+    """A plain text in at most `width` cells, with an ellipsis where something is missing."""
+    if get_cwidth(text) <= width:
+        return text
+    kept, used = [], 1
+    for character in text:
+        used += get_cwidth(character)
+        if used > width:
+            break
+        kept.append(character)
+    return "".join(kept) + "…"
 
 
 def rows_taken(line: str, columns: int) -> int:
