@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from aichat_cli.repl.answer_view import AnswerView
 
 SHORTEST_FRAME = 1 / 30
+RESIZE_SECONDS = 0.1
 MENU_ROWS = 8
 QUEUED_SHOWN = 3
 DIM, RESET = "\x1b[2m", "\x1b[0m"
@@ -129,6 +130,7 @@ class Front:
         self._is_drawing_due = False
         self._last_drawn = 0.0
         self._drawn_width = 0
+        self._resize_timer: asyncio.TimerHandle | None = None
         self._answer: AnswerView | None = None
         self._last_reasoning = ""
         self._submitted: deque[str | None] = deque()
@@ -159,6 +161,7 @@ class Front:
             input=create_input(always_prefer_tty=True),
             output=self._output,
         )
+        self._session.app.terminal_size_polling_interval = None  # signals tell, and what they start comes first
         # The status line stands right below the input, also where the rest of the screen is empty.
         self._session.layout.current_window.dont_extend_height = to_filter(True)
         self._session.app.before_render += lambda _: self._before_render()
@@ -411,11 +414,12 @@ class Front:
         self._is_drawing_due = False
         if not app.is_running or app.is_done:
             return
-        if app._running_in_terminal:  # noqa: SLF001 (an editor, or a suspended program, has the terminal)
+        if self._resize_timer is None and self.width != self._drawn_width:
+            self._resized()
+        if app._running_in_terminal:  # noqa: SLF001 (an editor has the terminal, or the window changes its size)
             self._draw_soon()
             return
         try:
-            self._meet_size()
             lines = self._finished_lines()
             if lines:
                 print_above(app, self._output, lines)
@@ -462,8 +466,20 @@ class Front:
             interrupts.deliver(number, frame)
 
     def _resized(self) -> None:
+        """Draw nothing until the window keeps its size: what is drawn at one size and arrives at another tears lines."""
         app = self._session.app
-        if app.is_running and not app._running_in_terminal:  # noqa: SLF001
+        if not app.is_running or (app._running_in_terminal and self._resize_timer is None):  # noqa: SLF001
+            return
+        app._running_in_terminal = True  # noqa: SLF001 (the one switch that keeps keys from drawing)
+        if self._resize_timer is not None:
+            self._resize_timer.cancel()
+        self._resize_timer = asyncio.get_running_loop().call_later(RESIZE_SECONDS, self._draw_resized)
+
+    def _draw_resized(self) -> None:
+        app = self._session.app
+        self._resize_timer = None
+        app._running_in_terminal = False  # noqa: SLF001
+        if app.is_running and not app.is_done:
             with self._output.one_write():
                 self._meet_size()
                 app._on_resize()  # noqa: SLF001 (what prompt_toolkit does on SIGWINCH in a main thread)
