@@ -52,6 +52,10 @@ class App:
         """What is set; raises ConfigError where the file cannot be read."""
         return Settings(self.paths.config_file)
 
+    def reload_settings(self) -> None:
+        """Read the settings again, after a change to their file."""
+        self.__dict__.pop("settings", None)
+
     @cached_property
     def keys(self) -> KeyStore:
         """Provider keys."""

@@ -19,7 +19,7 @@ from aichat_cli.render.answer import (
     AnswerSink,
     HeldSink,
     abandon_stdout,
-    first_code_block,
+    code_blocks,
     stdout_sink,
 )
 from aichat_cli.render.diagnostics import Diagnostics
@@ -147,10 +147,10 @@ def exit_code(result: TurnResult) -> int:
 
 def _print_held(text: str, result: TurnResult, diagnostics: Diagnostics, *, extract: bool) -> None:
     if extract:
-        block = first_code_block(text)
-        if block is None:
+        blocks = code_blocks(text)
+        if not blocks:
             diagnostics.notice("There is no code block in the answer: this is all of it.")
-        text = text if block is None else block
+        text = blocks[0] if blocks else text
     sink = stdout_sink()
     if diagnostics.as_json:
         from aichat_cli.render import json_shapes

@@ -59,6 +59,15 @@ def _names(raw: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in raw.split(",") if part.strip())
 
 
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in allowed:
+            raise ValueError(f"one of {', '.join(allowed)}")
+        return raw
+
+    return parse
+
+
 def _seconds(raw: str) -> float:
     try:
         seconds = float(raw)
@@ -87,8 +96,19 @@ TABLE: tuple[Setting, ...] = (
     Setting("system_prompt", "", "System prompt of new conversations when -s is not given.", _text),
     Setting("role", "", "Role of new conversations when neither --role nor -s is given.", _text),
     Setting("fallback", (), "Models to ask, in order, when the first one fails.", _names),
+    Setting("markdown", True, "Render the Markdown of answers, on a terminal.", _boolean),
+    Setting(
+        "theme",
+        "auto",
+        "Colors for a dark or a light background: auto, dark or light.",
+        _one_of("auto", "dark", "light"),
+    ),
+    Setting("code_theme", "", "Pygments style for code, e.g. monokai; empty for colors that go with the theme.", _text),
+    Setting("pager", False, "Page answers on a terminal, as --pager does.", _boolean),
     Setting("show_reasoning", True, "Show what a model thinks, on a terminal.", _boolean),
     Setting("show_usage", False, "Print tokens and cost after each answer, as -u does.", _boolean),
+    Setting("keys", "emacs", "Keys of the prompt: emacs or vi.", _one_of("emacs", "vi")),
+    Setting("titles.model", "", "Model that names new chats; without one they are named after what was said.", _text),
     Setting("key_command", "", "Command that prints a key; {name} is the provider, e.g. 'pass show {name}'.", _text),
     Setting("database", "", "File that holds conversations and usage.", _text),
     Setting("attachments.max_mb", 20, "Largest file to attach or put in a prompt, in megabytes.", _whole(1, 1000)),

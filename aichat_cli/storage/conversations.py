@@ -75,6 +75,13 @@ def rename(db: Database, conversation_id: ConversationId, title: str) -> None:
     _set(db, conversation_id, "title = ?", (title,))
 
 
+def rename_untouched(db: Database, conversation_id: ConversationId, old_title: str, title: str) -> bool:
+    """Give a conversation a better title, unless it was renamed or deleted meanwhile; whether it has it now."""
+    with db.transaction():
+        sql = "UPDATE conversations SET title = ? WHERE id = ? AND title = ?"
+        return db.execute(sql, (title, conversation_id, old_title)) > 0
+
+
 def set_system_prompt(db: Database, conversation_id: ConversationId, system_prompt: str | None) -> None:
     """The system prompt of the turns to come. Raises NotFound."""
     _set(db, conversation_id, "system_prompt = ?", (system_prompt,))

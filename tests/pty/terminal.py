@@ -34,6 +34,19 @@ class Terminal:
         """Send keys."""
         os.write(self._descriptor, text.encode())
 
+    def type_slowly(self, text: str) -> None:
+        """Send what is more than the line discipline holds, reading what is shown meanwhile."""
+        data = text.encode()
+        os.set_blocking(self._descriptor, False)
+        try:
+            while data:
+                try:
+                    data = data[os.write(self._descriptor, data[:4096]) :]
+                except BlockingIOError:
+                    self._read(0.01)
+        finally:
+            os.set_blocking(self._descriptor, True)
+
     def resize(self, columns: int, rows: int) -> None:
         """Change the window's size, as a user dragging its corner does."""
         fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -1,0 +1,115 @@
+"""Slash commands that move over conversations and their branches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aichat_cli.core.errors import UnknownModel, UsageError
+from aichat_cli.core.messages import Conversation
+from aichat_cli.render.sanitize import safe_line
+from aichat_cli.storage import conversations
+
+if TYPE_CHECKING:
+    from aichat_cli.repl.session import Session
+
+
+def new(session: Session, _: str) -> None:
+    """A new conversation."""
+    session.begin_new()
+    session.say("A new conversation.")
+
+
+def chats(session: Session, _: str) -> None:
+    """The sidebar."""
+    raise NotImplementedError
+
+
+def resume(session: Session, reference: str) -> None:
+    """Go on with an earlier conversation; alone, choose one."""
+    if not reference:
+        chats(session, "")
+        return
+    switch_to(session, conversations.find(session.transcript, reference))
+
+
+def switch_to(session: Session, conversation: Conversation) -> None:
+    """Go on with a conversation, with the model it had where that can still be named."""
+    if conversation.model:
+        try:
+            session.use_model(session.house.registry.resolve(conversation.model))
+        except UnknownModel as error:
+            session.diagnostics.notice(f"{error.message} {session.template.model.name} goes on.")
+    session.go_on_with(conversation)
+
+
+def retry(session: Session, name: str) -> None:
+    """Ask for the last answer once more, of another model where one is named."""
+    question = session.last_question()
+    if name:
+        session.use_model(session.house.registry.resolve(name))
+    session.answer(replace(session.template, prompt=None, parent_id=question.id))
+
+
+def undo(session: Session, _: str) -> None:
+    """Move back before the last exchange and offer its question for editing."""
+    question = session.last_question()
+    conversation = session.conversation()
+    conversations.move_head(session.transcript, conversation.id, question.parent_id)
+    session.edited = None
+    session.template = replace(session.template, parent_id=question.parent_id)
+    session.terminal.prefill(question.content)
+    session.say("Taken back. The question is in the prompt again.")
+
+
+def edit(session: Session, word: str) -> None:
+    """Offer the last question for editing; nothing moves before it is sent."""
+    if word == "-":
+        session.edited = None
+        session.diagnostics.notice("The conversation goes on where it was.")
+        return
+    if word:
+        raise UsageError("/edit takes nothing after it, or - to give an edit up.")
+    question = session.last_question()
+    session.edited = replace(session.template, parent_id=question.parent_id)
+    session.terminal.prefill(question.content)
+    session.diagnostics.notice("Sending asks it again in a new branch; the first one is kept. /edit - gives that up.")
+
+
+def fork(session: Session, title: str) -> None:
+    """Copy the branch in use into a conversation of its own, and go on there."""
+    raise NotImplementedError
+
+
+def branches(session: Session, _: str) -> None:
+    """Choose another branch in a picture of the tree."""
+    raise NotImplementedError
+
+
+def title(session: Session, text: str) -> None:
+    """Show or change the title."""
+    conversation = session.conversation()
+    if not text:
+        session.say(conversation.title)
+        return
+    conversations.rename(session.transcript, conversation.id, " ".join(text.split()))
+    session.diagnostics.notice(f'Now called "{safe_line(text)}".')
+
+
+def delete(session: Session, word: str) -> None:
+    """Put the conversation into the trash, or take the last one out of it."""
+    if word == "undo":
+        trashed = session.conversation_in_trash
+        if trashed is None:
+            raise UsageError("Nothing was deleted in this session.")
+        conversations.restore(session.transcript, trashed.id)
+        session.conversation_in_trash = None
+        switch_to(session, conversations.get(session.transcript, trashed.id))
+        return
+    if word:
+        raise UsageError("/delete takes nothing after it, or undo.")
+    conversation = session.conversation()
+    conversations.move_to_trash(session.transcript, conversation.id)
+    session.conversation_in_trash = conversation
+    session.begin_new()
+    session.diagnostics.notice(f'Deleted "{safe_line(conversation.title)}". /delete undo takes it back.')

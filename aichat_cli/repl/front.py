@@ -1,0 +1,524 @@
+"""The terminal of a session: a prompt that stays alive while an answer is written above it.
+
+The prompt runs in a thread of its own and reads keys all the while; the session, which asks models and changes the
+database, stays in the main thread, where signals arrive. They meet in two queues: what was submitted goes to the
+session, what is to be shown comes from it, in order. The only way from here into a running turn is the signal of
+Ctrl+C.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import Completer
+from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.filters import to_filter
+from prompt_toolkit.formatted_text import ANSI, FormattedText, StyleAndTextTuples, to_formatted_text
+from prompt_toolkit.input import create_input
+from prompt_toolkit.styles import Style
+
+from aichat_cli.core import interrupts
+from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
+from aichat_cli.render.sanitize import safe_line, safe_text
+from aichat_cli.repl import keys
+from aichat_cli.repl.input_history import opened_history
+from aichat_cli.repl.output import WholeOutput, after_resize, print_above, without_links
+from aichat_cli.repl.pastes import Pastes
+
+if TYPE_CHECKING:
+    from aichat_cli.render.markdown import Theme
+    from aichat_cli.repl.answer_view import AnswerView
+
+SHORTEST_FRAME = 1 / 30
+MENU_ROWS = 8
+QUEUED_SHOWN = 3
+DIM, RESET = "\x1b[2m", "\x1b[0m"
+
+STYLE = Style.from_dict(
+    {
+        "bottom-toolbar": "noreverse fg:ansibrightblack",
+        "prompt": "bold",
+        "queued": "fg:ansibrightblack",
+        "auto-suggestion": "fg:ansibrightblack",
+        "completion-menu": "bg:default",
+        "completion-menu.completion": "bg:default fg:default",
+        "completion-menu.completion.current": "noreverse bold fg:ansicyan bg:default",
+        "completion-menu.meta.completion": "bg:default fg:ansibrightblack",
+        "completion-menu.meta.completion.current": "bg:default fg:ansibrightblack",
+        "scrollbar.background": "bg:default",
+        "scrollbar.button": "bg:ansibrightblack",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Finished lines, styled and safe."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBegins:
+    """What follows belongs to one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerText:
+    """The next piece of the answer."""
+
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerThought:
+    """The next piece of what the model thinks."""
+
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEnds:
+    """The answer is whole, or will never be."""
+
+
+Shown = Lines | AnswerBegins | AnswerText | AnswerThought | AnswerEnds
+
+
+class Front:
+    """The terminal while a session runs.
+
+    Args:
+        history_file: where what was typed is kept; None keeps it for this session only.
+        shows_reasoning: whether what a model thinks is shown while it does.
+        vi: vi keys instead of those of emacs.
+        reflows: whether the terminal wraps its lines anew when its width changes.
+    """
+
+    def __init__(
+        self,
+        *,
+        history_file: Path | None,
+        completer: Completer,
+        theme: Callable[[], Theme],
+        shows_reasoning: bool,
+        vi: bool,
+        reflows: bool,
+    ) -> None:
+        self._theme = theme
+        self._reflows = reflows
+        self.shows_reasoning = shows_reasoning
+        self._status = ""
+        self._hint = ""
+        self._carried: tuple[str, ...] = ()
+        self._pastes = Pastes()
+        self._to_show: deque[Shown] = deque()
+        self._is_drawing_due = False
+        self._last_drawn = 0.0
+        self._answer: AnswerView | None = None
+        self._last_reasoning = ""
+        self._submitted: deque[str | None] = deque()
+        self._has_submitted = threading.Condition()
+        self._is_busy = True
+        self._busy_since = time.monotonic()
+        self._is_answering = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._handlers: dict[int, Any] = {}
+        self._output = WholeOutput.on_stdout()
+        self._session: PromptSession[None] = PromptSession(
+            message=self._prompt_text,
+            history=opened_history(history_file),
+            key_bindings=keys.bindings(self),
+            completer=completer,
+            complete_while_typing=True,
+            multiline=True,
+            prompt_continuation="  ",
+            bottom_toolbar=self._toolbar,
+            editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
+            cursor=ModalCursorShapeConfig() if vi else None,
+            style=STYLE,
+            enable_suspend=True,
+            erase_when_done=True,
+            reserve_space_for_menu=0,
+            input=create_input(always_prefer_tty=True),
+            output=self._output,
+        )
+        # The status line stands right below the input, also where the rest of the screen is empty.
+        self._session.layout.current_window.dont_extend_height = to_filter(True)
+        self._session.app.before_render += lambda _: self._make_room_for_menu()
+        self._session.app.key_processor.before_key_press += lambda _: self.show_hint("")
+
+    # ----- what the session calls, in the main thread
+
+    def start(self) -> None:
+        """Show the prompt."""
+        handlers = (
+            (signal.SIGINT, self._on_sigint),
+            (signal.SIGWINCH, lambda *_: self._in_loop(self._resized)),
+            (signal.SIGCONT, lambda *_: self._in_loop(self._resumed)),
+        )
+        for number, handler in handlers:
+            self._handlers[number] = signal.signal(number, handler)
+        self._run()
+
+    def stop(self) -> None:
+        """Take the prompt away and give the terminal back."""
+        self._halt()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """The terminal is somebody else's within the block: a picker's, or another program's."""
+        self._halt()
+        self._flush_without_prompt()
+        try:
+            yield
+        finally:
+            self._run()
+
+    def next_input(self) -> str:
+        """What the user submits next, with its pastes.
+
+        Raises:
+            EOFError: the user wants to leave.
+            Interrupted: a signal asks the program to end.
+        """
+        self._is_busy = False
+        self.refresh()
+        with self._has_submitted:
+            while not self._submitted and self._failure is None:
+                self._has_submitted.wait()
+            self._is_busy, self._busy_since = True, time.monotonic()
+            if self._failure is not None:
+                raise self._failure
+            text = self._submitted.popleft()
+        if text is None:
+            raise EOFError
+        self._post(Lines(_echo(text)))
+        return self._pastes.expanded(text)
+
+    def say(self, lines: Sequence[str]) -> None:
+        """Show finished lines above the prompt: safe, styled, each at most as wide as the terminal or wrapped by it."""
+        self._post(Lines(tuple(lines)))
+
+    def begin_answer(self) -> None:
+        """What comes next is one answer."""
+        self._is_answering = True
+        self._post(AnswerBegins())
+
+    def write(self, delta: str) -> None:
+        """The next piece of the answer."""
+        self._post(AnswerText(delta))
+
+    def think(self, delta: str) -> None:
+        """The next piece of what the model thinks."""
+        self._post(AnswerThought(delta))
+
+    def end_answer(self) -> None:
+        """The answer is over."""
+        self._is_answering = False
+        self._post(AnswerEnds())
+
+    def set_status(self, status: str, carried: Sequence[str] = ()) -> None:
+        """The status line, and what goes with the next message."""
+        self._status, self._carried = status, tuple(carried)
+        self.refresh()
+
+    def prefill(self, text: str) -> None:
+        """Put a text into the input line, before what is typed there."""
+        self._in_loop(lambda: self._insert_before(text))
+
+    def take_back_queue(self) -> None:
+        """What waits to be sent goes back into the input line: after a stop, nothing is sent unasked."""
+        with self._has_submitted:
+            waiting = [text for text in self._submitted if text is not None]
+            self._submitted = deque(text for text in self._submitted if text is None)
+        if waiting:
+            self.prefill("\n".join(waiting))
+
+    def copy(self, text: str) -> None:
+        """Put a text on the clipboard, by OSC 52: the one such sequence that is let out, and it is our own."""
+        from base64 import b64encode
+
+        sequence = f"\x1b]52;c;{b64encode(text.encode()).decode()}\x07"
+
+        def write() -> None:
+            self._output.write_raw(sequence)
+            self._output.flush()
+
+        self._in_loop(write)
+
+    def apply_settings(self, *, vi: bool, shows_reasoning: bool) -> None:
+        """Vi keys or those of emacs; whether thoughts are shown while they come."""
+        self._session.app.editing_mode = EditingMode.VI if vi else EditingMode.EMACS
+        self.shows_reasoning = shows_reasoning
+
+    def refresh(self) -> None:
+        """Draw the prompt again soon."""
+        self._in_loop(self._session.app.invalidate)
+
+    @property
+    def width(self) -> int:
+        """Cells in a line."""
+        return max(self._output.get_size().columns, 1)
+
+    # ----- what keys call, in the prompt's thread
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the session is at work: what is submitted now waits."""
+        return self._is_busy
+
+    @property
+    def queue(self) -> tuple[str, ...]:
+        """What was submitted and waits."""
+        waiting = tuple(self._submitted)
+        return tuple(text for text in waiting if text is not None) if self._is_busy else ()
+
+    def submit(self, text: str | None) -> None:
+        """Hand a message, or None to leave, to the session."""
+        with self._has_submitted:
+            self._submitted.append(text)
+            self._has_submitted.notify()
+
+    def unqueue_last(self) -> str | None:
+        """Take the last message that waits back."""
+        with self._has_submitted:
+            if self._is_busy and self._submitted and self._submitted[-1] is not None:
+                return self._submitted.pop()
+        return None
+
+    def stop_work(self) -> None:
+        """Stop what the session does, as Ctrl+C does in a shell."""
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def show_hint(self, text: str) -> None:
+        """A word in the status line, until the next key."""
+        self._hint = text
+
+    def pasted(self, text: str) -> str:
+        """What stands in the input line for a paste."""
+        return self._pastes.taken(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+    def remember(self, text: str) -> None:
+        """Keep what was typed for the Up key and Ctrl+R."""
+        history, text = self._session.default_buffer.history, self._pastes.remembered(text)
+        if history.get_strings()[-1:] != [text]:
+            history.append_string(text)
+
+    def toggle_reasoning(self) -> None:
+        """While a model thinks: show or hide that. Afterwards: show what it thought."""
+        answer = self._answer
+        if answer is not None and answer.is_thinking:
+            answer.shows_reasoning = self.shows_reasoning = not answer.shows_reasoning
+        elif reasoning := (answer.reasoning if answer else self._last_reasoning):
+            self._post(Lines(tuple(f"{DIM}{line}{RESET}" for line in reasoning.strip().split("\n"))))
+        else:
+            self.show_hint("There are no thoughts to show.")
+
+    # ----- the prompt's thread
+
+    def _run(self) -> None:
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._live, args=(started,), name="prompt", daemon=True)
+        self._thread.start()
+        started.wait()
+
+    def _halt(self) -> None:
+        if self._thread is None:
+            return
+
+        def leave() -> None:
+            with contextlib.suppress(Exception):  # it has ended already
+                self._session.app.exit()
+
+        self._in_loop(leave)
+        with interrupts.shielded():
+            self._thread.join()
+        self._thread = None
+
+    def _live(self, started: threading.Event) -> None:
+        leave_signals_to_the_main_thread()
+        try:
+            asyncio.run(self._live_until_left(started))
+        except EOFError:
+            self.submit(None)
+        except BaseException as exc:  # noqa: BLE001 (handed to the session, which raises it)
+            with self._has_submitted:
+                self._failure = exc
+                self._has_submitted.notify()
+        finally:
+            self._loop = None
+            started.set()
+
+    async def _live_until_left(self, started: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._is_drawing_due = False
+
+        def begun() -> None:
+            started.set()
+            self._draw_soon()
+            self._draw_each_second()
+
+        self._loop.call_soon(begun)
+        await self._session.app.run_async(handle_sigint=False, set_exception_handler=False)
+
+    def _in_loop(self, call: Callable[[], object]) -> None:
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has just closed
+                loop.call_soon_threadsafe(call)
+
+    def _post(self, shown: Shown) -> None:
+        self._to_show.append(shown)
+        if not self._is_drawing_due:
+            self._is_drawing_due = True
+            self._in_loop(self._draw_soon)
+
+    def _draw_soon(self) -> None:
+        loop = self._loop
+        if loop is not None:
+            self._is_drawing_due = True
+            loop.call_later(max(0.0, self._last_drawn + SHORTEST_FRAME - time.monotonic()), self._draw)
+
+    def _draw_each_second(self) -> None:
+        if self._loop is not None and self._session.app.is_running:
+            if self._is_busy:
+                self._session.app.invalidate()
+            self._loop.call_later(1.0, self._draw_each_second)
+
+    def _draw(self) -> None:
+        app = self._session.app
+        self._is_drawing_due = False
+        if not app.is_running or app.is_done:
+            return
+        if app._running_in_terminal:  # noqa: SLF001 (an editor, or a suspended program, has the terminal)
+            self._draw_soon()
+            return
+        try:
+            lines = self._finished_lines()
+            if lines:
+                print_above(app, self._output, lines)
+            else:
+                app.invalidate()
+        except Exception as exc:  # noqa: BLE001 (ends the prompt, and with it the session)
+            app.exit(exception=exc)
+        self._last_drawn = time.monotonic()
+
+    def _finished_lines(self) -> list[str]:
+        lines: list[str] = []
+        while self._to_show:
+            lines += self._shown(self._to_show.popleft())
+        return lines
+
+    def _shown(self, shown: Shown) -> Sequence[str]:
+        if isinstance(shown, Lines):
+            return shown.lines
+        if isinstance(shown, AnswerBegins):
+            from aichat_cli.repl.answer_view import AnswerView
+
+            self._answer = AnswerView(self.width, self._theme(), shows_reasoning=self.shows_reasoning)
+            return ()
+        if self._answer is None:  # it has ended already: an interrupt may end an answer twice
+            return ()
+        if isinstance(shown, AnswerText):
+            return self._answer.write(shown.delta)
+        if isinstance(shown, AnswerThought):
+            self._answer.think(shown.delta)
+            return ()
+        finished = self._answer.end()
+        self._last_reasoning, self._answer = self._answer.reasoning, None
+        return finished
+
+    def _flush_without_prompt(self) -> None:
+        """Show what is finished where no prompt runs."""
+        lines = self._finished_lines()
+        self._output.write_raw("".join(f"{line}\x1b[0m\r\n" for line in lines))
+        self._output.flush()
+
+    def _on_sigint(self, number: int, frame: Any) -> None:
+        """Ctrl+C belongs to what the session does; where it does nothing, the answer it was meant for has just ended."""
+        if self._is_busy:
+            interrupts.deliver(number, frame)
+
+    def _resized(self) -> None:
+        app = self._session.app
+        if app.is_running and not app._running_in_terminal:  # noqa: SLF001
+            if self._answer is not None:
+                self._answer.resize(self.width)
+            after_resize(app, self._output, reflows=self._reflows)
+
+    def _resumed(self) -> None:
+        """The shell has put the terminal into its own mode while the program was stopped, and written on it."""
+        app = self._session.app
+        if app.is_running and not app._running_in_terminal:  # noqa: SLF001
+            app.input.raw_mode().__enter__()
+            app.renderer.reset()
+            app._request_absolute_cursor_position()  # noqa: SLF001
+            app._redraw()  # noqa: SLF001
+
+    # ----- what the prompt shows
+
+    def _prompt_text(self) -> StyleAndTextTuples:
+        size = self._output.get_size()
+        above: list[str] = []
+        queue = self.queue
+        if self._answer is not None:
+            room = size.rows - 3 - min(len(queue), QUEUED_SHOWN) - min(self._typed_rows(), size.rows // 2)
+            above = self._answer.open_lines()[-max(room, 1) :]
+        fragments = to_formatted_text(ANSI("".join(f"{without_links(line)}\x1b[0m\n" for line in above)))
+        for text in queue[:QUEUED_SHOWN]:
+            fragments.append(("class:queued", _cut(f"queued: {safe_line(text)}", size.columns - 1) + "\n"))
+        if len(queue) > QUEUED_SHOWN:
+            fragments[-1] = ("class:queued", f"queued: {len(queue) - QUEUED_SHOWN + 1} more\n")
+        if self._carried:
+            fragments.append(("class:queued", _cut("with: " + ", ".join(self._carried), size.columns - 1) + "\n"))
+        return FormattedText([*fragments, ("class:prompt", "> ")])
+
+    def _typed_rows(self) -> int:
+        return self._session.default_buffer.document.line_count
+
+    def _toolbar(self) -> StyleAndTextTuples:
+        parts = [self._hint or self._status]
+        if self._is_busy:
+            seconds = time.monotonic() - self._busy_since
+            doing = "answering" if self._is_answering else "working"
+            parts.append(f"{doing} {seconds:.0f} s, Ctrl+C stops")
+        return FormattedText([("class:bottom-toolbar", _cut(" | ".join(parts), self.width - 1))])
+
+    def _make_room_for_menu(self) -> None:
+        self._session.reserve_space_for_menu = MENU_ROWS if self._session.default_buffer.complete_state else 0
+
+    def _insert_before(self, text: str) -> None:
+        buffer = self._session.default_buffer
+        typed = buffer.text
+        buffer.text = f"{text}\n{typed}" if typed else text
+        buffer.cursor_position = len(buffer.text)
+
+
+def _echo(text: str) -> tuple[str, ...]:
+    """What was submitted, as it stays in the scrollback."""
+    first, *rest = safe_text(text).split("\n")
+    return tuple(f"\x1b[1m{line}\x1b[0m" for line in (f"> {first}", *(f"  {line}" for line in rest)))
+
+
+def _cut(text: str, width: int) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)) + "…"
