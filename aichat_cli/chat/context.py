@@ -104,7 +104,9 @@ def _messages(
     messages = []
     for message in sent:
         role = "assistant" if message.role == "assistant" else "user"
-        text = message.content if message.role in {"user", "assistant"} else f"[{message.role}]\n{message.content}"
+        text = message.content
+        if message.role in {"tool", "system"}:
+            text = f"[{' '.join(filter(None, (message.role, message.tool_name)))}]\n{text}"
         messages.append(_message(role, text, files.get(message.id, ()), model, unread))
     return messages, unread
 

@@ -118,7 +118,7 @@ def _content(shown: str, path: Path, max_bytes: int) -> bytes:
         with open(descriptor, "rb") as file:
             _require_regular(shown, os.fstat(descriptor).st_mode)
             size = os.fstat(descriptor).st_size
-            content = file.read(max_bytes + 1) if size <= max_bytes else b""
+            content = file.read(max_bytes + 1)
     except FileNotFoundError:
         raise NotFound(f'There is no file "{shown}".', hint=_missing_hint(shown)) from None
     except ValueError:

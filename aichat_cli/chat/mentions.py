@@ -21,7 +21,6 @@ from aichat_cli.core.messages import Attachment
 MOST_COMPLETIONS = 50
 MOST_ENTRIES_READ = 20_000
 """Of one folder: completion answers while somebody types."""
-LONGEST_PATH = 4096
 MOST_PUNCTUATION = 8
 """Marks after a mention that are tried as not being part of it."""
 
@@ -120,8 +119,6 @@ def _mentioned(text: str, folder: Path) -> Iterator[str]:
 
 def _existing(path: str, folder: Path, *, is_quoted: bool) -> str | None:
     """The path, without the punctuation of the sentence around it if need be, where there is such a thing."""
-    if len(path) > LONGEST_PATH:
-        return None
     for _ in range(1 if is_quoted else MOST_PUNCTUATION + 1):
         # Dots alone are an ellipsis, though they name folders.
         if not path.strip("."):

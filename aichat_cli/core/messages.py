@@ -79,7 +79,8 @@ class Message:
     """One stored message: a node of a conversation's tree. Its text never changes once it is settled.
 
     `input_tokens`, `output_tokens` and `cost_nano` (nano-dollars) are those of the turn that made an
-    assistant message, None for a user message or where nothing was reported.
+    assistant message, None for a user message or where nothing was reported. `tool_name` is whose output an imported
+    tool message holds, where that is known.
     """
 
     id: MessageId
@@ -97,6 +98,7 @@ class Message:
     cost_nano: int | None
     created_at: str
     attachments: tuple[AttachmentSummary, ...] = ()
+    tool_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

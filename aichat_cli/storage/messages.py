@@ -19,7 +19,8 @@ SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.reasoning, m.s
        m.error, sum(u.input_tokens), sum(u.output_tokens),
        CASE WHEN count(u.cost_nano) = count(u.request_id) THEN sum(u.cost_nano) END, m.created_at,
        (SELECT json_group_array(json_array(a.name, a.media_type, a.bytes) ORDER BY a.seq)
-        FROM attachments a WHERE a.message_id = m.id)
+        FROM attachments a WHERE a.message_id = m.id),
+       CASE WHEN m.role = 'tool' AND json_valid(m.extra) THEN m.extra ->> 'name' END
 """
 
 
@@ -62,7 +63,8 @@ def children(db: Database, message_id: MessageId | None, conversation_id: Conver
 
 
 def _message(row: tuple[Any, ...]) -> Message:
-    return Message(*(*row[:-1], _summaries(row[-1])))
+    *fields, attached, tool_name = row
+    return Message(*(*fields, _summaries(attached), tool_name))
 
 
 def _summaries(listed: str) -> tuple[AttachmentSummary, ...]:

@@ -215,13 +215,14 @@ def test_what_tools_and_the_system_said_is_shown_labelled_from_the_users_side() 
         message("user", "weather?"),
         message("assistant", ""),
         message("tool", '{"sky": "blue"}'),
+        replace(message("tool", "12 °C"), tool_name="thermometer"),
         message("assistant", "blue"),
     ]
 
     context = build(branch, "sure?", None, UNKNOWN)
 
     assert [(m.role, m.content) for m in context.messages] == [
-        ("user", '[system]\nbe kind\n\nweather?\n\n[tool]\n{"sky": "blue"}'),
+        ("user", '[system]\nbe kind\n\nweather?\n\n[tool]\n{"sky": "blue"}\n\n[tool thermometer]\n12 °C'),
         ("assistant", "blue"),
         ("user", "sure?"),
     ]

@@ -222,3 +222,15 @@ def test_a_purge_deletes_what_was_in_the_trash_before_a_moment_and_nothing_else(
     with pytest.raises(NotFound):
         conversations.get(memory, trashed.conversation_id)
     assert conversations.get(memory, kept.conversation_id).message_count == 2
+
+
+@pytest.mark.parametrize(
+    ("extra", "tool_name"),
+    [('{"name": "browser"}', "browser"), ("{}", None), ("[1]", None), ("5", None), ("no JSON", None), (None, None)],
+)
+def test_an_imported_message_of_a_tool_names_it_where_that_is_known(
+    memory: Database, extra: str | None, tool_name: str | None
+) -> None:
+    turn = said(memory)
+    memory.execute("UPDATE messages SET role = 'tool', extra = ? WHERE id = ?", (extra, turn.user_message_id))
+    assert [message.tool_name for message in messages.branch(memory, turn.message_id)] == [tool_name, None]
