@@ -76,6 +76,7 @@ def chat(
     fallback: Annotated[
         list[str] | None, typer.Option("--fallback", help="Model to ask when the first fails; repeatable.")
     ] = None,
+    interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Answer, then go on in the chat.")] = False,
     debug: DebugFlag = False,
 ) -> None:
     """Ask, or chat when no prompt is given."""
@@ -104,7 +105,7 @@ def chat(
         if named is None and conversation is None:
             say_who_answers(house, chosen, diagnostics)
         say_what_is_large(question, chosen, diagnostics)
-        if question.text is None:
+        if question.text is None or interactive:
             _require_terminal(as_json=as_json or extract)
             from aichat_cli.repl.session import Session
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import UnknownModel, UsageError
-from aichat_cli.core.messages import Conversation
+from aichat_cli.core.messages import Conversation, Message
 from aichat_cli.render.sanitize import safe_line
-from aichat_cli.storage import conversations
+from aichat_cli.repl.carried import Carried
+from aichat_cli.storage import attachments, conversations
 
 if TYPE_CHECKING:
     from aichat_cli.repl.session import Session
@@ -58,7 +59,7 @@ def undo(session: Session, _: str) -> None:
     conversations.move_head(session.transcript, conversation.id, question.parent_id)
     session.edited = None
     session.template = replace(session.template, parent_id=question.parent_id)
-    session.terminal.prefill(question.content)
+    _offer_again(session, question)
     session.say("Taken back. The question is in the prompt again.")
 
 
@@ -72,8 +73,15 @@ def edit(session: Session, word: str) -> None:
         raise UsageError("/edit takes nothing after it, or - to give an edit up.")
     question = session.last_question()
     session.edited = replace(session.template, parent_id=question.parent_id)
-    session.terminal.prefill(question.content)
+    _offer_again(session, question)
     session.diagnostics.notice("Sending asks it again in a new branch; the first one is kept. /edit - gives that up.")
+
+
+def _offer_again(session: Session, question: Message) -> None:
+    """Put a question into the prompt, and its files beside it."""
+    files = attachments.of_messages(session.transcript, [question.id]).get(question.id, ())
+    session.carried[:] = [Carried(safe_line(file.name), attachment=file) for file in files]
+    session.terminal.prefill(question.content)
 
 
 def fork(session: Session, title: str) -> None:

@@ -393,7 +393,9 @@ class Front:
 
     def _post(self, shown: Shown) -> None:
         self._to_show.append(shown)
-        if not self._is_drawing_due:
+        if self._thread is None:
+            self._flush_without_prompt()
+        elif not self._is_drawing_due:
             self._is_drawing_due = True
             self._in_loop(self._draw_soon)
 

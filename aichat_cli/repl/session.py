@@ -17,7 +17,7 @@ from aichat_cli.core.messages import Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import usd_text
 from aichat_cli.render.diagnostics import Diagnostics
-from aichat_cli.render.embedded import fetch_if_absent
+from aichat_cli.render.embedded import fetch_if_absent, is_absent
 from aichat_cli.render.sanitize import safe_line, safe_text
 from aichat_cli.render.turn_view import TurnResult, show
 from aichat_cli.repl.carried import Carried, composed, labels
@@ -58,7 +58,7 @@ class Session:
     ) -> None:
         self.house = house
         self.log = log
-        self.template = replace(request, prompt=None)
+        self.template = replace(request, prompt=None, question=None, attachments=())
         self.conversation_in_trash: Conversation | None = None
         self.edited: TurnRequest | None = None
         self.carried: list[Carried] = []
@@ -89,7 +89,10 @@ class Session:
         from aichat_cli.repl.welcome import first_run_lines
 
         if self._resumed is not None:
+            system = self.template.system
             self.go_on_with(self._resumed)
+            if system is not None:
+                conversations.set_system_prompt(self.transcript, self._resumed.id, system or None)
         elif welcome := first_run_lines(self.house, self.template.model):
             self.terminal.say(welcome)
         elif self._first is None:
@@ -339,7 +342,9 @@ class Session:
         )
 
     def _prepare(self, model: Model) -> None:
-        fetch_if_absent(self.house, model, self.diagnostics)
+        if is_absent(self.house, model):
+            with self.terminal.suspended():
+                fetch_if_absent(self.house, model, self.diagnostics)
 
     def _warm(self) -> None:
         """Connect to the provider, and load what draws its answer, while the user is still typing."""

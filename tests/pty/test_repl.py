@@ -381,6 +381,7 @@ def test_a_suspended_session_comes_back_as_it_was(cli: Cli, server: ScriptedServ
         screen.process.send_signal(signal.SIGSTOP)
         screen.make_usual()
         screen.process.send_signal(signal.SIGCONT)
+        screen.settle()
         screen.type("kept\r")
         screen.wait_for("queued: kept")
         server.release()

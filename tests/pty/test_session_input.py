@@ -174,3 +174,30 @@ def test_a_conversation_that_begins_with_a_paste_is_named_after_the_answer(cli: 
         screen.wait_for("The log shows")
 
     assert cli.json("history", "list")[0]["title"] == "A failed upload"
+
+
+def test_an_undone_question_comes_back_with_its_files(cli: Cli, server: ScriptedServer) -> None:
+    (cli.home / "photo.png").write_bytes(PNG)
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type(f"what is @{cli.home}/photo.png\r")
+        screen.wait_for("You said:")
+        screen.type("/undo\r")
+        screen.wait_for("with: photo.png")
+        screen.type(" really\r")
+        screen.wait_for(lambda text: text.count("You said:") == 2)
+
+    first, again = contents(server, 0)[0], contents(server, 1)[0]
+    assert isinstance(first, list)
+    assert isinstance(again, list)
+    assert first[0] == again[0]
+
+
+def test_a_prompt_can_be_answered_before_the_chat_goes_on(cli: Cli, server: ScriptedServer) -> None:
+    with terminal(cli, "-i", "first question") as screen:
+        screen.wait_for("You said: first question")
+        screen.wait_for(PROMPT)
+        screen.type("second\r")
+        screen.wait_for("You said: second")
+
+    assert contents(server) == ["first question", "You said: first question", "second"]
