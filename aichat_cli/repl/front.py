@@ -16,7 +16,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,78 +24,25 @@ from prompt_toolkit.completion import Completer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import to_filter
-from prompt_toolkit.formatted_text import ANSI, FormattedText, StyleAndTextTuples, to_formatted_text
+from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import create_input
-from prompt_toolkit.styles import Style
 
 from aichat_cli.core import interrupts
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
-from aichat_cli.render.sanitize import safe_line, safe_text
 from aichat_cli.repl import keys
+from aichat_cli.repl.feed import AnswerBegins, AnswerEnds, AnswerText, AnswerThought, Feed, Lines, Shown
 from aichat_cli.repl.input_history import opened_history
 from aichat_cli.repl.live import Submission
-from aichat_cli.repl.output import WholeOutput, cut, erase_after_resize, print_above, without_links
+from aichat_cli.repl.output import WholeOutput, erase_after_resize, print_above
 from aichat_cli.repl.pastes import Pastes
+from aichat_cli.repl.prompt_view import STYLE, echo, prompt_text, status_line
 
 if TYPE_CHECKING:
     from aichat_cli.render.markdown import Theme
-    from aichat_cli.repl.answer_view import AnswerView
 
 SHORTEST_FRAME = 1 / 30
 RESIZE_SECONDS = 0.1
 MENU_ROWS = 8
-QUEUED_SHOWN = 3
-DIM, RESET = "\x1b[2m", "\x1b[0m"
-
-STYLE = Style.from_dict(
-    {
-        "bottom-toolbar": "noreverse fg:ansibrightblack",
-        "prompt": "bold",
-        "queued": "fg:ansibrightblack",
-        "auto-suggestion": "fg:ansibrightblack",
-        "completion-menu": "bg:default",
-        "completion-menu.completion": "bg:default fg:default",
-        "completion-menu.completion.current": "noreverse bold fg:ansicyan bg:default",
-        "completion-menu.meta.completion": "bg:default fg:ansibrightblack",
-        "completion-menu.meta.completion.current": "bg:default fg:ansibrightblack",
-        "scrollbar.background": "bg:default",
-        "scrollbar.button": "bg:ansibrightblack",
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Finished lines, styled and safe."""
-
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerBegins:
-    """What follows belongs to one answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerText:
-    """The next piece of the answer."""
-
-    delta: str
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerThought:
-    """The next piece of what the model thinks."""
-
-    delta: str
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerEnds:
-    """The answer is whole, or will never be."""
-
-
-Shown = Lines | AnswerBegins | AnswerText | AnswerThought | AnswerEnds
 
 
 class Front:
@@ -119,20 +65,15 @@ class Front:
         vi: bool,
         reflows: bool,
     ) -> None:
-        self._theme = theme
         self._reflows = reflows
-        self.shows_reasoning = shows_reasoning
         self._status = ""
         self._hint = ""
         self._carried: tuple[str, ...] = ()
         self._pastes = Pastes()
-        self._to_show: deque[Shown] = deque()
         self._is_drawing_due = False
         self._last_drawn = 0.0
         self._drawn_width = 0
         self._resize_timer: asyncio.TimerHandle | None = None
-        self._answer: AnswerView | None = None
-        self._last_reasoning = ""
         self._submitted: deque[str | None] = deque()
         self._has_submitted = threading.Condition()
         self._is_busy = True
@@ -143,6 +84,7 @@ class Front:
         self._failure: BaseException | None = None
         self._handlers: dict[int, Any] = {}
         self._output = WholeOutput.on_stdout()
+        self._feed = Feed(width=lambda: self.width, theme=theme, shows_reasoning=shows_reasoning)
         self._session: PromptSession[None] = PromptSession(
             message=self._prompt_text,
             history=opened_history(history_file),
@@ -215,7 +157,7 @@ class Front:
             text = self._submitted.popleft()
         if text is None:
             raise EOFError
-        self._post(Lines(_echo(text)))
+        self._post(Lines(echo(text)))
         return Submission(self._pastes.expanded(text), self._pastes.typed(text))
 
     def say(self, lines: Sequence[str]) -> None:
@@ -272,7 +214,7 @@ class Front:
     def apply_settings(self, *, vi: bool, shows_reasoning: bool) -> None:
         """Vi keys or those of emacs; whether thoughts are shown while they come."""
         self._session.app.editing_mode = EditingMode.VI if vi else EditingMode.EMACS
-        self.shows_reasoning = shows_reasoning
+        self._feed.shows_reasoning = shows_reasoning
 
     def refresh(self) -> None:
         """Draw the prompt again soon."""
@@ -329,13 +271,11 @@ class Front:
 
     def toggle_reasoning(self) -> None:
         """While a model thinks: show or hide that. Afterwards: show what it thought."""
-        answer = self._answer
-        if answer is not None and answer.is_thinking:
-            answer.shows_reasoning = self.shows_reasoning = not answer.shows_reasoning
-        elif reasoning := (answer.reasoning if answer else self._last_reasoning):
-            self._post(Lines(tuple(f"{DIM}{line}{RESET}" for line in reasoning.strip().split("\n"))))
-        else:
+        lines = self._feed.toggle_reasoning()
+        if lines is None:
             self.show_hint("There are no thoughts to show.")
+        elif lines:
+            self._post(Lines(tuple(lines)))
 
     # ----- the prompt's thread
 
@@ -392,7 +332,7 @@ class Front:
                 loop.call_soon_threadsafe(call)
 
     def _post(self, shown: Shown) -> None:
-        self._to_show.append(shown)
+        self._feed.put(shown)
         if self._thread is None:
             self._flush_without_prompt()
         elif not self._is_drawing_due:
@@ -422,7 +362,7 @@ class Front:
             self._draw_soon()
             return
         try:
-            lines = self._finished_lines()
+            lines = self._feed.finished_lines()
             if lines:
                 print_above(app, self._output, lines)
             else:
@@ -431,34 +371,9 @@ class Front:
             app.exit(exception=exc)
         self._last_drawn = time.monotonic()
 
-    def _finished_lines(self) -> list[str]:
-        lines: list[str] = []
-        while self._to_show:
-            lines += self._shown(self._to_show.popleft())
-        return lines
-
-    def _shown(self, shown: Shown) -> Sequence[str]:
-        if isinstance(shown, Lines):
-            return shown.lines
-        if isinstance(shown, AnswerBegins):
-            from aichat_cli.repl.answer_view import AnswerView
-
-            self._answer = AnswerView(self.width, self._theme(), shows_reasoning=self.shows_reasoning)
-            return ()
-        if self._answer is None:  # it has ended already: an interrupt may end an answer twice
-            return ()
-        if isinstance(shown, AnswerText):
-            return self._answer.write(shown.delta)
-        if isinstance(shown, AnswerThought):
-            self._answer.think(shown.delta)
-            return ()
-        finished = self._answer.end()
-        self._last_reasoning, self._answer = self._answer.reasoning, None
-        return finished
-
     def _flush_without_prompt(self) -> None:
         """Show what is finished where no prompt runs."""
-        lines = self._finished_lines()
+        lines = self._feed.finished_lines()
         self._output.write_raw("".join(f"{line}\x1b[0m\r\n" for line in lines))
         self._output.flush()
 
@@ -492,8 +407,7 @@ class Front:
         if width != self._drawn_width:
             erase_after_resize(self._session.app, width, reflows=self._reflows)
             self._drawn_width = width
-            if self._answer is not None:
-                self._answer.resize(width)
+            self._feed.resize(width)
 
     def _before_render(self) -> None:
         self._meet_size()
@@ -512,39 +426,24 @@ class Front:
 
     def _prompt_text(self) -> StyleAndTextTuples:
         size = self._output.get_size()
-        above: list[str] = []
-        queue = self.queue
-        if self._answer is not None:
-            room = size.rows - 3 - min(len(queue), QUEUED_SHOWN) - min(self._typed_rows(), size.rows // 2)
-            above = self._answer.open_lines()[-max(room, 1) :]
-        fragments = to_formatted_text(ANSI("".join(f"{without_links(line)}\x1b[0m\n" for line in above)))
-        for text in queue[:QUEUED_SHOWN]:
-            fragments.append(("class:queued", cut(f"queued: {safe_line(text)}", size.columns - 1) + "\n"))
-        if len(queue) > QUEUED_SHOWN:
-            fragments[-1] = ("class:queued", f"queued: {len(queue) - QUEUED_SHOWN + 1} more\n")
-        if self._carried:
-            fragments.append(("class:queued", cut("with: " + ", ".join(self._carried), size.columns - 1) + "\n"))
-        return FormattedText([*fragments, ("class:prompt", "> ")])
-
-    def _typed_rows(self) -> int:
-        return self._session.default_buffer.document.line_count
+        return prompt_text(
+            self._feed.open_lines(),
+            self.queue,
+            self._carried,
+            columns=size.columns,
+            rows=size.rows,
+            typed_rows=self._session.default_buffer.document.line_count,
+        )
 
     def _toolbar(self) -> StyleAndTextTuples:
         parts = [self._hint or self._status]
         if self._is_busy:
-            seconds = time.monotonic() - self._busy_since
             doing = "answering" if self._is_answering else "working"
-            parts.append(f"{doing} {seconds:.0f} s, Ctrl+C stops")
-        return FormattedText([("class:bottom-toolbar", cut(" | ".join(parts), self.width - 1))])
+            parts.append(f"{doing} {time.monotonic() - self._busy_since:.0f} s, Ctrl+C stops")
+        return status_line(parts, self.width)
 
     def _insert_before(self, text: str) -> None:
         buffer = self._session.default_buffer
         typed = buffer.text
         buffer.text = f"{text}\n{typed}" if typed else text
         buffer.cursor_position = len(buffer.text)
-
-
-def _echo(text: str) -> tuple[str, ...]:
-    """What was submitted, as it stays in the scrollback."""
-    first, *rest = safe_text(text).split("\n")
-    return tuple(f"\x1b[1m{line}\x1b[0m" for line in (f"> {first}", *(f"  {line}" for line in rest)))

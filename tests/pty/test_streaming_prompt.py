@@ -148,7 +148,8 @@ def test_ctrl_c_hit_again_and_again_leaves_a_session_that_works(cli: Cli, server
 
 
 def test_keys_typed_while_an_answer_streams_show_at_once(cli: Cli, server: ScriptedServer) -> None:
-    server.script = {"text": "word and **more** words, " * 400, "split": 4, "delay": 0.001}
+    text = "word and **more** words, " * 200
+    server.script = {"text": text, "split": 4, "delay": 0.001, "stall_after": len(text) // 4 - 1}
     with terminal(cli, columns=100, rows=40) as screen:
         screen.wait_for(PROMPT)
         screen.type("tell\r")
