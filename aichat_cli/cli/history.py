@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from aichat_cli.cli import history_archive
 from aichat_cli.cli.common import (
     LISTING_LIMIT,
     AllFlag,
@@ -105,3 +106,7 @@ def rm(
                 raise UsageError("Nothing was deleted.", hint="To delete without being asked: --yes")
             conversations.delete(house.database, conversation.id)
             diagnostics.notice(f'Deleted "{conversation.title}".')
+
+
+app.command("export")(history_archive.export)
+app.command("import")(history_archive.import_)
