@@ -13,10 +13,12 @@ from markdown_it.token import Token
 
 from aichat_cli.render.sanitize import safe_text
 
-LARGEST_TEXT = 200_000
+LARGEST_TEXT = 100_000
 """Characters of one message; a longer one is shown as it is written."""
-LARGEST_CODE = 50_000
+LARGEST_CODE = 20_000
 """Characters of one code block; a longer one is not coloured."""
+LONGEST_LINE = 1_000
+"""Of code that is coloured: what some lexers need grows with the square of a line."""
 
 _LINK = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
 _ALIGNMENT = re.compile(r"text-align:(left|center|right)")
@@ -50,7 +52,7 @@ def _coloured(code: str, language: str) -> str:
     from pygments.lexers import get_lexer_by_name
     from pygments.util import ClassNotFound
 
-    if not language or len(code) > LARGEST_CODE:
+    if not language or len(code) > LARGEST_CODE or max(map(len, code.splitlines()), default=0) > LONGEST_LINE:
         return escape(code)
     try:
         lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)

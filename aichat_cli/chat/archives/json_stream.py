@@ -13,6 +13,7 @@ LARGEST_ITEM = 256 * 1024 * 1024
 
 _FIRST_READ = 1 << 18
 _TOKEN_TAIL = 16
+_DELIMITERS = frozenset(" \t\n\r,:]}")
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
 _STRUCTURE = re.compile(r'["\\{}\[\]]')
 
@@ -139,7 +140,8 @@ class JsonDocument:
                     self._fail("a number has too many digits", exc)
                 return self._passed_over("it holds a number with too many digits")
             else:
-                if end < len(self._buffer) or start in '{["' or not self._read(_FIRST_READ):
+                # A number may go on where the buffer ends.
+                if start in '{["' or self._buffer[end : end + 1] in _DELIMITERS or not self._read(_FIRST_READ):
                     self._at = end
                     return value
                 continue

@@ -28,8 +28,8 @@ from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.messages import Attachment, Role, Status
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_ROLES: frozenset[Role] = frozenset({"user", "assistant", "system", "tool"})
-_STATUSES: frozenset[Status] = frozenset({"complete", "stopped", "failed"})
+_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "tool": "tool"}
+_STATUSES: dict[str, Status] = {"complete": "complete", "stopped": "stopped", "failed": "failed"}
 
 
 def is_ours(header: Mapping[str, Any]) -> bool:
@@ -52,14 +52,14 @@ def conversation(item: Mapping[str, Any]) -> ArchivedConversation:
         raise BadConversation("its messages are no list, or one is in it twice")
     messages = [_message(node, by_name[node.name]) for node in _in_order(by_name, created)]
     head = item.get("head_id")
-    if head is not None and head not in by_name:
+    if head is not None and (not isinstance(head, str) or head not in by_name):
         raise BadConversation("its head is none of its messages")
     return ArchivedConversation(
         id=ConversationId(_uuid(item.get("id"))),
         title=text_of(item.get("title")),
         system_prompt=_kept_text(item.get("system_prompt")),
         model=_kept_text(item.get("model")),
-        head_id=head,
+        head_id=None if head is None else MessageId(head),
         created_at=iso(created),
         updated_at=iso(_time(item.get("updated_at"))),
         messages=tuple(messages),
@@ -72,7 +72,7 @@ def _in_order(by_name: Mapping[str, Mapping[str, Any]], created: int) -> list[No
     is_in_order = True
     for place, (name, message) in enumerate(by_name.items()):
         parent = message.get("parent_id")
-        if parent is not None and parent not in by_name:
+        if parent is not None and (not isinstance(parent, str) or parent not in by_name):
             raise BadConversation("the parent of a message is none of its messages")
         is_in_order = is_in_order and (parent is None or parent in nodes)
         nodes[name] = Node(name, parent, _time(message.get("created_at")), place)
@@ -80,8 +80,8 @@ def _in_order(by_name: Mapping[str, Mapping[str, Any]], created: int) -> list[No
 
 
 def _message(node: Node, message: Mapping[str, Any]) -> ArchivedMessage:
-    role, status = message.get("role"), message.get("status")
-    if role not in _ROLES:
+    role = _ROLES.get(text_of(message.get("role")))
+    if role is None:
         raise BadConversation("a message of it has an unknown role")
     extra = message.get("extra")
     return ArchivedMessage(
@@ -91,7 +91,7 @@ def _message(node: Node, message: Mapping[str, Any]) -> ArchivedMessage:
         content=text_of(message.get("content")),
         created_at=iso(node.ms or 1),
         reasoning=text_of(message.get("reasoning")),
-        status=status if status in _STATUSES else "stopped",
+        status=_STATUSES.get(text_of(message.get("status")), "stopped"),
         model=_kept_text(message.get("model")),
         finish_reason=_kept_text(message.get("finish_reason")),
         error=_kept_text(message.get("error")),
