@@ -27,7 +27,9 @@ class BadConversation(Exception):
 
 def text_of(value: Any) -> str:
     """A text as it can be stored, empty where the value is none: half characters become U+FFFD."""
-    return _HALF_CHARACTER.sub("\ufffd", value) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() else _HALF_CHARACTER.sub("\ufffd", value)
 
 
 def optional_text(value: Any) -> str | None:
@@ -79,7 +81,7 @@ def milliseconds(value: Any) -> int | None:
 def iso(ms: int) -> str:
     """As aichat stores times."""
     whole, rest = divmod(ms, 1000)
-    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:03d}Z"
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
 
 
 def archive_id(ms: int, *names: str) -> str:
