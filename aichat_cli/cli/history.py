@@ -21,7 +21,7 @@ from aichat_cli.cli.common import (
 from aichat_cli.core.errors import UsageError
 from aichat_cli.render import json_shapes, search_view, tables
 from aichat_cli.render.answer import print_text
-from aichat_cli.storage import conversations, messages, search
+from aichat_cli.storage import attachments, conversations, messages, search
 
 app = command_group("Earlier conversations.")
 
@@ -51,7 +51,8 @@ def show(reference: Reference, as_json: JsonFlag = False, debug: DebugFlag = Fal
         conversation = conversations.find(database, reference)
         if as_json:
             every = messages.of_conversation(database, conversation.id)
-            print_text(json_shapes.dumps(json_shapes.conversation(conversation, every)))
+            files = attachments.described(database, conversation.id)
+            print_text(json_shapes.dumps(json_shapes.conversation(conversation, every, files)))
             return
         branch = messages.branch(database, conversation.head_id) if conversation.head_id else []
         tables.transcript(conversation, branch)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aichat_cli.core.ids import MessageId
 from aichat_cli.core.messages import Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR, usd_number
 from aichat_cli.render.turn_view import TurnResult
+from aichat_cli.storage.attachments import AttachmentInfo
 from aichat_cli.storage.search import SearchHit
 
 _UNSAFE = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -57,23 +59,26 @@ def conversation_rows(listed: Sequence[Conversation]) -> list[dict[str, Any]]:
     ]
 
 
-def conversation(shown: Conversation, messages: Sequence[Message]) -> dict[str, Any]:
+def conversation(
+    shown: Conversation, messages: Sequence[Message], files: Mapping[MessageId, Sequence[AttachmentInfo]]
+) -> dict[str, Any]:
     """`history show`."""
     return {
         "id": shown.id,
         "title": shown.title,
         "model": shown.model,
         "system_prompt": shown.system_prompt,
-        "messages": [_message(message) for message in messages],
+        "messages": [_message(message, files.get(message.id, ())) for message in messages],
     }
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _message(message: Message, files: Sequence[AttachmentInfo]) -> dict[str, Any]:
     return {
         "id": message.id,
         "parent_id": message.parent_id,
         "role": message.role,
         "content": message.content,
+        "reasoning": message.reasoning,
         "status": message.status,
         "error": message.error,
         "model": message.model,
@@ -81,6 +86,7 @@ def _message(message: Message) -> dict[str, Any]:
         "output_tokens": message.output_tokens,
         "cost_usd": usd_number(message.cost_nano),
         "created_at": message.created_at,
+        "attachments": [{"name": file.name, "media_type": file.media_type, "bytes": file.size} for file in files],
     }
 
 

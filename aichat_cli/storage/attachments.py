@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from aichat_cli.core.clock import utc_now
-from aichat_cli.core.ids import MessageId, new_id
+from aichat_cli.core.ids import ConversationId, MessageId, new_id
 from aichat_cli.core.messages import Attachment
 from aichat_cli.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentInfo:
+    """What a file is called, what it is, and how many bytes it has."""
+
+    name: str
+    media_type: str
+    size: int
 
 
 def insert(db: Database, message_id: MessageId, attachments: Iterable[Attachment]) -> None:
@@ -43,4 +53,17 @@ def of_messages(db: Database, message_ids: Iterable[MessageId]) -> dict[MessageI
     found: dict[MessageId, tuple[Attachment, ...]] = {}
     for message_id, name, media_type, content in rows:
         found[message_id] = (*found.get(message_id, ()), Attachment(name, media_type, content))
+    return found
+
+
+def described(db: Database, conversation_id: ConversationId) -> dict[MessageId, list[AttachmentInfo]]:
+    """The files of a conversation's messages without their content; messages without any are left out."""
+    rows = db.rows(
+        "SELECT a.message_id, a.name, a.media_type, a.bytes FROM messages m JOIN attachments a ON a.message_id = m.id"
+        " WHERE m.conversation_id = ? ORDER BY a.seq",
+        (conversation_id,),
+    )
+    found: dict[MessageId, list[AttachmentInfo]] = {}
+    for message_id, name, media_type, size in rows:
+        found.setdefault(message_id, []).append(AttachmentInfo(name, media_type, size))
     return found

@@ -62,6 +62,7 @@ def test_what_was_imported_is_told_listed_shown_and_found(cli: Cli, tmp_path: Pa
     assert cli.json("history", "search", "geese")[0]["title"] == "About c"
     shown = cli.json("history", "show", "Old talk")["messages"]
     assert [each["role"] for each in shown].count("tool") == 1
+    assert shown[0]["attachments"] == [{"name": "att1.png", "media_type": "image/png", "bytes": 9}]
     assert b"## tool (" in cli.run("history", "show", "Old talk").stdout
 
 
