@@ -17,7 +17,7 @@ from aichat_cli.core.export import ExportedConversation, ExportedMessage
 from aichat_cli.core.media import RASTER_IMAGES, sniffed_type
 from aichat_cli.core.messages import Attachment, Conversation
 from aichat_cli.core.money import usd_text
-from aichat_cli.render.export_markdown import Read, branch_of, size_text, speaker, stored_time
+from aichat_cli.render.export_markdown import Read, branch_of, calls_of, size_text, speaker, stored_time
 from aichat_cli.render.export_style import style_sheet
 from aichat_cli.render.html_markdown import HtmlMarkdown
 from aichat_cli.render.sanitize import safe_line, safe_text
@@ -126,6 +126,7 @@ def _article(exported: ExportedMessage, markdown: HtmlMarkdown) -> str:
         pieces.append(f'<div class="said">{escape(safe_text(message.content))}</div>\n' if message.content else "")
     else:
         pieces.append(markdown.html(message.content))
+    pieces.extend(f'<p class="file">Called: <code>{_line(call)}</code></p>\n' for call in calls_of(exported))
     if message.error:
         pieces.append(f'<p class="error">{_line(message.error)}</p>\n')
     return "".join([*pieces, "</article>\n"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 
 from aichat_cli.core.export import ExportedConversation, ExportedMessage
@@ -39,6 +40,17 @@ def speaker(exported: ExportedMessage) -> str:
     if message.role == "assistant":
         return safe_line(message.model or "Assistant")
     return message.role.capitalize()
+
+
+def calls_of(exported: ExportedMessage) -> list[str]:
+    """The tools that an imported answer called, each as one line."""
+    extra = json.loads(exported.extra) if exported.extra else None
+    calls = extra.get("tool_calls") if isinstance(extra, dict) else None
+    return [
+        safe_line(f"{call.get('name')}({json.dumps(call.get('input'), ensure_ascii=False)})")
+        for call in (calls if isinstance(calls, list) else [])
+        if isinstance(call, dict)
+    ]
 
 
 def stored_time(stored: str) -> str:
@@ -82,6 +94,8 @@ def _message(exported: ExportedMessage) -> Iterator[str]:
         yield "".join(f"> {line}\n" for line in message.reasoning.strip().splitlines()) + "\n"
     if message.content:
         yield _block(message.content)
+    for call in calls_of(exported):
+        yield f"*Called:* {_plain(call)}\n"
     if message.error:
         yield f"\n*{_plain(message.error)}*\n"
     for attachment in exported.attachments:

@@ -142,6 +142,16 @@ def test_markdown_is_the_branch_in_use_with_what_was_said_unchanged(db: Database
     assert "unused" not in text
 
 
+@pytest.mark.parametrize(
+    "extra", ['{"tool_calls": [{"name": "<b>", "input": {"q": "*"}}]}', "[1]", '{"tool_calls": 3}']
+)
+def test_what_an_answer_called_is_told(db: Database, extra: str) -> None:
+    stored(db, (1, None, "assistant", ""), extra=extra)
+    is_told = "<b>" in extra
+    assert ('*Called:* \\<b\\>({"q": "\\*"})\n' in exported(db, "markdown")) == is_told
+    assert ('Called: <b>({"q": "*"})' in page_of(exported(db, "html")).text) == is_told
+
+
 class Page(HTMLParser):
     """What a browser would see: elements with their attributes, and the text outside of style."""
 
