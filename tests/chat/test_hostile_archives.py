@@ -18,7 +18,7 @@ from aichat_cli.chat.archives import chatgpt, claude, files, own
 from aichat_cli.chat.archives.values import BadConversation
 from aichat_cli.chat.importing import import_archives
 from aichat_cli.core.archive import ArchivedConversation, ImportSummary
-from aichat_cli.storage import attachments, conversations, messages
+from aichat_cli.storage import conversations, messages
 from aichat_cli.storage.database import Database
 from tests import archives
 from tests.archives import chatgpt_talk, claude_message, llm_logs, plain, said, zipped
@@ -329,7 +329,7 @@ def test_an_id_of_another_conversation_is_refused_and_the_rest_stored(db: Databa
     summary = imported(db, plain(tmp_path / "own.json", document))
     assert (summary.new, summary.messages_new) == (2, 2)
     assert summary.failures[0].reason == "a message of it is already in another conversation"
-    assert attachments.of_messages(db, []) == {}
+    assert [each.title for each in conversations.listing(db, limit=None)] == ["T3", "T1"]
     newer = imported(db, plain(tmp_path / "newer.json", {**document, "version": 2}))
     assert "a newer aichat wrote it" in newer.failures[0].reason
 
