@@ -185,6 +185,26 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
     assert fields_of([info]) == fields_of(every[documented["models", "list"]])
 
 
+def test_the_documented_shapes_of_an_export_and_an_import_are_those_that_are_printed(
+    home_with_a_turn: dict[str, str], tmp_path: Path
+) -> None:
+    every = shapes()
+    exported = json.loads(printed_by(["history", "export", "--format", "json"], home_with_a_turn).stdout)
+    documented = every["`aichat history export --format json`"]
+    for _ in ("document", "conversation", "message"):
+        assert set(exported) == set(documented)
+        exported, documented = (
+            next((each[name][0] for name in ("conversations", "messages") if name in each), {})
+            for each in (exported, documented)
+        )
+    archive = tmp_path / "archive.json"
+    archive.write_text('[{"mapping": 1}]', "utf-8")
+    imported = json.loads(printed_by(["history", "import", str(archive), "--json"], home_with_a_turn, code=1).stdout)
+    documented = every["`aichat history import --json`"]
+    documented |= {"skipped": [], "attachments": {**documented["attachments"], "missing_names": []}}
+    assert fields_of(imported) == fields_of(documented)
+
+
 def test_the_documented_shape_of_an_error_is_the_one_that_is_printed(home_with_a_turn: dict[str, str]) -> None:
     failed = printed_by(["history", "show", "nowhere", "--json"], home_with_a_turn, code=1)
     documented = shapes()["Errors"]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aichat_cli.chat.blocks import file_block
-from aichat_cli.chat.media import media_type_of, text_of
 from aichat_cli.core.errors import AichatError, NotFound, UsageError
+from aichat_cli.core.media import media_type_of, text_of
 from aichat_cli.core.messages import Attachment
 from aichat_cli.core.models import Model
 from aichat_cli.providers.tokens import estimate, estimate_file

@@ -42,12 +42,12 @@ def conversations(listed: Sequence[Conversation]) -> None:
 
 
 def search_hits(hits: Sequence[SearchHit]) -> None:
-    """`history search`."""
+    """`history search` in a pipe; `search_view` draws it on a terminal."""
     rows = [
         (hit.conversation_id[:SHORT_ID], local_time(hit.created_at), hit.title, hit.role or "title", hit.snippet)
         for hit in hits
     ]
-    _table(("id", "when", "title", "role", "found"), rows, flexible={2: 1, 4: 2}, narrow_drops={1, 3})
+    _table(("id", "when", "title", "role", "found"), rows, flexible={2: 1, 4: 2})
 
 
 def models(listed: Sequence[Model]) -> None:
@@ -113,7 +113,8 @@ def _speaker(message: Message) -> str:
         told.append(message.status)
     if message.cost_nano is not None:
         told.append(usd_text(message.cost_nano))
-    name = "you" if message.role == "user" else safe_line(message.model or "assistant")
+    names = {"user": "you", "assistant": safe_line(message.model or "assistant")}
+    name = names.get(message.role, message.role)
     return f"## {name} ({', '.join(told)})"
 
 
@@ -173,6 +174,7 @@ def _table(
         table.add_row(*(Text(row[position]) for position in shown))
     # Rich writes into a string, so that a terminal whose encoding is not UTF-8 cannot make it fail.
     drawn = io.StringIO()
-    console = Console(file=drawn, width=width, force_terminal=True, no_color=not wants_color(sys.stdout))
+    # Rich takes a terminal whose TERM is dumb for 80 columns wide, unless it is given both sizes.
+    console = Console(file=drawn, width=width, height=25, force_terminal=True, no_color=not wants_color(sys.stdout))
     console.print(table)
     write_all(sys.stdout.buffer, drawn.getvalue().encode())

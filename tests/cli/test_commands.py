@@ -35,8 +35,8 @@ def test_history_lists_shows_searches_renames_and_deletes(cli: Cli, server: Scri
         ("assistant", "You said: about herons"),
     ]
     assert set(shown["messages"][0]) == {
-        "id", "parent_id", "role", "content", "status", "error", "model", "input_tokens", "output_tokens", "cost_usd", "created_at",
-        "attachments",
+        "id", "parent_id", "role", "content", "reasoning", "status", "error", "model", "input_tokens", "output_tokens", "cost_usd",
+        "created_at", "attachments",
     }  # fmt: skip
 
     hits = cli.json("history", "search", "heron")

@@ -16,6 +16,8 @@ _SIGNATURES: tuple[tuple[bytes, int, bytes, str], ...] = (
 )
 """How a file begins, and what stands at an offset after that."""
 
+RASTER_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+
 _BY_SUFFIX = {
     ".heic": "image/heic",
     ".heif": "image/heif",
@@ -38,6 +40,13 @@ _BINARY = bytes({*range(0x20), 0x7F} - {*b"\t\n\v\f\r\b\x1b"})
 
 def media_type_of(name: str, content: bytes) -> str | None:
     """The media type of a file a model may read besides text; None for text and for what is not known."""
+    if sniffed := sniffed_type(content):
+        return sniffed
+    return None if text_of(content) is not None else _BY_SUFFIX.get(PurePath(name).suffix.lower())
+
+
+def sniffed_type(content: bytes) -> str | None:
+    """The media type of the formats that begin with a signature, None for all others."""
     for opening, offset, marker, media_type in _SIGNATURES:
         # An opening of letters may begin a text about such files.
         is_sure = not opening.isalnum() or text_of(content) is None
@@ -45,9 +54,14 @@ def media_type_of(name: str, content: bytes) -> str | None:
             return media_type
     if content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n\f\0").startswith(b"%PDF-"):
         return "application/pdf"
-    if _is_mp3_frame(content):
-        return "audio/mpeg"
-    return None if text_of(content) is not None else _BY_SUFFIX.get(PurePath(name).suffix.lower())
+    return "audio/mpeg" if _is_mp3_frame(content) else None
+
+
+def stored_type(name: str, content: bytes) -> str:
+    """The media type of any file: by its bytes, else by the suffix of its name, else `application/octet-stream`."""
+    from mimetypes import guess_type
+
+    return media_type_of(name, content) or guess_type(name)[0] or "application/octet-stream"
 
 
 def text_of(content: bytes) -> str | None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichat_cli.chat.media import media_type_of, text_of
+from aichat_cli.core.media import media_type_of, text_of
 from tests.chat.files import EXECUTABLE, GIF, JPEG, MP3, MP3_WITHOUT_TAG, PDF, PNG, WAV, WEBP
 
 KINDS = {
