@@ -24,6 +24,7 @@ from aichat_cli.render.answer import (
 )
 from aichat_cli.render.diagnostics import Diagnostics
 from aichat_cli.render.embedded import fetch_if_absent, say_who_answers
+from aichat_cli.render.sinks import answer_sink
 from aichat_cli.render.turn_view import TurnResult, show
 from aichat_cli.storage import conversations
 
@@ -72,6 +73,10 @@ def chat(
     usage: Annotated[bool, typer.Option("--usage", "-u", help="Print tokens and cost, on stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON; errors too, on stderr.")] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Ask for the answer in one piece.")] = False,
+    markdown: Annotated[
+        bool | None, typer.Option("--md/--no-md", help="Render Markdown on a terminal, or show it as written.")
+    ] = None,
+    pager: Annotated[bool, typer.Option("--pager", help="Page the answer while it is being written.")] = False,
     key: Annotated[str | None, typer.Option("--key", help="Provider key for this run.", envvar="AICHAT_KEY")] = None,
     fallback: Annotated[
         list[str] | None, typer.Option("--fallback", help="Model to ask when the first fails; repeatable.")
@@ -111,21 +116,28 @@ def chat(
 
             raise typer.Exit(Session(house, diagnostics, request, conversation, log=not no_log).run())
         with_usage = usage or house.settings.flag("show_usage")
-        raise typer.Exit(_answer(house, diagnostics, request, log=not no_log, extract=extract, with_usage=with_usage))
+        is_held = extract or as_json
+        sink = HeldSink() if is_held else answer_sink(house.settings, diagnostics, markdown=markdown, pager=pager)
+        raise typer.Exit(_answer(house, diagnostics, request, sink, log=not no_log, extract=extract, usage=with_usage))
 
 
 def _answer(
-    house: App, diagnostics: Diagnostics, request: TurnRequest, *, log: bool, extract: bool, with_usage: bool
+    house: App,
+    diagnostics: Diagnostics,
+    request: TurnRequest,
+    sink: AnswerSink,
+    *,
+    log: bool,
+    extract: bool,
+    usage: bool,
 ) -> int:
-    held = HeldSink() if extract or diagnostics.as_json or not request.stream else None
-    sink: AnswerSink = held or stdout_sink()
     deps = house.turn_deps(log=log, prepare=lambda model: fetch_if_absent(house, model, diagnostics))
     if request.conversation_id and request.system is not None:
         conversations.set_system_prompt(deps.transcript, request.conversation_id, request.system)
     result = show(run(request, deps), sink, diagnostics, show_reasoning=house.settings.flag("show_reasoning"))
-    if held is not None and (held.text or result.failure is None):
-        _print_held(held.text, result, diagnostics, extract=extract)
-    if with_usage and result.settled is not None and result.settled.tokens and not diagnostics.as_json:
+    if isinstance(sink, HeldSink) and (sink.text or result.failure is None):
+        _print_held(sink.text, result, diagnostics, extract=extract)
+    if usage and result.settled is not None and result.settled.tokens and not diagnostics.as_json:
         diagnostics.usage(result.settled)
     return exit_code(result)
 

@@ -21,6 +21,8 @@ from aichat_cli.cli.common import (
 from aichat_cli.core.errors import UsageError
 from aichat_cli.render import json_shapes, search_view, tables
 from aichat_cli.render.answer import print_text
+from aichat_cli.render.sinks import answer_theme
+from aichat_cli.render.transcript import transcript
 from aichat_cli.storage import conversations, messages, search
 
 app = command_group("Earlier conversations.")
@@ -54,7 +56,7 @@ def show(reference: Reference, as_json: JsonFlag = False, debug: DebugFlag = Fal
             print_text(json_shapes.dumps(json_shapes.conversation(conversation, every)))
             return
         branch = messages.branch(database, conversation.head_id) if conversation.head_id else []
-        tables.transcript(conversation, branch)
+        transcript(conversation, branch, answer_theme(house.settings))
 
 
 @app.command("search")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import BinaryIO, Protocol
+from collections.abc import Callable
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from aichat_cli.core.errors import AichatError
 from aichat_cli.render.sanitize import Sanitizer
@@ -23,6 +24,19 @@ class AnswerSink(Protocol):
 
     def end(self) -> None:
         """The answer is over, whole or not."""
+        ...
+
+
+@runtime_checkable
+class TerminalOwner(Protocol):
+    """A sink that draws on the terminal, so that nobody else may write there without asking it."""
+
+    def warm(self) -> None:
+        """Text will come."""
+        ...
+
+    def aside(self, write: Callable[[], None], *, is_open: bool) -> None:
+        """Call `write` when the terminal is free for it; `is_open` tells that it leaves its line unfinished."""
         ...
 
 

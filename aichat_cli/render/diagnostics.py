@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from aichat_cli.core.errors import AichatError, RateLimited
 from aichat_cli.core.events import Settled
 from aichat_cli.core.money import usd_text
+from aichat_cli.render.answer import TerminalOwner
 from aichat_cli.render.sanitize import Sanitizer, safe_line
 
 DIM = "2"
@@ -41,6 +43,16 @@ class Diagnostics:
         self._stream = stream or sys.stderr
         self._reasoning = Sanitizer()
         self._is_reasoning = False
+        self._owner: TerminalOwner | None = None
+
+    @contextmanager
+    def beside(self, owner: TerminalOwner | None) -> Iterator[None]:
+        """While the block runs, `owner` draws on the terminal: what is written there goes through it."""
+        self._owner = owner if self.is_terminal else None
+        try:
+            yield
+        finally:
+            self._owner = None
 
     @property
     def is_terminal(self) -> bool:
@@ -78,7 +90,7 @@ class Diagnostics:
     def reasoning(self, delta: str) -> None:
         """The next piece of what the model thinks."""
         self._is_reasoning = True
-        self._write(self._colored(self._reasoning.feed(delta), DIM))
+        self._write(self._colored(self._reasoning.feed(delta), DIM), is_open=True)
 
     def end_reasoning(self) -> None:
         """Close the reasoning with a newline, before the answer begins."""
@@ -104,7 +116,13 @@ class Diagnostics:
     def _colored(self, text: str, color: str) -> str:
         return f"\x1b[{color}m{text}\x1b[0m" if text and wants_color(self._stream) else text
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, *, is_open: bool = False) -> None:
+        if self._owner is None:
+            self._write_now(text)
+        else:
+            self._owner.aside(lambda: self._write_now(text), is_open=is_open)
+
+    def _write_now(self, text: str) -> None:
         try:
             self._stream.write(text)
             self._stream.flush()

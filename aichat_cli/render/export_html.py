@@ -17,10 +17,11 @@ from aichat_cli.core.export import ExportedConversation, ExportedMessage
 from aichat_cli.core.media import RASTER_IMAGES, sniffed_type
 from aichat_cli.core.messages import Attachment, Conversation
 from aichat_cli.core.money import usd_text
-from aichat_cli.render.export_markdown import Read, branch_of, calls_of, size_text, speaker, stored_time
+from aichat_cli.render.export_markdown import Read, branch_of, calls_of, speaker, stored_time
 from aichat_cli.render.export_style import style_sheet
 from aichat_cli.render.html_markdown import HtmlMarkdown
 from aichat_cli.render.sanitize import safe_line, safe_text
+from aichat_cli.render.tables import size_text
 
 _SUMMARY_LENGTH = 70
 

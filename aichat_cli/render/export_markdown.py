@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from aichat_cli.core.export import ExportedConversation, ExportedMessage
 from aichat_cli.core.messages import Conversation
 from aichat_cli.render.sanitize import safe_line
+from aichat_cli.render.tables import size_text
 
 Read = Callable[[Conversation], ExportedConversation]
 
@@ -56,17 +57,6 @@ def calls_of(exported: ExportedMessage) -> list[str]:
 def stored_time(stored: str) -> str:
     """Such as `2026-11-25 02:23 UTC`: a file is read in other time zones than it was written in."""
     return f"{stored[:10]} {stored[11:16]} UTC"
-
-
-def size_text(size: int) -> str:
-    """Such as `12 KB`."""
-    return (
-        f"{size:,} bytes"
-        if size < 1024
-        else f"{size / 1024:,.0f} KB"
-        if size < 1024**2
-        else f"{size / 1024**2:,.1f} MB"
-    )
 
 
 def _conversation(exported: ExportedConversation) -> Iterator[str]:

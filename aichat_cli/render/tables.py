@@ -12,9 +12,9 @@ from datetime import datetime
 from aichat_cli.config.roles import ChatRole
 from aichat_cli.config.secrets import KeyLocation
 from aichat_cli.config.settings import Effective, as_text
-from aichat_cli.core.messages import AttachmentSummary, Conversation, Message
+from aichat_cli.core.messages import Conversation
 from aichat_cli.core.models import Model
-from aichat_cli.core.money import NANO_PER_DOLLAR, usd_text
+from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.render.answer import print_text, write_all
 from aichat_cli.render.diagnostics import wants_color
 from aichat_cli.render.sanitize import safe_line
@@ -90,36 +90,9 @@ def pairs(rows: Sequence[tuple[str, str]]) -> None:
     print_text("".join(f"{name.ljust(width)}  {safe_line(value)}\n" for name, value in rows))
 
 
-def transcript(conversation: Conversation, messages: Sequence[Message]) -> None:
-    """`history show`: the branch in use, oldest first."""
-    parts = [f"# {safe_line(conversation.title)}\n"]
-    if conversation.system_prompt:
-        parts.append(f"system: {conversation.system_prompt.rstrip()}\n")
-    for message in messages:
-        error = f"({safe_line(message.error)})\n" if message.error else ""
-        files = "".join(f"[{_file(attachment)}]\n" for attachment in message.attachments)
-        parts.append(f"{_speaker(message)}\n\n{files}{message.content.rstrip()}\n{error}")
-    print_text("\n".join(parts))
-
-
 def local_time(stored: str) -> str:
     """A stored UTC time in the user's own zone, to the minute."""
     return datetime.fromisoformat(stored).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _speaker(message: Message) -> str:
-    told = [local_time(message.created_at)]
-    if message.status != "complete":
-        told.append(message.status)
-    if message.cost_nano is not None:
-        told.append(usd_text(message.cost_nano))
-    names = {"user": "you", "assistant": safe_line(message.model or "assistant")}
-    name = names.get(message.role, message.role)
-    return f"## {name} ({', '.join(told)})"
-
-
-def _file(attachment: AttachmentSummary) -> str:
-    return safe_line(f"{attachment.name}, {attachment.media_type}, {size_text(attachment.bytes)}")
 
 
 def size_text(size: int) -> str:

@@ -19,7 +19,7 @@ from aichat_cli.core.events import (
     TextDelta,
     TurnEvent,
 )
-from aichat_cli.render.answer import AnswerSink, ClosedPipe
+from aichat_cli.render.answer import AnswerSink, ClosedPipe, TerminalOwner
 from aichat_cli.render.diagnostics import Diagnostics, one_line
 
 REASONS_TOLD = {
@@ -62,7 +62,7 @@ def show(
     """
     result = result or TurnResult()
     view = _View(result, sink, diagnostics, show_reasoning=show_reasoning and diagnostics.is_terminal)
-    with closing(events):
+    with closing(events), diagnostics.beside(view.owner):
         try:
             _consume(events, view)
         except KeyboardInterrupt as exc:
@@ -101,6 +101,7 @@ class _View:
     def __init__(self, result: TurnResult, sink: AnswerSink, diagnostics: Diagnostics, *, show_reasoning: bool) -> None:
         self.result = result
         self._sink = sink
+        self.owner = sink if isinstance(sink, TerminalOwner) else None
         self._diagnostics = diagnostics
         self._show_reasoning = show_reasoning
 
@@ -113,6 +114,8 @@ class _View:
                 self._diagnostics.reasoning(event.text)
         elif isinstance(event, Started):
             self.result.started = event
+            if self.owner is not None:
+                self.owner.warm()
         elif isinstance(event, Notice):
             self._diagnostics.notice(event.text)
         elif isinstance(event, Retrying):
@@ -130,13 +133,12 @@ class _View:
     def end(self) -> None:
         result = self.result
         self._diagnostics.end_reasoning()
-        if not result.reader_left and result.unwritable is None:
-            try:
-                self._sink.end()
-            except ClosedPipe:
-                result.reader_left = True
-            except AichatError as exc:
-                result.unwritable = exc
+        try:
+            self._sink.end()
+        except ClosedPipe:
+            result.reader_left = True
+        except AichatError as exc:
+            result.unwritable = exc
         if result.settled is not None and result.settled.finish_reason in REASONS_TOLD:
             self._diagnostics.notice(REASONS_TOLD[result.settled.finish_reason])
         for error in (result.failure, result.unwritable):

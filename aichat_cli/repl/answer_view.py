@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from aichat_cli.render.markdown import MarkdownStream, Theme
+from aichat_cli.render.markdown.stream import MarkdownStream
 from aichat_cli.render.sanitize import Sanitizer
+from aichat_cli.render.theme import Theme
 from aichat_cli.render.wrap import wrapped
 
 OPEN_THOUGHT_LINES = 5

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aichat_cli.render.markdown import Theme
+    from aichat_cli.render.theme import Theme
     from aichat_cli.repl.answer_view import AnswerView
 
 DIM, RESET = "\x1b[2m", "\x1b[0m"

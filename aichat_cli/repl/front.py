@@ -38,7 +38,7 @@ from aichat_cli.repl.pastes import Pastes
 from aichat_cli.repl.prompt_view import STYLE, echo, prompt_text, status_line
 
 if TYPE_CHECKING:
-    from aichat_cli.render.markdown import Theme
+    from aichat_cli.render.theme import Theme
 
 SHORTEST_FRAME = 1 / 30
 RESIZE_SECONDS = 0.1

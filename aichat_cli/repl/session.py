@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
@@ -19,12 +18,12 @@ from aichat_cli.core.money import usd_text
 from aichat_cli.render.diagnostics import Diagnostics
 from aichat_cli.render.embedded import fetch_if_absent, is_absent
 from aichat_cli.render.sanitize import safe_line, safe_text
+from aichat_cli.render.theme import Theme, reflows, theme_for
 from aichat_cli.render.turn_view import TurnResult, show
 from aichat_cli.repl.carried import Carried, composed, labels
 from aichat_cli.repl.commands import dispatch, is_command
 from aichat_cli.repl.input_commands import is_shell_command, run_shell_command
 from aichat_cli.repl.live import LiveDiagnostics, LiveSink, SessionTerminal, Submission
-from aichat_cli.repl.terminals import reflows
 from aichat_cli.storage import conversations, messages, usage
 from aichat_cli.storage.database import Database
 
@@ -220,7 +219,7 @@ class Session:
                 [f"{BOLD}{'> ' if not number else '  '}{line}{RESET}" for number, line in enumerate(lines)]
             )
             return
-        from aichat_cli.render.markdown import render
+        from aichat_cli.render.markdown.stream import render
 
         self.terminal.say([*render(message.content, self.terminal.width, self.theme()), ""])
 
@@ -267,14 +266,9 @@ class Session:
             return self.template.system
         return conversations.get(self.transcript, self.template.conversation_id).system_prompt
 
-    def theme(self) -> Any:
+    def theme(self) -> Theme:
         """The colours in use."""
-        import sys
-
-        from aichat_cli.render.diagnostics import wants_color
-        from aichat_cli.render.markdown import theme_for
-
-        return theme_for(self.house.settings, is_colored=wants_color(sys.stdout))
+        return theme_for(self.house.settings)
 
     def apply_settings(self) -> None:
         """Take over settings that changed."""
@@ -338,7 +332,7 @@ class Session:
             theme=self.theme,
             shows_reasoning=settings.flag("show_reasoning"),
             vi=settings.text("keys") == "vi",
-            reflows=reflows(),
+            reflows=reflows(os.environ),
         )
 
     def _prepare(self, model: Model) -> None:

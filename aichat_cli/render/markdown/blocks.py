@@ -17,7 +17,7 @@ from aichat_cli.render.markdown.inline import InlineRenderer
 from aichat_cli.render.markdown.layout import Container, Item, Layout, ListBlock, Quote
 from aichat_cli.render.markdown.leaves import Leaf, Paragraph, Verbatim
 from aichat_cli.render.markdown.table import Table, cells_of, delimiters
-from aichat_cli.render.markdown.theme import Theme
+from aichat_cli.render.theme import Theme
 
 TAB = 4
 MAX_DEPTH = 24

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from aichat_cli.render.markdown.cells import Row, Span
-from aichat_cli.render.markdown.theme import Background, Theme
+from aichat_cli.render.theme import Background, Theme
 
 _OPENERS = re.compile(r"/\*|<!--|\"\"\"|'''|\{-|\(\*|--\[\[|<#|#\||=begin|#=|/\+|%\{|\[\[")
 _CLOSERS = {

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aichat_cli.render.markdown.cells import Row, Span
-from aichat_cli.render.markdown.theme import Theme
 from aichat_cli.render.sanitize import safe_text
+from aichat_cli.render.theme import Theme
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -25,7 +25,7 @@ WRAPPED_LINE = 50
 an address) ends where its writer ended it."""
 
 _MARKS = re.compile(r"[!$&*<\[\\\]_`~]|://")
-_UNSAFE = re.compile("[\x00-\x08\\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`|]+")
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _DOLLAR_MATH = re.compile(r"\$\$(?:[^$\\]|\\.)+\$\$|\$(?![\s$])(?:[^$\\\n`]|\\[^\n`])*(?<![\s\\])\$(?!\d)", re.DOTALL)
@@ -191,7 +191,7 @@ def _safe(text: str, keep: str = "") -> str:
     """Text without control characters; line breaks, but those to keep, become blanks."""
     if not _UNSAFE.search(text):
         return text
-    safe = safe_text(text).replace("\u2028", "\n").replace("\u2029", "\n")
+    safe = safe_text(text).replace("\u2028", "\n").replace("\u2029", "\n").replace("\t", " ")
     return safe if keep else safe.replace("\n", " ")
 
 
@@ -211,6 +211,11 @@ def _trimmed(address: str) -> str:
     while address and (address[-1] in ".,;:!?*_~" or (address[-1] == ")" and address.count(")") > address.count("("))):
         address = address[:-1]
     return address
+
+
+def load_parser() -> None:
+    """Import what parses, before there is text to parse."""
+    _parser()
 
 
 @lru_cache(1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aichat_cli.render.markdown.cells import Row, Span, ansi, cells
 from aichat_cli.render.markdown.leaves import Kind
-from aichat_cli.render.markdown.theme import Theme
+from aichat_cli.render.theme import Theme
 
 
 @dataclass(slots=True)

@@ -10,10 +10,13 @@ from aichat_cli.render.markdown.cells import Row, Span, cut, wrapped
 from aichat_cli.render.markdown.code import Highlighter
 from aichat_cli.render.markdown.inline import WRAPPED_LINE, InlineRenderer, definitions
 from aichat_cli.render.markdown.table import Table
-from aichat_cli.render.markdown.theme import Role, Theme
+from aichat_cli.render.theme import Role, Theme
 
 PARAGRAPH_LIMIT = 4096
 """Characters after which a paragraph is printed although it goes on: marks that span the cut stay as they are written."""
+
+_LEAST_COST = 40
+"""What a line of a paragraph counts for at least: many short ones take many rows."""
 
 Kind = Literal["paragraph", "heading", "rule", "code", "html", "math", "table", "item"]
 
@@ -56,7 +59,7 @@ class Paragraph:
         if self.carried and not self.lines and not self.carried[-1].text.endswith(" "):
             self.carried = [*self.carried, Span(" ")]
         self.lines.append(line)
-        return self._grown(line, width)
+        return self._grown(max(len(line), _LEAST_COST), width)
 
     def more(self, piece: str, width: int) -> list[Row]:
         """Take more of the last line."""
@@ -64,7 +67,7 @@ class Paragraph:
             self.lines[-1] += piece
         else:
             self.lines.append(piece)
-        return self._grown(piece, width)
+        return self._grown(len(piece), width)
 
     def rows(self, width: int, style: str = "") -> list[Row]:
         """All of it, as it stands."""
@@ -81,8 +84,8 @@ class Paragraph:
         """One that goes on from here without changing this one."""
         return replace(self, lines=list(self.lines))
 
-    def _grown(self, text: str, width: int) -> list[Row]:
-        self.size += len(text)
+    def _grown(self, size: int, width: int) -> list[Row]:
+        self.size += size
         if self.size <= PARAGRAPH_LIMIT:
             return []
         spans = self._spans("")

@@ -7,8 +7,8 @@ goes on and on in pieces of a fixed size. It writes nowhere and knows nothing of
 from __future__ import annotations
 
 from aichat_cli.render.markdown.blocks import Blocks
-from aichat_cli.render.markdown.theme import Theme
 from aichat_cli.render.sanitize import Sanitizer
+from aichat_cli.render.theme import Theme
 
 LINE_LIMIT = 4096
 """Characters of one source line that are held before they are shown for good."""
@@ -55,14 +55,15 @@ class MarkdownStream:
         if self._open is None:
             ahead = self._blocks.copy()
             pending = "".join(self._pending)
-            self._open = _taken(ahead, pending, is_continuation=self._is_continuation) + ahead.finish()
+            taken = _taken(ahead, pending, is_continuation=self._is_continuation) if pending else []
+            self._open = taken + ahead.finish()
         return self._open
 
     def finish(self) -> list[str]:
         """The end of the text: the lines that were still open."""
         done = self.feed(self._sanitizer.flush())
         pending, self._pending, self._pending_size = "".join(self._pending), [], 0
-        done += self._take(pending, is_cut=False) + self._blocks.finish()
+        done += (self._take(pending, is_cut=False) if pending else []) + self._blocks.finish()
         self._open = []
         return done
 
@@ -85,6 +86,7 @@ class MarkdownStream:
 
 
 def _taken(blocks: Blocks, line: str, *, is_continuation: bool, is_cut: bool = False) -> list[str]:
+    """Hand a line on."""
     return blocks.more(line, is_cut=is_cut) if is_continuation else blocks.take(line, is_cut=is_cut)
 
 

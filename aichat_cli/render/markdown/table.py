@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from aichat_cli.render.markdown.cells import Row, Span, cells, row_cells, wrapped
-from aichat_cli.render.markdown.theme import Theme
+from aichat_cli.render.theme import Theme
 
 FIRST_ROWS = 8
 """Rows that are looked at, and kept open, before the widths are fixed."""

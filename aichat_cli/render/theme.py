@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TextIO
 
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.errors import ConfigError
+from aichat_cli.render.diagnostics import wants_color
 
 Background = Literal["ansi", "dark", "light"]
 Role = Literal[
@@ -89,8 +91,8 @@ def _styles(background: Background, is_colored: bool) -> Mapping[Role, str]:  # 
     return {role: ";".join(filter(None, (_ATTRIBUTES.get(role), colors.get(role)))) for role in roles}
 
 
-def theme_for(settings: Settings, *, is_colored: bool, environ: Mapping[str, str] = os.environ) -> Theme:
-    """The theme for the terminal that the environment describes. `is_colored` is what `wants_color` says of stdout.
+def theme_for(settings: Settings, stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> Theme:
+    """The theme for a terminal, which is stdout where no other stream is given.
 
     Raises:
         ConfigError: `code_theme` names no style.
@@ -101,7 +103,7 @@ def theme_for(settings: Settings, *, is_colored: bool, environ: Mapping[str, str
         background = "ansi"
     return Theme(
         background=background,
-        is_colored=is_colored,
+        is_colored=wants_color(stream or sys.stdout),
         has_truecolor=_has_truecolor(environ),
         hyperlinks=shows_hyperlinks(environ),
         code_theme=_known_style(settings.text("code_theme")),
@@ -137,6 +139,11 @@ def shows_hyperlinks(environ: Mapping[str, str]) -> bool:
         or any(environ.get(name) for name in _LINKING_VARIABLES)
         or (vte.isdecimal() and int(vte) >= 5000)
     )
+
+
+def reflows(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal wraps lines anew when it gets narrower; the others cut them off."""
+    return not environ.get("TERM", "").startswith(("linux", "vt")) and "XTERM_VERSION" not in environ
 
 
 def _known_style(name: str) -> str:
