@@ -138,7 +138,7 @@ def test_markdown_is_the_branch_in_use_with_what_was_said_unchanged(db: Database
     assert text.startswith("# A \\*star\\*\n\n- Begun: 2026-11-25 02:00 UTC\n- Model: gpt-4o\n")
     assert "- Messages of other branches, not shown: 1\n" in text
     assert "## You (2026-11-25 02:00 UTC)\n\nq\n" in text
-    assert f"> Reasoning:\n>\n> why\n> so\n\n{code}\n\n*cut*\n\n*Attached: a\\_b.png (2 KB)*\n" in text
+    assert f"> Reasoning:\n>\n> why\n> so\n\n{code}\n\n*cut*\n\n*Attached: a\\_b.png (2.0 kB)*\n" in text
     assert "unused" not in text
 
 
