@@ -48,6 +48,11 @@ class App:
         """What is set; raises ConfigError where the file cannot be read."""
         return Settings(self.paths.config_file)
 
+    def reload_settings(self) -> None:
+        """Read the settings file anew, after a change to it; what was made of the old values stays as it is."""
+        for name in ("settings", "registry"):
+            self.__dict__.pop(name, None)
+
     @cached_property
     def keys(self) -> KeyStore:
         """Provider keys."""

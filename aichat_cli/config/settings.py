@@ -20,12 +20,16 @@ Value = str | int | float | bool | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table. `parse` turns text into the value or raises ValueError with what is allowed."""
+    """One row of the table. `parse` turns text into the value or raises ValueError with what is allowed.
+
+    `choices` holds the texts to choose from where there are only a few.
+    """
 
     name: str
     default: Value
     help: str
     parse: Callable[[str], Value]
+    choices: tuple[str, ...] = ()
 
     @property
     def variable(self) -> str:

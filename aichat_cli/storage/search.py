@@ -38,11 +38,17 @@ class SearchHit:
 
 
 def search(
-    db: Database, query: str, *, limit: int | None, mark_open: str = "", mark_close: str = ""
+    db: Database,
+    query: str,
+    *,
+    limit: int | None,
+    mark_open: str = "",
+    mark_close: str = "",
+    titles: bool = True,
 ) -> list[SearchHit]:
     """The messages that hold all words of a query, and "quoted phrases" as they stand, the best first.
 
-    Conversations found only by their title come before them. Where nothing holds the last word, messages
+    Conversations found only by their title come before them, unless `titles` is False. Where nothing holds the last word, messages
     with a word that starts like it are found. Any text is a valid query.
 
     At most `limit` are returned, all where it is None. `mark_open` and `mark_close` are put around the words found,
@@ -52,17 +58,19 @@ def search(
     if not terms or limit == 0:
         return []
     marks = (mark_open, mark_close)
-    found = _hits(db, terms, limit, marks)
+    found = _hits(db, terms, limit, marks, titles=titles)
     if not found and terms[-1].isalnum() and len(terms[-1]) >= SHORTEST_STEM:
-        return _hits(db, terms, limit, marks, is_prefix=True)
+        return _hits(db, terms, limit, marks, titles=titles, is_prefix=True)
     return found
 
 
 def _hits(
-    db: Database, terms: list[str], limit: int | None, marks: tuple[str, str], *, is_prefix: bool = False
+    db: Database, terms: list[str], limit: int | None, marks: tuple[str, str], *, titles: bool, is_prefix: bool = False
 ) -> list[SearchHit]:
     expression = " AND ".join(map(_quoted, terms)) + ("*" if is_prefix else "")
     in_messages = _message_hits(db, expression, _best(db, terms, expression, limit), marks)
+    if not titles:
+        return in_messages
     seen = {hit.conversation_id for hit in in_messages}
     in_titles = [hit for hit in _title_hits(db, expression, limit, marks) if hit.conversation_id not in seen]
     return (in_titles + in_messages)[:limit]
