@@ -1,6 +1,6 @@
 """What a list of conversations is drawn from: their ids in order, the few that are on the screen, and titles by a part.
 
-Each call is quick with 100,000 conversations: ids come from an index alone, everything else only for those asked for.
+Each call is quick with 100,000 conversations: ids come in the order of an index, everything else only for those asked for.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from aichat_cli.repl.picker.cells import (
     with_words_marked,
     wrapped,
 )
-from aichat_cli.repl.picker.chat_rows import DATE_WIDTH, date_of, speaker
+from aichat_cli.repl.picker.chat_rows import DATE_WIDTH, ROOMY, date_of, speaker
 from aichat_cli.repl.picker.rows import FixedRows, Row
 from aichat_cli.repl.picker.screen import Action, Picker
 from aichat_cli.storage import messages
@@ -144,7 +144,7 @@ class _Branches:
                 return
         self._picker.say("There are no branches.")
 
-    def _preview(self, row: Row, width: int) -> list[Fragments]:
+    def _preview(self, row: Row, width: int, height: int) -> list[Fragments]:
         try:
             message = messages.get(self._database, MessageId(row.key))
         except AichatError as error:
@@ -155,10 +155,12 @@ class _Branches:
             told.append(message.status)
         if message.cost_nano is not None:
             told.append(usd_text(message.cost_nano))
-        return [
-            [("class:title", cut(speaker(message.role, message.model), width))],
-            [(DIM, cut(" · ".join(told), width))],
+        head: list[Fragments] = [
+            [("class:title", cut(f"{speaker(message.role, message.model)}  ", width)), (DIM, " · ".join(told))],
             [],
+        ]
+        return [
+            *head[: 1 if height < ROOMY else 2],
             *([("", line)] for line in wrapped(message.content[:PREVIEW_CHARACTERS].strip(), width)),
         ]
 

@@ -33,7 +33,9 @@ LEAST_SNIPPET = 12
 PREVIEW_MESSAGES = 6
 PREVIEW_CHARACTERS = 1_500
 MATCH_CHARACTERS = 4_000
-BEFORE_MATCH = 300
+PREVIEW_BEFORE = 300
+ROOMY = 12
+"""From so many lines on a preview has room for a title and blank lines."""
 
 # strftime's depend on the locale
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -146,20 +148,32 @@ class NewestRows(Rows):
             self._rows[place] = self._draw(summary) if summary else _missing(identifier, reason)
 
 
-def preview(db: Database, conversation_id: ConversationId, hit: SearchHit | None, width: int) -> list[Fragments]:
-    """The facts about a conversation, then the place of a match, or else its last messages."""
+def preview(
+    db: Database, conversation_id: ConversationId, hit: SearchHit | None, width: int, height: int
+) -> list[Fragments]:
+    """The facts about a conversation, then the place of a match, or else its last messages; in few lines the last two."""
     talk = conversations.get(db, conversation_id)
-    cost = usage.conversation_cost(db, conversation_id)
-    facts = [talk.model or "no model", f"{talk.message_count} messages", usd_text(cost)]
     when = datetime.fromisoformat(talk.updated_at).astimezone()
-    lines: list[Fragments] = [[("class:title", line)] for line in wrapped(plain(talk.title) or "Untitled", width)]
-    lines += [[(DIM, line)] for line in wrapped(plain(f"{when:%Y-%m-%d %H:%M} · {' · '.join(facts)}"), width)]
+    cost = usd_text(usage.conversation_cost(db, conversation_id))
+    facts = plain(f"{when:%Y-%m-%d %H:%M} · {talk.model or 'no model'} · {talk.message_count} messages · {cost}")
+    is_roomy = height >= ROOMY
+    lines: list[Fragments] = [[(DIM, line)] for line in wrapped(facts, width)]
+    if is_roomy:
+        title: list[Fragments] = [[("class:title", line)] for line in wrapped(plain(talk.title) or "Untitled", width)]
+        lines = [*title, *lines, []]
     if hit is not None and hit.message_id is not None:
-        return [*lines, [], *_match(db, hit, width)]
-    last = messages.tail(db, talk.head_id, limit=PREVIEW_MESSAGES, longest=PREVIEW_CHARACTERS)
+        return [*lines, *_match(db, hit, width, PREVIEW_BEFORE if is_roomy else width)]
+    limit = PREVIEW_MESSAGES if is_roomy else 2
+    last = messages.tail(db, talk.head_id, limit=limit, longest=PREVIEW_CHARACTERS)
     for message in last:
         text = message.text if len(message.text) < PREVIEW_CHARACTERS else f"{message.text}…"
-        lines += [[], *_message(speaker(message.role, message.model), text, width)]
+        said = wrapped(text.strip(), width)
+        if not is_roomy and message is not last[-1]:
+            said = [cut(f"{said[0]} …", width)] if len(said) > 1 else said
+        lines.append([("class:key", speaker(message.role, message.model))])
+        lines += [[("", line)] for line in said]
+        if is_roomy:
+            lines.append([])
     return lines
 
 
@@ -168,18 +182,14 @@ def speaker(role: str, model: str | None) -> str:
     return {"user": "You", "assistant": plain(model or "") or "Assistant"}.get(role, role.capitalize())
 
 
-def _message(name: str, text: str, width: int) -> list[Fragments]:
-    return [[("class:key", name)], *([("", line)] for line in wrapped(text.strip(), width))]
-
-
-def _match(db: Database, hit: SearchHit, width: int) -> list[Fragments]:
+def _match(db: Database, hit: SearchHit, width: int, before: int) -> list[Fragments]:
     """The message that was found, from a little before the match."""
     assert hit.message_id is not None
     message = messages.get(db, hit.message_id)
     words = [part.partition(MARK_CLOSE)[0] for part in hit.snippet.split(MARK_OPEN)[1:]]
     around = hit.snippet.replace(MARK_OPEN, "").replace(MARK_CLOSE, "").strip("…")
     place = max(message.content.find(around), 0)
-    start = max(place - BEFORE_MATCH, 0)
+    start = max(place - before, 0)
     text = message.content[start : start + MATCH_CHARACTERS]
     lines = wrapped(f"{'…' if start else ''}{text.strip()}", width)
     distinct = list(dict.fromkeys(filter(None, map(plain, words))))

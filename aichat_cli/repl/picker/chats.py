@@ -247,6 +247,6 @@ class _Chats:
         is_current = summary.id == self._current
         return chat_rows.row_of(summary, self._now, is_current=is_current, group=group, words=words, snippet=snippet)
 
-    def _preview(self, row: Row, width: int) -> list[Fragments]:
+    def _preview(self, row: Row, width: int, height: int) -> list[Fragments]:
         talk = ConversationId(row.key)
-        return chat_rows.preview(self._house.readable_database, talk, self._hits.get(row.key), width)
+        return chat_rows.preview(self._house.readable_database, talk, self._hits.get(row.key), width, height)

@@ -23,7 +23,18 @@ from prompt_toolkit.layout import (
 from prompt_toolkit.styles import Style
 
 from aichat_cli.repl.picker import keys
-from aichat_cli.repl.picker.cells import DIM, MATCH, Fragments, cut, fitted, padded, plain, width_of, width_of_line
+from aichat_cli.repl.picker.cells import (
+    DIM,
+    MATCH,
+    Fragments,
+    cut,
+    fitted,
+    padded,
+    plain,
+    width_of,
+    width_of_line,
+    wrapped,
+)
 from aichat_cli.repl.picker.rows import window
 
 if TYPE_CHECKING:
@@ -35,6 +46,9 @@ SIDE_BY_SIDE = 100
 LEAST_ROWS_WITH_RULE = 10
 LEAST_COLUMNS_WITH_COUNT = 50
 FEWEST_LIST_ROWS = 4
+BRIEF_PREVIEW_ROWS = 3
+LEAST_PREVIEW_ROWS = 6
+MOST_MESSAGE_ROWS = 3
 FRAME_ROWS = 3
 """The entry line, the rule below it and the line of keys."""
 
@@ -58,11 +72,13 @@ def preview_place(picker: Picker[Any]) -> Place | None:
     size = get_app().output.get_size()
     if picker.wants_preview is False:
         return None
-    if size.columns >= SIDE_BY_SIDE:
+    if size.columns >= SIDE_BY_SIDE and not picker.is_preview_brief:
         return "beside"
-    room = size.rows - FRAME_ROWS - 1
-    least_list = FEWEST_LIST_ROWS if picker.wants_preview else 2 * picker.preview_rows
-    return "below" if room - _rows_below(picker) >= max(least_list, FEWEST_LIST_ROWS) else None
+    rows = _rows_below(picker)
+    room = size.rows - FRAME_ROWS - 1 - rows
+    # Nobody asked for it where it would take half of a small screen.
+    least = FEWEST_LIST_ROWS if picker.wants_preview or picker.is_preview_brief else rows
+    return "below" if room >= least else None
 
 
 def build(picker: Picker[Any]) -> Layout:
@@ -90,7 +106,11 @@ def build(picker: Picker[Any]) -> Layout:
         ],
         height=1,
     )
-    bottom = Window(_Lines(lambda width, _: [_bottom(picker, width)]), height=1, always_hide_cursor=True)
+    bottom = Window(
+        _Lines(lambda width, _: _bottom(picker, width)),
+        height=lambda: len(_bottom(picker, get_app().output.get_size().columns)),
+        always_hide_cursor=True,
+    )
     root = HSplit(
         [top, ConditionalContainer(_rule(), has_rule), DynamicContainer(lambda: bodies[preview_place(picker)]), bottom]
     )
@@ -116,8 +136,9 @@ def _rule() -> Window:
 
 def _rows_below(picker: Picker[Any]) -> int:
     """The height of a preview below the list: a third of the screen where there is much to show."""
-    third = (get_app().output.get_size().rows - FRAME_ROWS) // 3
-    return max(picker.preview_rows, third) if picker.preview_rows > FEWEST_LIST_ROWS else picker.preview_rows
+    if picker.is_preview_brief:
+        return BRIEF_PREVIEW_ROWS
+    return max(LEAST_PREVIEW_ROWS, (get_app().output.get_size().rows - FRAME_ROWS) // 3)
 
 
 def _label(picker: Picker[Any], width: int) -> Fragments:
@@ -155,7 +176,7 @@ def _selected(line: Fragments, width: int) -> Fragments:
 
 
 def _preview_lines(picker: Picker[Any], width: int, height: int) -> list[Fragments]:
-    return [[("", " "), *line] for line in picker.preview_lines(max(width - 2, 1))[:height]]
+    return [[("", " "), *line] for line in picker.preview_lines(max(width - 2, 1), height)[:height]]
 
 
 def _help_lines(picker: Picker[Any]) -> list[Fragments]:
@@ -165,9 +186,15 @@ def _help_lines(picker: Picker[Any]) -> list[Fragments]:
     return [[("class:key", f"  {padded(shown, column)}"), ("", text)] for shown, text in entries]
 
 
-def _bottom(picker: Picker[Any], width: int) -> Fragments:
+def _bottom(picker: Picker[Any], width: int) -> list[Fragments]:
+    """A message in place of the keys, until the next key."""
     if picker.message:
-        return [("class:message", f" {picker.message}")]
+        lines = wrapped(picker.message, width - 2)[:MOST_MESSAGE_ROWS]
+        return [[("class:message", f" {line}")] for line in lines]
+    return [_key_line(picker, width)]
+
+
+def _key_line(picker: Picker[Any], width: int) -> Fragments:
     last = _hint("F1", "keys")
     line: Fragments = [("", " ")]
     for action in picker.actions:

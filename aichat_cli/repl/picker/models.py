@@ -61,18 +61,15 @@ class _Models:
              Action(("f3",), "F3", "", "close", self._close, needs_row=False)],
             self._filter,
             preview=self._preview,
-            preview_rows=4,
+            is_preview_brief=True,
             no_rows="Nothing matches. Enter asks for a model of exactly this name.",
             terminal=terminal,
         )  # fmt: skip
 
     def run(self) -> Model | None:
         """Show it to the end."""
-        self._common = self._registry.listing(all=False)
-        if all(model.name != self._current.name for model in self._common):
-            self._common.insert(0, self._current)
+        self._common = [self._current]
         self._list()
-        self._picker.select(self._current.name)
         reader = threading.Thread(target=self._read_slowly, name="models", daemon=True)
         reader.start()
         try:
@@ -81,10 +78,12 @@ class _Models:
             self._is_closed = True
 
     def _read_slowly(self) -> None:
-        """What takes longer than a screen may: the whole map of models, and the keyring."""
+        """What takes longer than a key may: the map of models, and the keyring."""
         leave_signals_to_the_main_thread()
+        common = self._registry.listing(all=False)
+        self._picker.later(lambda: self._received(common, []))
         every = self._registry.listing(all=True)
-        self._picker.later(lambda: self._received(every, self._stored_keys))
+        self._picker.later(lambda: self._received(common, every))
         if self._is_closed:
             return
         try:
@@ -94,13 +93,20 @@ class _Models:
             message = error.message
             self._picker.later(lambda: self._picker.say(message))
             return
-        self._picker.later(lambda: self._received(every, stored))
+        self._picker.later(lambda: self._received_keys(stored))
 
-    def _received(self, every: list[Model], stored_keys: frozenset[str]) -> None:
-        self._all, self._stored_keys = every, stored_keys
+    def _received(self, common: list[Model], every: list[Model]) -> None:
+        is_listed = any(model.name == self._current.name for model in common)
+        self._common = common if is_listed else [self._current, *common]
+        self._all = every
         self._list()
         if not self._picker.has_moved and not self._picker.filter_text:
             self._picker.select(self._current.name)
+
+    def _received_keys(self, stored: frozenset[str]) -> None:
+        if stored:
+            self._stored_keys = stored
+            self._list()
 
     def _list(self) -> None:
         common = {model.name: model for model in self._common}
@@ -144,7 +150,7 @@ class _Models:
         words = [word.casefold() for word in self._words]
         shown = [row for haystack, row in self._rows if all(word in haystack for word in words)]
         self._picker.count_text = f"{len(shown):,} " if not words else f"{len(shown):,} found "
-        self._picker.show(FixedRows(shown), reset=reset)
+        self._picker.show(FixedRows(shown), reset=reset, is_final=bool(self._all))
 
     def _choose(self) -> None:
         row = self._picker.row
@@ -154,7 +160,7 @@ class _Models:
     def _close(self) -> None:
         self._picker.close()
 
-    def _preview(self, row: Row, width: int) -> list[Fragments]:
+    def _preview(self, row: Row, width: int, _: int) -> list[Fragments]:
         model = self._models[row.key]
         facts = [
             f"{_tokens(model.context_tokens)} tokens of context",

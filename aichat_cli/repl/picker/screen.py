@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -74,8 +75,8 @@ class Picker(Generic[T]):
         title: stands before the filter.
         actions: what keys do besides; the first is what Enter does, without naming a key.
         on_filter: the filter's text has changed; answers with `show`, now or, after `wait`, later.
-        preview: the lines about a row, for a width; None where there is no preview.
-        preview_rows: the lines the preview needs below the list; it is left out where there is no room for twice that.
+        preview: the lines about a row, for a width and a height; more lines than that can be scrolled to.
+        is_preview_brief: it is a few facts, which always stand below the list.
         no_rows: what an empty list says.
     """
 
@@ -85,8 +86,8 @@ class Picker(Generic[T]):
         actions: Sequence[Action],
         on_filter: Callable[[str], None],
         *,
-        preview: Callable[[Row, int], list[Fragments]] | None = None,
-        preview_rows: int = 7,
+        preview: Callable[[Row, int, int], list[Fragments]] | None = None,
+        is_preview_brief: bool = False,
         no_rows: str = "Nothing matches.",
         terminal: tuple[Input | None, Output | None] = (None, None),
     ) -> None:
@@ -99,7 +100,7 @@ class Picker(Generic[T]):
         self.count_text = ""
         self.message = ""
         self.is_help = False
-        self.preview_rows = preview_rows
+        self.is_preview_brief = is_preview_brief
         self.preview_offset = 0
         self.page = 10
         self.has_moved = False
@@ -107,12 +108,14 @@ class Picker(Generic[T]):
         self._shows_preview: bool | None = None
         self._on_filter = on_filter
         self._preview = preview
-        self._preview_of: tuple[str, int] | None = None
+        self._preview_of: tuple[str, int, int] | None = None
         self._preview_lines: list[Fragments] = []
         self._edit: _Edit | None = None
         self._is_waiting = False
-        self._postponed: Action | None = None
+        self._postponed: list[Action] = []
+        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._early: list[Callable[[], None]] = []
         self.entry = Buffer(multiline=False, on_text_changed=lambda _: self._entry_changed())
         self._app: Application[T | None] = Application(
             layout=layout.build(self),
@@ -179,9 +182,10 @@ class Picker(Generic[T]):
             place = rows.position(key) if key is not None else None
             self.selected = max(min(self.selected if place is None else place, len(rows) - 1), 0)
         self._app.invalidate()
-        if self._postponed is not None and (len(rows) or is_final):
-            action, self._postponed = self._postponed, None
-            self.perform(action)
+        if is_final:
+            postponed, self._postponed = self._postponed, []
+            for action in postponed:
+                self.perform(action)
 
     def wait(self) -> None:
         """Rows for the filter are on their way: what is asked for meanwhile is done when they are there."""
@@ -200,8 +204,10 @@ class Picker(Generic[T]):
 
     def later(self, call: Callable[[], None]) -> None:
         """Call something in the picker's own thread; may be called from any."""
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            if self._loop is not None:
+        with self._lock, suppress(RuntimeError):  # the loop has ended meanwhile
+            if self._loop is None:
+                self._early.append(call)
+            else:
                 self._loop.call_soon_threadsafe(self._guarded, call)
 
     def edit(self, label: str, text: str, accept: Callable[[str], str | None]) -> None:
@@ -214,14 +220,14 @@ class Picker(Generic[T]):
         if self._edit is not None:
             return
         if self._is_waiting:
-            self._postponed = action
+            self._postponed.append(action)
         elif self.row is not None or not action.needs_row:
             self._guarded(action.run)
 
     def move(self, steps: int) -> None:
         """Move the selection."""
         if self._edit is None:
-            self._postponed = None
+            self._postponed = []
             self.has_moved = True
             self.selected = max(min(self.selected + steps, len(self.rows) - 1), 0)
             self.preview_offset = 0
@@ -236,7 +242,7 @@ class Picker(Generic[T]):
 
     def step_back(self) -> None:
         """What Esc does: leave the help, the editing, the filter, and at last the picker."""
-        self._postponed = None
+        self._postponed = []
         if self._was_help:
             return
         if self._edit is not None:
@@ -270,29 +276,28 @@ class Picker(Generic[T]):
         """Scroll the preview."""
         self.preview_offset = max(min(self.preview_offset + steps * PREVIEW_STEP, len(self._preview_lines) - 1), 0)
 
-    def preview_lines(self, width: int) -> list[Fragments]:
+    def preview_lines(self, width: int, height: int) -> list[Fragments]:
         """The lines about the selected row."""
         row = self.row
         if row is None or self._preview is None:
             return []
-        if self._preview_of != (row.key, width):
+        if self._preview_of != (row.key, width, height):
             try:
-                self._preview_lines = self._preview(row, width)
+                self._preview_lines = self._preview(row, width, height)
             except AichatError as error:
                 self._preview_lines = [[("", plain(error.message))]]
-            self._preview_of = (row.key, width)
+            self._preview_of = (row.key, width, height)
         return self._preview_lines[self.preview_offset :]
-
-    def refresh_preview(self) -> None:
-        """What the preview shows has changed."""
-        self._preview_of = None
-        self._app.invalidate()
 
     def _begin(self) -> None:
         """What a signal handler raises inside the event loop is lost in it: let the picker end with it instead."""
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
-            self._loop.add_signal_handler(number, self._end_with, number)
+            loop.add_signal_handler(number, self._end_with, number)
+        with self._lock:
+            self._loop = loop
+        for call in self._early:
+            self._guarded(call)
 
     def _end_with(self, number: int) -> None:
         if not self._app.is_done:
@@ -317,7 +322,7 @@ class Picker(Generic[T]):
 
     def _entry_changed(self) -> None:
         if self._edit is None:
-            self._postponed = None
+            self._postponed = []
             self.preview_offset = 0
             self._on_filter(self.entry.text[:LONGEST_ENTRY])
 

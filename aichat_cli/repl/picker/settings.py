@@ -61,7 +61,7 @@ class _Settings:
             ],
             self._filter,
             preview=self._preview,
-            preview_rows=4,
+            is_preview_brief=True,
             terminal=terminal,
         )
 
@@ -157,7 +157,7 @@ class _Settings:
             return {"default": "default"}.get(now.source, "environment")
         return "file"
 
-    def _preview(self, row: Row, width: int) -> list[Fragments]:
+    def _preview(self, row: Row, width: int, _: int) -> list[Fragments]:
         setting = self._by_name[row.key]
         now = self._effective(setting)
         lines: list[Fragments] = [[("", line)] for line in wrapped(setting.help, width)]
