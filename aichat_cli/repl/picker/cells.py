@@ -50,8 +50,8 @@ def padded(text: str, width: int, *, is_right: bool = False) -> str:
     return blanks + fitting if is_right else fitting + blanks
 
 
-def fitted(fragments: Iterable[tuple[str, str]], width: int) -> Fragments:
-    """A line cut or filled to exactly this many cells."""
+def clipped(fragments: Iterable[tuple[str, str]], width: int) -> Fragments:
+    """A line cut to at most this many cells."""
     line: Fragments = []
     left = width
     for style, text in fragments:
@@ -60,7 +60,13 @@ def fitted(fragments: Iterable[tuple[str, str]], width: int) -> Fragments:
         left -= get_cwidth(piece)
         if piece != text:
             break
-    return [*line, ("", " " * max(left, 0))]
+    return line
+
+
+def fitted(fragments: Iterable[tuple[str, str]], width: int) -> Fragments:
+    """A line cut or filled to exactly this many cells."""
+    line = clipped(fragments, width)
+    return [*line, ("", " " * (width - width_of_line(line)))]
 
 
 def width_of_line(fragments: Iterable[tuple[str, str]]) -> int:

@@ -82,11 +82,12 @@ def row_of(
     snippet: str = "",
 ) -> Row:
     """The row of a conversation; `words` are marked in its title, `snippet` is what was found in its text."""
-    title = plain(summary.title) or "Untitled"
-    date = date_of(summary.updated_at, now)
-    found = with_marks(plain(snippet), DIM) if snippet else []
 
     def draw(width: int) -> Fragments:
+        # Made here, for there are more rows than are ever drawn.
+        title = plain(summary.title) or "Untitled"
+        found = with_marks(plain(snippet), DIM) if snippet else []
+        date = date_of(summary.updated_at, now)
         room = width - 3 - (DATE_WIDTH + 1 if width >= LEAST_WIDTH_WITH_DATE else 0)
         has_snippet = bool(found) and room >= 2 * LEAST_SNIPPET
         shown = cut(title, room - LEAST_SNIPPET - 2 if has_snippet else room)

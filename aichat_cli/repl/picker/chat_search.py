@@ -61,6 +61,7 @@ class ChatSearch:
         self._number = 0
         self._text: str | None = None
         self._is_closed = False
+        self._earlier: tuple[str, list[Summary]] | None = None
         self._running: Database | None = None
         self._thread = threading.Thread(target=self._answer_all, name="chat search", daemon=True)
 
@@ -68,12 +69,17 @@ class ChatSearch:
         """Begin."""
         self._thread.start()
 
-    def ask(self, text: str | None) -> int:
-        """Ask something else, None for nothing; the number of the question."""
+    def ask(self, text: str | None, *, is_changed: bool = False) -> int:
+        """Ask something else, None for nothing; the number of the question.
+
+        `is_changed` tells that conversations are no longer what they were at the last one.
+        """
         with self._lock:
             self._number += 1
             self._text = text
             self._interrupt()
+            if is_changed:
+                self._earlier = None
         self._asked.set()
         return self._number
 
@@ -120,7 +126,7 @@ class ChatSearch:
                 self._running = None
 
     def _search(self, database: Database, number: int, text: str) -> None:
-        by_title = sidebar.titled(database, text, limit=MOST_TITLES)
+        by_title = self._titled(database, text)
         if not self._is_asked(number):
             return
         self._deliver(Found(number, text, tuple(by_title)))
@@ -134,6 +140,16 @@ class ChatSearch:
         by_text = tuple((line, best[line.id]) for line in lines)
         if self._is_asked(number):
             self._deliver(Found(number, text, tuple(by_title), by_text, is_final=True))
+
+    def _titled(self, database: Database, text: str) -> list[Summary]:
+        """Where all titles for a shorter text are known, those for a longer one are among them."""
+        if self._earlier is not None and text.startswith(self._earlier[0]):
+            words = text.lower().split()
+            found = [line for line in self._earlier[1] if all(word in line.title.lower() for word in words)]
+        else:
+            found = sidebar.titled(database, text, limit=MOST_TITLES)
+        self._earlier = (text, found) if len(found) < MOST_TITLES else None
+        return found
 
     def _is_asked(self, number: int) -> bool:
         return self._number == number and not self._is_closed

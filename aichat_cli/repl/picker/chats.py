@@ -24,6 +24,7 @@ from aichat_cli.storage.search import SearchHit
 from aichat_cli.storage.sidebar import Summary
 
 FIRST_PAGE = 200
+PATIENCE_SECONDS = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,10 @@ class _Chats:
         self._total: int | None = None
         self._question = 0
         self._shown_question = 0
+        self._answered = 0
         self._search = ChatSearch(
             self._second_connection,
-            lambda found: self._picker.later(lambda: self._received(found)),
+            self._deliver,
             lambda ids: self._picker.later(lambda: self._received_ids(ids)),
         )
         self._picker: Picker[ChatsResult] = Picker(
@@ -138,6 +140,10 @@ class _Chats:
 
     def _result(self, opened: ConversationId | None = None, *, is_fork: bool = False) -> ChatsResult:
         return ChatsResult(opened, is_fork, tuple(self._deleted), tuple(self._renamed))
+
+    def _deliver(self, found: Found) -> None:
+        # Drawing is what takes longest: titles alone are shown where the rest keeps them waiting.
+        self._picker.later(lambda: self._received(found), delay=0.0 if found.is_final else PATIENCE_SECONDS)
 
     def _second_connection(self) -> Database:
         return self._house.readable_database.reopen()
@@ -209,7 +215,8 @@ class _Chats:
 
     def _ask(self, text: str, *, is_same: bool = False) -> None:
         self._picker.wait()
-        self._question = self._search.ask(text)
+        self._picker.count_text = "… "
+        self._question = self._search.ask(text, is_changed=is_same)
         if is_same:
             self._shown_question = self._question
 
@@ -224,8 +231,9 @@ class _Chats:
     def _received(self, found: Found) -> None:
         if found.error is not None:
             self._picker.say(found.error.message)
-        if found.number != self._question:
+        if found.number != self._question or found.number == self._answered:
             return
+        self._answered = found.number if found.is_final else 0
         is_new = self._shown_question != found.number
         self._shown_question = found.number
         words = found.text.split()
@@ -233,7 +241,7 @@ class _Chats:
         rows = [self._row(summary, group="In titles", words=words) for summary in found.by_title]
         rows += [self._row(summary, group="In messages", snippet=hit.snippet) for summary, hit in found.by_text]
         more = "+" if len(found.by_title) >= MOST_TITLES else ""
-        self._picker.count_text = f"{len(rows):,}{more} found " if found.is_final else ""
+        self._picker.count_text = f"{len(rows):,}{more} found " if found.is_final else "… "
         self._picker.show(FixedRows(rows), reset=is_new, is_final=found.is_final)
 
     def _show(self, rows: Rows, *, reset: bool = False) -> None:

@@ -12,6 +12,7 @@ from prompt_toolkit.layout import (
     AnyContainer,
     BufferControl,
     ConditionalContainer,
+    Dimension,
     DynamicContainer,
     HSplit,
     Layout,
@@ -27,6 +28,7 @@ from aichat_cli.repl.picker.cells import (
     DIM,
     MATCH,
     Fragments,
+    clipped,
     cut,
     fitted,
     padded,
@@ -45,6 +47,7 @@ SIDE_BY_SIDE = 100
 
 LEAST_ROWS_WITH_RULE = 10
 LEAST_COLUMNS_WITH_COUNT = 50
+COUNT_WIDTH = 16
 FEWEST_LIST_ROWS = 4
 BRIEF_PREVIEW_ROWS = 3
 LEAST_PREVIEW_ROWS = 6
@@ -84,9 +87,17 @@ def preview_place(picker: Picker[Any]) -> Place | None:
 def build(picker: Picker[Any]) -> Layout:
     """The picker's windows, the cursor in the entry line."""
     entry = BufferControl(picker.entry, include_default_input_processors=False)
-    listing = Window(_Lines(lambda width, height: _list_lines(picker, width, height)), always_hide_cursor=True)
-    preview = Window(_Lines(lambda width, height: _preview_lines(picker, width, height)), always_hide_cursor=True)
-
+    # Widths are given: left to itself, the layout finds them by trying, cell by cell, at every key.
+    listing = Window(
+        _Lines(lambda width, height: _list_lines(picker, width, height)),
+        width=lambda: _share(picker, is_left=True),
+        always_hide_cursor=True,
+    )
+    preview = Window(
+        _Lines(lambda width, height: _preview_lines(picker, width, height)),
+        width=lambda: _share(picker, is_left=False),
+        always_hide_cursor=True,
+    )
     below = HSplit([_rule(), preview], height=lambda: _rows_below(picker) + 1)
     bodies: dict[Place | None, AnyContainer] = {
         None: listing,
@@ -94,21 +105,22 @@ def build(picker: Picker[Any]) -> Layout:
         "below": HSplit([listing, below]),
     }
     has_rule = Condition(lambda: get_app().output.get_size().rows >= LEAST_ROWS_WITH_RULE)
-    has_count = Condition(lambda: get_app().output.get_size().columns >= LEAST_COLUMNS_WITH_COUNT)
     count = Window(
-        _Lines(lambda width, _: [[(DIM, padded(picker.count_text, width, is_right=True))]]), width=16, height=1
+        _Lines(lambda width, _: [[(DIM, padded(picker.count_text, width, is_right=True))]]),
+        width=lambda: Dimension.exact(_count_width()),
+        height=1,
     )
     top = VSplit(
         [
             Window(_Lines(lambda width, _: [_label(picker, width)]), width=lambda: _label_width(picker), height=1),
-            Window(entry, height=1),
-            ConditionalContainer(count, has_count),
+            Window(entry, width=lambda: _entry_width(picker), height=1),
+            count,
         ],
         height=1,
     )
     bottom = Window(
         _Lines(lambda width, _: _bottom(picker, width)),
-        height=lambda: len(_bottom(picker, get_app().output.get_size().columns)),
+        height=lambda: len(_bottom(picker, _columns())),
         always_hide_cursor=True,
     )
     root = HSplit(
@@ -124,9 +136,9 @@ class _Lines(UIControl):
         self._lines = lines
 
     def create_content(self, width: int, height: int) -> UIContent:
-        """The lines, exactly as wide as the window."""
+        """The lines, cut to the window. They are not filled: drawing a blank costs as much as a letter."""
         drawn = self._lines(width, height)[:height]
-        lines: list[StyleAndTextTuples] = [[*fitted(line, width)] for line in drawn]
+        lines: list[StyleAndTextTuples] = [[*clipped(line, width)] for line in drawn]
         return UIContent(get_line=lambda number: lines[number], line_count=len(lines), show_cursor=False)
 
 
@@ -145,9 +157,28 @@ def _label(picker: Picker[Any], width: int) -> Fragments:
     return [("", " "), ("class:title", cut(picker.label, max(width - 4, 0))), (DIM, " › ")]  # noqa: RUF001 (an arrow to what is typed)
 
 
-def _label_width(picker: Picker[Any]) -> int:
-    columns = get_app().output.get_size().columns
-    return min(width_of(picker.label) + 4, max(columns // 2, 1))
+def _label_width(picker: Picker[Any]) -> Dimension:
+    return Dimension.exact(min(width_of(picker.label) + 4, max(_columns() // 2, 1)))
+
+
+def _count_width() -> int:
+    return COUNT_WIDTH if _columns() >= LEAST_COLUMNS_WITH_COUNT else 0
+
+
+def _entry_width(picker: Picker[Any]) -> Dimension:
+    return Dimension.exact(max(_columns() - _label_width(picker).preferred - _count_width(), 1))
+
+
+def _share(picker: Picker[Any], *, is_left: bool) -> Dimension:
+    columns = _columns()
+    if preview_place(picker) != "beside":
+        return Dimension.exact(columns)
+    half = (columns - 1) // 2
+    return Dimension.exact(columns - 1 - half if is_left else half)
+
+
+def _columns() -> int:
+    return get_app().output.get_size().columns
 
 
 def _list_lines(picker: Picker[Any], width: int, height: int) -> list[Fragments]:

@@ -202,13 +202,13 @@ class Picker(Generic[T]):
         self.message = plain(message)
         self._app.invalidate()
 
-    def later(self, call: Callable[[], None]) -> None:
-        """Call something in the picker's own thread; may be called from any."""
+    def later(self, call: Callable[[], None], *, delay: float = 0.0) -> None:
+        """Call something in the picker's own thread, after so many seconds; may be called from any."""
         with self._lock, suppress(RuntimeError):  # the loop has ended meanwhile
             if self._loop is None:
                 self._early.append(call)
             else:
-                self._loop.call_soon_threadsafe(self._guarded, call)
+                self._loop.call_soon_threadsafe(self._loop.call_later, delay, self._guarded, call)
 
     def edit(self, label: str, text: str, accept: Callable[[str], str | None]) -> None:
         """Edit a text in the entry line. Enter gives it to `accept`, which returns what is wrong, or None."""
