@@ -1,8 +1,13 @@
-"""Runs one picker as a program and prints what it returned: `python -m tests.pty.pickers NAME [ARGUMENT]`."""
+"""Runs one picker as a program and prints what it returned: `python -m tests.pty.pickers NAME [ARGUMENT]`.
+
+With PICKERS_WAIT in the environment it goes on running afterwards.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 
 from aichat_cli.app import App
 from aichat_cli.core import interrupts
@@ -20,6 +25,9 @@ def main(name: str, argument: str | None = None) -> None:
     house = App()
     try:
         print("\nresult:", _run(house, name, argument))
+        if os.environ.get("PICKERS_WAIT"):
+            print("waiting", flush=True)
+            time.sleep(60)
     finally:
         house.close()
 

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -65,6 +65,10 @@ def result(screen: Terminal) -> str:
     """What the picker returned."""
     assert screen.wait_for_exit() == 0
     return "".join(screen.text.partition("result: ")[2].split("\n"))
+
+
+def matching(pattern: str) -> Callable[[str], bool]:
+    return lambda text: re.search(pattern, text) is not None
 
 
 def lines(screen: Terminal) -> list[str]:
@@ -413,10 +417,20 @@ def test_a_signal_ends_the_picker_and_gives_the_terminal_back(cli: Cli, number: 
         assert b"\x1b[?1049l" in screen.sent
 
 
+def test_after_a_picker_the_signals_are_the_programs_again(cli: Cli) -> None:
+    talks(cli, "Rome")
+    with picker(cli, "chats", PICKERS_WAIT="1") as screen:
+        screen.type(ESC)
+        screen.wait_for("waiting")
+        screen.process.send_signal(signal.SIGTERM)
+        screen.wait_for_exit()
+        assert f"Interrupted: {int(signal.SIGTERM)}" in screen.text
+
+
 def test_a_model_is_chosen_by_words_of_its_name_or_provider(cli: Cli) -> None:
     with picker(cli, "models", columns=80, rows=24, ANTHROPIC_API_KEY="sk-ant-x") as screen:
-        screen.wait_for("Ready to use")
-        screen.wait_for(lambda text: re.search(r" [123],\d\d\d", text) is not None)
+        screen.wait_for(matching(r"Ready to use +\$/Mtok in +out +context"))
+        screen.wait_for(matching(r" [1-9],\d\d\d"))
         assert "gpt-4o-mini" in selected(screen)
         screen.type("anthropic haiku-4-5")
         screen.wait_for("found")
@@ -486,7 +500,7 @@ def test_reset_brings_the_default_back_and_the_environment_comes_first(cli: Cli)
     with picker(cli, "settings", columns=100, rows=30, AICHAT_SHOW_USAGE="1") as screen:
         assert re.search(r"show_usage +true +environment", screen.settle())
         screen.type(CTRL_R)
-        screen.wait_for(re.compile(r"model +\(empty\) +default").search)  # type: ignore[arg-type]
+        screen.wait_for(matching(r"model +\(empty\) +default"))
         screen.type(DOWN * 4 + ENTER)
         screen.wait_for("Stored, but AICHAT_SHOW_USAGE is set and comes first.")
     assert cli.config_file.read_text() == "show_usage = false\n"
@@ -498,7 +512,7 @@ def test_a_setting_that_cannot_be_used_is_shown_and_can_be_corrected(cli: Cli) -
     with picker(cli, "settings", columns=100, rows=30) as screen:
         screen.wait_for("not usable")
         screen.type("show_usage" + CTRL_R)
-        screen.wait_for(re.compile(r"show_usage +false +default").search)  # type: ignore[arg-type]
+        screen.wait_for(matching(r"show_usage +false +default"))
 
 
 def branching(cli: Cli) -> None:

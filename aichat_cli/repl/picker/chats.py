@@ -10,8 +10,9 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
 
 from aichat_cli.app import App
-from aichat_cli.core.errors import AichatError
+from aichat_cli.core.errors import AichatError, NotFound
 from aichat_cli.core.ids import ConversationId
+from aichat_cli.render.sanitize import safe_line
 from aichat_cli.repl.picker import chat_rows
 from aichat_cli.repl.picker.cells import Fragments, plain
 from aichat_cli.repl.picker.chat_rows import NewestRows
@@ -160,7 +161,7 @@ class _Chats:
         title = conversations.get(self._house.readable_database, chosen).title
 
         def accept(text: str) -> str | None:
-            wanted = plain(text)
+            wanted = safe_line(text)
             if not wanted:
                 return "A title cannot be empty."
             if wanted != title:
@@ -169,7 +170,7 @@ class _Chats:
                 self._reload()
             return None
 
-        self._picker.edit("New title", plain(title), accept)
+        self._picker.edit("New title", safe_line(title), accept)
 
     def _fork(self) -> None:
         self._picker.close(self._result(forks.fork(self._house.database, self._selected), is_fork=True))
@@ -190,7 +191,11 @@ class _Chats:
             self._picker.say("Nothing was deleted.")
             return
         chosen = self._deleted[-1]
-        conversations.restore(self._house.database, chosen)
+        try:
+            conversations.restore(self._house.database, chosen)
+        except NotFound:
+            del self._deleted[-1]  # purged meanwhile: the next key is for the one before it
+            raise
         del self._deleted[-1]
         self._reload()
         self._picker.select(chosen)

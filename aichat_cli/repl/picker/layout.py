@@ -192,7 +192,8 @@ def _list_lines(picker: Picker[Any], width: int, height: int) -> list[Fragments]
     lines: list[Fragments] = []
     for line in shown.lines:
         if line.position is None:
-            lines.append([("class:heading", f" {plain(line.heading)}")])
+            names = "" if lines else picker.columns(width)
+            lines.append([*fitted([("class:heading", f" {plain(line.heading)}")], width - len(names)), (DIM, names)])
             continue
         drawn = picker.rows[line.position].draw(width)
         lines.append(_selected(drawn, width) if line.position == picker.selected else drawn)

@@ -62,6 +62,7 @@ class _Models:
             self._filter,
             preview=self._preview,
             is_preview_brief=True,
+            columns=_column_names,
             no_rows="Nothing matches. Enter asks for a model of exactly this name.",
             terminal=terminal,
         )  # fmt: skip
@@ -201,6 +202,12 @@ def _facts(model: Model, width: int) -> str:
         return ""
     price = f"{_dollars(model, output=False):>{PRICE_WIDTH}}{_dollars(model, output=True):>{PRICE_WIDTH}}"
     return f"{price}{_tokens(model.context_tokens):>{CONTEXT_WIDTH}} "
+
+
+def _column_names(width: int) -> str:
+    if width < LEAST_WIDTH_WITH_PRICES:
+        return ""
+    return f"{'$/Mtok in':>{PRICE_WIDTH + 1}}{'out':>{PRICE_WIDTH}}{'context':>{CONTEXT_WIDTH}} "
 
 
 def _dollars(model: Model, *, output: bool) -> str:

@@ -77,6 +77,7 @@ class Picker(Generic[T]):
         on_filter: the filter's text has changed; answers with `show`, now or, after `wait`, later.
         preview: the lines about a row, for a width and a height; more lines than that can be scrolled to.
         is_preview_brief: it is a few facts, which always stand below the list.
+        columns: what the columns of the rows are called, for a width; stands right in the first heading.
         no_rows: what an empty list says.
     """
 
@@ -88,12 +89,14 @@ class Picker(Generic[T]):
         *,
         preview: Callable[[Row, int, int], list[Fragments]] | None = None,
         is_preview_brief: bool = False,
+        columns: Callable[[int], str] = lambda _: "",
         no_rows: str = "Nothing matches.",
         terminal: tuple[Input | None, Output | None] = (None, None),
     ) -> None:
         self.title = title
         self.actions = tuple(actions)
         self.no_rows = no_rows
+        self.columns = columns
         self.rows: Rows = FixedRows()
         self.selected = 0
         self.top = 0
