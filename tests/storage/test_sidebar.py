@@ -76,6 +76,8 @@ def test_titles_far_down_the_list_are_found(memory: Database) -> None:
         " SELECT 'c' || i, user_id, 'hay', '2999', '2999' FROM n, (SELECT user_id FROM conversations)"
     )
     assert titles(memory, "needle") == ["the needle"]
+    memory.execute("UPDATE conversations SET title = 'new needle' WHERE id = 'c4000'")
+    assert titles(memory, "needle") == ["new needle", "the needle"]
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40))
