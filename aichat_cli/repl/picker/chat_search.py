@@ -18,8 +18,8 @@ from aichat_cli.storage.database import Database
 from aichat_cli.storage.search import SearchHit
 from aichat_cli.storage.sidebar import Summary
 
-MOST_TITLES = 300
-MOST_HITS = 100
+MOST_TITLES = 100
+MOST_HITS = 60
 """More than anybody reads; another word in the filter brings up what is below."""
 
 
