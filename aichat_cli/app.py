@@ -53,8 +53,9 @@ class App:
         return Settings(self.paths.config_file)
 
     def reload_settings(self) -> None:
-        """Read the settings again, after a change to their file."""
-        self.__dict__.pop("settings", None)
+        """Read the settings file anew, after a change to it; what was made of the old values stays as it is."""
+        for name in ("settings", "registry"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def keys(self) -> KeyStore:

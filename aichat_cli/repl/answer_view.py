@@ -8,7 +8,7 @@ from collections.abc import Callable
 from aichat_cli.render.markdown.stream import MarkdownStream
 from aichat_cli.render.sanitize import Sanitizer
 from aichat_cli.render.theme import Theme
-from aichat_cli.render.wrap import wrapped
+from aichat_cli.repl.picker.cells import wrapped
 
 OPEN_THOUGHT_LINES = 5
 DIM, RESET = "\x1b[2m", "\x1b[0m"

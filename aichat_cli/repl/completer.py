@@ -18,7 +18,7 @@ from aichat_cli.storage.database import Database
 
 MOST_OFFERED = 50
 
-PATH_COMMANDS = frozenset({"/file", "/attach", "/save"})
+PATH_COMMANDS = frozenset({"/file", "/attach", "/save", "/export"})
 
 _MENTION = re.compile(r"""(?:^|\s)@((?:"[^"]*|'[^']*|(?:\\.|[^\s"'\\])*))$""")
 """An `@` before the cursor that a path may follow."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aichat_cli.core.errors import UnknownModel, UsageError
+from aichat_cli.core.errors import ArchiveError, UnknownModel, UsageError
+from aichat_cli.core.ids import ConversationId
 from aichat_cli.core.messages import Conversation, Message
 from aichat_cli.render.sanitize import safe_line
 from aichat_cli.repl.carried import Carried
@@ -22,8 +24,41 @@ def new(session: Session, _: str) -> None:
 
 
 def chats(session: Session, _: str) -> None:
-    """The sidebar."""
-    raise NotImplementedError
+    """The sidebar: find, resume, rename, fork, export and delete."""
+    from aichat_cli.repl.picker.chats import pick_conversation
+
+    current = session.template.conversation_id
+    with session.terminal.suspended():
+        result = pick_conversation(
+            session.house, current, deleted=session.deleted, export=lambda chosen: _exported(session, chosen)
+        )
+    session.deleted = result.deleted
+    if result.opened is not None and result.opened != current:
+        switch_to(session, conversations.get(session.transcript, result.opened))
+    elif current is not None and current in result.deleted:
+        session.begin_new()
+        session.diagnostics.notice("The conversation was deleted. /delete undo takes it back.")
+
+
+def _exported(session: Session, conversation_id: ConversationId) -> str:
+    return f"Exported to {export_to(session, conversation_id, Path())}."
+
+
+def export(session: Session, argument: str) -> None:
+    """Write the conversation in use to a file: all of it, as its suffix says."""
+    path = Path(argument).expanduser() if argument else Path()
+    session.diagnostics.notice(f"Exported to {export_to(session, session.conversation().id, path)}.")
+
+
+def export_to(session: Session, conversation_id: ConversationId, path: Path) -> Path:
+    """Write a conversation to a new file, or into a folder as Markdown; where it is."""
+    from aichat_cli.render.export import write_export
+
+    try:
+        [file] = write_export(session.transcript, [conversations.get(session.transcript, conversation_id)], path)
+    except ArchiveError as error:
+        raise UsageError(error.message) from error
+    return file
 
 
 def resume(session: Session, reference: str) -> None:
@@ -86,12 +121,27 @@ def _offer_again(session: Session, question: Message) -> None:
 
 def fork(session: Session, title: str) -> None:
     """Copy the branch in use into a conversation of its own, and go on there."""
-    raise NotImplementedError
+    from aichat_cli.storage import forks
+
+    source = session.conversation()
+    copy = forks.fork(session.transcript, source.id, session.template.parent_id)
+    if title:
+        conversations.rename(session.transcript, copy, " ".join(title.split()))
+    forked = conversations.get(session.transcript, copy)
+    session.use_conversation(forked)
+    session.diagnostics.notice(f'Going on in "{safe_line(forked.title)}"; the first stays as it is.')
 
 
 def branches(session: Session, _: str) -> None:
     """Choose another branch in a picture of the tree."""
-    raise NotImplementedError
+    from aichat_cli.repl.picker.branches import pick_branch
+
+    conversation = session.conversation()
+    with session.terminal.suspended():
+        head = pick_branch(session.transcript, conversation.id, session.template.parent_id)
+    if head is not None and head != session.template.parent_id:
+        conversations.move_head(session.transcript, conversation.id, head)
+        session.go_on_with(conversations.get(session.transcript, conversation.id))
 
 
 def title(session: Session, text: str) -> None:
@@ -107,17 +157,17 @@ def title(session: Session, text: str) -> None:
 def delete(session: Session, word: str) -> None:
     """Put the conversation into the trash, or take the last one out of it."""
     if word == "undo":
-        trashed = session.conversation_in_trash
-        if trashed is None:
+        if not session.deleted:
             raise UsageError("Nothing was deleted in this session.")
-        conversations.restore(session.transcript, trashed.id)
-        session.conversation_in_trash = None
-        switch_to(session, conversations.get(session.transcript, trashed.id))
+        *rest, last = session.deleted
+        conversations.restore(session.transcript, last)
+        session.deleted = tuple(rest)
+        switch_to(session, conversations.get(session.transcript, last))
         return
     if word:
         raise UsageError("/delete takes nothing after it, or undo.")
     conversation = session.conversation()
     conversations.move_to_trash(session.transcript, conversation.id)
-    session.conversation_in_trash = conversation
+    session.deleted = (*session.deleted, conversation.id)
     session.begin_new()
     session.diagnostics.notice(f'Deleted "{safe_line(conversation.title)}". /delete undo takes it back.')

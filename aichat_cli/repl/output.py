@@ -94,19 +94,6 @@ def without_links(line: str) -> str:
     return re.sub(r"\x1b\]8;[^\x1b\x07]*(?:\x1b\\|\x07)", "", line)
 
 
-def cut(text: str, width: int) -> str:
-    """A plain text in at most `width` cells, with an ellipsis where something is missing."""
-    if get_cwidth(text) <= width:
-        return text
-    kept, used = [], 1
-    for character in text:
-        used += get_cwidth(character)
-        if used > width:
-            break
-        kept.append(character)
-    return "".join(kept) + "…"
-
-
 def rows_taken(line: str, columns: int) -> int:
     """How many rows a line takes on the terminal."""
     return max(1, -(-get_cwidth(plain(line)) // columns))

@@ -8,7 +8,8 @@ from prompt_toolkit.formatted_text import ANSI, FormattedText, StyleAndTextTuple
 from prompt_toolkit.styles import Style
 
 from aichat_cli.render.sanitize import safe_line, safe_text
-from aichat_cli.repl.output import cut, without_links
+from aichat_cli.repl.output import without_links
+from aichat_cli.repl.picker.cells import cut
 
 QUEUED_SHOWN = 3
 BOLD, RESET = "\x1b[1m", "\x1b[0m"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
-from aichat_cli.core.errors import EXIT_OK, AichatError, UsageError
+from aichat_cli.core.errors import EXIT_OK, AichatError, StorageError, UsageError
+from aichat_cli.core.ids import ConversationId
 from aichat_cli.core.interrupts import Interrupted, leave_signals_to_the_main_thread, shielded
 from aichat_cli.core.messages import Conversation, Message
 from aichat_cli.core.models import Model
@@ -43,7 +45,7 @@ class Session:
         template: the request the next message is put into.
         edited: after /edit, the request the changed message is put into instead.
         carried: what goes with the next message.
-        conversation_in_trash: the last one that was deleted here.
+        deleted: what this session put in the trash, the last at the end; gone for good when it ends.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Session:
         self.house = house
         self.log = log
         self.template = replace(request, prompt=None, question=None, attachments=())
-        self.conversation_in_trash: Conversation | None = None
+        self.deleted: tuple[ConversationId, ...] = ()
         self.edited: TurnRequest | None = None
         self.carried: list[Carried] = []
         self._first = request if request.prompt is not None else None
@@ -82,7 +84,15 @@ class Session:
             self._converse()
         finally:
             self.terminal.stop()
+            self._empty_trash()
         return self._exit_code
+
+    def _empty_trash(self) -> None:
+        if self._deps is not None and self.log:
+            from aichat_cli.chat.trash import purge
+
+            with suppress(StorageError):  # the next session does it
+                purge(self.transcript, self.deleted)
 
     def _greet(self) -> None:
         from aichat_cli.repl.welcome import first_run_lines

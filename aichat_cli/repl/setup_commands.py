@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aichat_cli.config import settings_file
 from aichat_cli.config.settings import as_text, known, parse
 from aichat_cli.core.errors import UsageError
+from aichat_cli.core.models import Model
 from aichat_cli.storage import conversations
 
 if TYPE_CHECKING:
@@ -16,8 +17,28 @@ if TYPE_CHECKING:
 
 def model(session: Session, name: str) -> None:
     """Change who answers; alone, choose."""
-    session.use_model(session.house.registry.resolve(name))
-    session.diagnostics.notice(f"{session.template.model.name} answers from now on.")
+    chosen = session.house.registry.resolve(name) if name else _picked_model(session)
+    if chosen is not None:
+        session.use_model(chosen)
+        session.diagnostics.notice(f"{chosen.name} answers from now on.")
+
+
+def _picked_model(session: Session) -> Model | None:
+    from aichat_cli.repl.picker.models import pick_model
+
+    with session.terminal.suspended():
+        return pick_model(session.house, session.template.model)
+
+
+def settings(session: Session, _: str) -> None:
+    """Show every setting, and change some."""
+    from aichat_cli.repl.picker.settings import pick_settings
+
+    with session.terminal.suspended():
+        changed = pick_settings(session.house).changed
+    if changed:
+        session.apply_settings()
+        session.diagnostics.notice(f"Changed: {', '.join(changed)}.")
 
 
 def system(session: Session, text: str) -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 
-from aichat_cli.repl.output import cut, plain, rows_taken, without_links
+from aichat_cli.repl.output import plain, rows_taken, without_links
+from aichat_cli.repl.picker.cells import cut
 
 LINK = "\x1b]8;;https://example.org\x1b\\a link\x1b]8;;\x1b\\"
 
