@@ -137,8 +137,8 @@ def test_commands_complete(shell: str, environment: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_options_complete_without_the_word_chat(shell: str, environment: dict[str, str]) -> None:
-    assert completed(shell, "aichat --no", environment) == {"--no-log", "--no-stream"}
-    assert completed(shell, "aichat why --no", environment) == {"--no-log", "--no-stream"}
+    assert completed(shell, "aichat --no", environment) == {"--no-log", "--no-md", "--no-stream"}
+    assert completed(shell, "aichat why --no", environment) == {"--no-log", "--no-md", "--no-stream"}
     assert completed(shell, "aichat -o temperature 0 why --ex", environment) == {"--extract"}
 
 

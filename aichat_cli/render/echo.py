@@ -1,4 +1,4 @@
-"""Keys typed while an answer is drawn: not shown until it ends, because their echo would move the cursor."""
+"""Keys typed while an answer is drawn: left for the shell, not shown, because their echo would move the cursor."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ class Echo:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._is_asked = False
         self._usual: list[Any] | None = None
 
     def silence(self) -> None:
-        """Switch it off; asked once."""
-        if self._is_asked:
-            return
-        self._is_asked = True
+        """Switch it off."""
         try:
             import termios
         except ImportError:

@@ -49,6 +49,7 @@ class LiveSink:
     def warm(self) -> None:
         """Make ready for text that will come."""
         if self._thread is None:
+            self._echo.silence()
             self._thread = threading.Thread(target=self._draw_until_ended, name="draw", daemon=True)
             self._thread.start()
 
@@ -128,7 +129,6 @@ class LiveSink:
     def _put(self, text: str) -> None:
         if not text or self._failure is not None:
             return
-        self._echo.silence()
         try:
             write_all(self._stream, text.encode("utf-8", "replace"))
         except (ClosedPipe, AichatError) as exc:

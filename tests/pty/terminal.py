@@ -14,6 +14,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyte
 
@@ -59,6 +60,11 @@ class Terminal:
         mode[0] |= termios.ICRNL
         mode[3] |= termios.ECHO | termios.ICANON
         termios.tcsetattr(self._descriptor, termios.TCSANOW, mode)
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed, as a shell expects it to."""
+        return bool(termios.tcgetattr(self._descriptor)[3] & termios.ECHO)
 
     @property
     def text(self) -> str:
@@ -112,9 +118,15 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    cli: Cli, *arguments: str, columns: int = 80, rows: int = 24, program: Sequence[str] = PROGRAM, **environ: str
+    cli: Cli,
+    *arguments: str,
+    columns: int = 80,
+    rows: int = 24,
+    program: Sequence[str] = PROGRAM,
+    folder: Path | None = None,
+    **environ: str,
 ) -> Iterator[Terminal]:
-    """Run the program on a terminal of its own; it is killed at the end of the block if need be."""
+    """Run the program, in a folder, on a terminal of its own; it is killed at the end of the block if need be."""
     controller, terminal_side = pty.openpty()
     fcntl.ioctl(terminal_side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(
@@ -123,6 +135,7 @@ def terminal(
         stdout=terminal_side,
         stderr=terminal_side,
         env={**cli.environment, **environ},
+        cwd=folder,
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (no threads here)
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
+from aichat_cli.render.theme import Role, Theme
 from tests.pty.terminal import terminal
 from tests.render.test_sanitize import ATTACKS
 from tests.runner import Cli
@@ -13,12 +15,13 @@ from tests.servers.scripted import ScriptedServer
 
 CORPUS = "".join(f"<{number}>{attack}\n" for number, (attack, _) in enumerate(ATTACKS.values()))
 DANGEROUS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-COLORS = re.compile(r"\x1b\[(0|1|2|31|33)m")
+STYLES = {"0", "1", "2", "31", "33", *(Theme().style(role) for role in get_args(Role))}
+OURS = re.compile(rf"\x1b\[(?:{'|'.join(STYLES)})m|\x1b\[\?(?:25|2026)[hl]|\r?\x1b\[(?:\d*A|[JK])")
 
 
 def assert_harmless(sent: bytes) -> None:
-    """Nothing but text, line ends and the colors we put there ourselves."""
-    text = COLORS.sub("", sent.decode())
+    """Nothing but text, line ends, the styles we put there ourselves and what redraws an open line."""
+    text = OURS.sub("", sent.decode())
     assert DANGEROUS.findall(text) == []
     assert "\r" not in text.replace("\r\n", "")
 

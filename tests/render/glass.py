@@ -28,10 +28,10 @@ class Glass(pyte.HistoryScreen):  # type: ignore[misc]
         halves = (chr(ord(c) - 0x1F1E6 + ord("A")) if "\U0001f1e6" <= c <= "\U0001f1ff" else c for c in data)
         super().draw("".join(c for c in halves if wcwidth(c) > 0))
 
-    def cells(self) -> list[list[Cell]]:
-        """Every line, scrollback first, without the blanks at the ends of lines and of the screen."""
+    def cells(self, columns: int | None = None) -> list[list[Cell]]:
+        """Every line, or its first `columns`, scrollback first, without the blanks at the ends of lines and of the screen."""
         rows = [*self.history.top, *(self.buffer[number] for number in range(self.lines))]
-        lines = [_line(row, range(max(row, default=-1) + 1)) for row in rows]
+        lines = [_line(row, range(max(row, default=-1) + 1)[:columns]) for row in rows]
         while lines and not lines[-1]:
             lines.pop()
         return lines

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ _INLINE = (
     "a" * 130, "  \nhard break", "\\\nhard break", "\x1b[31m", "\x1b]0;title\x07", "\r", "\t", "snake_case_name",
 )  # fmt: skip
 
-inline = st.lists(st.sampled_from(_INLINE), min_size=1, max_size=12).map(" ".join)
+inline = st.lists(st.sampled_from(_INLINE), min_size=1, max_size=8).map(" ".join)
 _code = st.lists(
     st.sampled_from(
         ["def f():", "    return 'x'", "", "/* open", "close */", '"""', "\tindented", "x" * 120, "```", "漢字 = 1  "]
@@ -84,7 +84,7 @@ def _containers(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-documents = st.lists(st.recursive(_leaves, _containers, max_leaves=8), min_size=1, max_size=5).map("\n\n".join)
+documents = st.lists(st.recursive(_leaves, _containers, max_leaves=5), min_size=1, max_size=3).map("\n\n".join)
 any_text = st.text(
     st.one_of(st.sampled_from("\n\n *_`#>-+|[]()!$\\~<&=:;1.x\t\r"), st.characters(exclude_categories=["Cs"]))
 )
@@ -95,5 +95,5 @@ def splits(draw: st.DrawFn, text: str) -> list[str]:
     """The text cut into deltas at any places."""
     if not text:
         return []
-    cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=min(len(text), 40))) | {0, len(text)})
-    return [text[start:end] for start, end in itertools.pairwise(cuts)]
+    cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=min(len(text), 20))) | {0, len(text)})
+    return [text[start:end] for start, end in pairwise(cuts)]
