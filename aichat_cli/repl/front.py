@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,12 @@ if TYPE_CHECKING:
 SHORTEST_FRAME = 1 / 30
 RESIZE_SECONDS = 0.1
 MENU_ROWS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    text: str | None
+    by_key: bool
 
 
 class Front:
@@ -74,7 +81,7 @@ class Front:
         self._last_drawn = 0.0
         self._drawn_width = 0
         self._resize_timer: asyncio.TimerHandle | None = None
-        self._submitted: deque[str | None] = deque()
+        self._submitted: deque[_Submitted] = deque()
         self._has_submitted = threading.Condition()
         self._is_busy = True
         self._busy_since = time.monotonic()
@@ -154,10 +161,12 @@ class Front:
             self._is_busy, self._busy_since = True, time.monotonic()
             if self._failure is not None:
                 raise self._failure
-            text = self._submitted.popleft()
+            submitted = self._submitted.popleft()
+        text = submitted.text
         if text is None:
             raise EOFError
-        self._post(Lines(echo(text)))
+        if not submitted.by_key:
+            self._post(Lines(echo(text)))
         return Submission(self._pastes.expanded(text), self._pastes.typed(text))
 
     def say(self, lines: Sequence[str]) -> None:
@@ -194,8 +203,8 @@ class Front:
     def take_back_queue(self) -> None:
         """What waits to be sent goes back into the input line: after a stop, nothing is sent unasked."""
         with self._has_submitted:
-            waiting = [text for text in self._submitted if text is not None]
-            self._submitted = deque(text for text in self._submitted if text is None)
+            waiting = [each.text for each in self._submitted if each.text is not None and not each.by_key]
+            self._submitted = deque(each for each in self._submitted if each.text is None)
         if waiting:
             self.prefill("\n".join(waiting))
 
@@ -236,19 +245,19 @@ class Front:
     def queue(self) -> tuple[str, ...]:
         """What was submitted and waits."""
         waiting = tuple(self._submitted)
-        return tuple(text for text in waiting if text is not None) if self._is_busy else ()
+        return tuple(each.text for each in waiting if each.text is not None) if self._is_busy else ()
 
-    def submit(self, text: str | None) -> None:
-        """Hand a message, or None to leave, to the session."""
+    def submit(self, text: str | None, *, by_key: bool = False) -> None:
+        """Hand a message, or None to leave, to the session. What a key stands for is not shown as if it was typed."""
         with self._has_submitted:
-            self._submitted.append(text)
+            self._submitted.append(_Submitted(text, by_key=by_key))
             self._has_submitted.notify()
 
     def unqueue_last(self) -> str | None:
         """Take the last message that waits back."""
         with self._has_submitted:
-            if self._is_busy and self._submitted and self._submitted[-1] is not None:
-                return self._submitted.pop()
+            if self._is_busy and self._submitted and self._submitted[-1].text is not None:
+                return self._submitted.pop().text
         return None
 
     def stop_work(self) -> None:

@@ -34,8 +34,8 @@ class Terminal(Protocol):
         """Whether the session is at work."""
         ...
 
-    def submit(self, text: str | None) -> None:
-        """Hand over a message, or None to leave."""
+    def submit(self, text: str | None, *, by_key: bool = False) -> None:
+        """Hand over a message, or None to leave; `by_key` where a key stands for it."""
         ...
 
     def unqueue_last(self) -> str | None:
@@ -77,7 +77,7 @@ def bindings(terminal: Terminal) -> KeyBindings:
 
 def _submits(terminal: Terminal, command: str) -> Callable[[KeyPressEvent], None]:
     def submit(_event: KeyPressEvent) -> None:
-        terminal.submit(command)
+        terminal.submit(command, by_key=True)
 
     return submit
 

@@ -26,6 +26,7 @@ from aichat_cli.repl.carried import Carried, composed, labels
 from aichat_cli.repl.commands import dispatch, is_command
 from aichat_cli.repl.input_commands import is_shell_command, run_shell_command
 from aichat_cli.repl.live import LiveDiagnostics, LiveSink, SessionTerminal, Submission
+from aichat_cli.repl.picker.cells import wrapped
 from aichat_cli.storage import conversations, messages, usage
 from aichat_cli.storage.database import Database
 
@@ -143,6 +144,7 @@ class Session:
             run_shell_command(self, submission.text)
         elif is_command(submission.typed):
             dispatch(self, submission.text)
+            self.terminal.say([""])
         else:
             self._send(submission)
 
@@ -174,8 +176,8 @@ class Session:
         return self.deps.transcript
 
     def say(self, text: str) -> None:
-        """Print something of ours, safe for the terminal."""
-        self.terminal.say(safe_text(text).rstrip("\n").split("\n"))
+        """Print something of ours, safe for the terminal and wrapped to it."""
+        self.terminal.say(wrapped(text.rstrip("\n"), self.terminal.width))
 
     def answer(self, request: TurnRequest) -> None:
         """Run a turn and show it."""

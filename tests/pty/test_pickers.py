@@ -46,7 +46,7 @@ def picker(
     cli: Cli, name: str, *arguments: str, columns: int = 60, rows: int = 15, **environ: str
 ) -> Iterator[Terminal]:
     program = (sys.executable, "-m", "tests.pty.pickers", name)
-    with terminal(cli, *arguments, columns=columns, rows=rows, program=program, **environ) as screen:
+    with terminal(cli, *arguments, columns=columns, rows=rows, program=program, folder=None, **environ) as screen:
         screen.wait_for(HINTS)
         yield screen
 
