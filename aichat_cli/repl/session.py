@@ -107,6 +107,7 @@ class Session:
             self.terminal.say(welcome)
         elif self._first is None:
             self.say(f"{safe_line(self.template.model.name)} answers. /help lists the commands, Ctrl+D leaves.")
+            self.terminal.say([""])
 
     def _converse(self) -> None:
         if self._first is not None:
