@@ -199,11 +199,12 @@ def _take_terminal(terminal: int) -> None:
 
 
 def _waits(screen: Any, seen: str) -> bool:
-    """Whether a text is on the screen, the prompt below it is empty, and nothing is being answered."""
+    """Whether a text is on the screen, the prompt is empty after an empty line, and nothing is being answered."""
     if not any(seen in line for line in screen.display):
         return False
+    above = str(screen.display[max(screen.cursor.y - 1, 0)])
     status = str(screen.display[min(screen.cursor.y + 1, HEIGHT - 1)])
-    return _line(screen) == ">" and "gpt-4o-mini |" in status and "Ctrl+C stops" not in status
+    return _line(screen) == ">" and not above.strip() and "gpt-4o-mini |" in status and "Ctrl+C stops" not in status
 
 
 def _line(screen: Any) -> str:

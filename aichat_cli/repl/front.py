@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 SHORTEST_FRAME = 1 / 30
 RESIZE_SECONDS = 0.1
+PATIENCE_SECONDS = 0.5
+"""How long a terminal may take to tell where the cursor is; some never do."""
 MENU_ROWS = 8
 
 
@@ -80,6 +82,7 @@ class Front:
         self._is_drawing_due = False
         self._last_drawn = 0.0
         self._drawn_width = 0
+        self._patient_until = 0.0
         self._resize_timer: asyncio.TimerHandle | None = None
         self._submitted: deque[_Submitted] = deque()
         self._has_submitted = threading.Condition()
@@ -325,6 +328,7 @@ class Front:
         self._loop = asyncio.get_running_loop()
         self._is_drawing_due = False
         self._drawn_width = self.width
+        self._patient_until = time.monotonic() + PATIENCE_SECONDS
 
         def begun() -> None:
             started.set()
@@ -367,7 +371,10 @@ class Front:
             return
         if self._resize_timer is None and self.width != self._drawn_width:
             self._resized()
-        if app._running_in_terminal:  # noqa: SLF001 (an editor has the terminal, or the window changes its size)
+        # An editor has the terminal, or the window changes its size; or the terminal has not told yet where the cursor
+        # is: what is printed before it does would make its answer wrong.
+        is_lost = app.renderer.waiting_for_cpr and time.monotonic() < self._patient_until
+        if app._running_in_terminal or is_lost:  # noqa: SLF001
             self._draw_soon()
             return
         try:
@@ -406,6 +413,7 @@ class Front:
         self._resize_timer = None
         app._running_in_terminal = False  # noqa: SLF001
         if app.is_running and not app.is_done:
+            self._patient_until = time.monotonic() + PATIENCE_SECONDS
             with self._output.one_write():
                 self._meet_size()
                 app._on_resize()  # noqa: SLF001 (what prompt_toolkit does on SIGWINCH in a main thread)
