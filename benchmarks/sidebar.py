@@ -86,7 +86,7 @@ class _Screen:
             if time.monotonic() - started > WAIT_SECONDS:
                 raise SystemExit(f"{wanted!r} did not come after {after!r}:\n{seen!r}")
             if select.select([self._controller], [], [], 0.1)[0]:
-                seen += os.read(self._controller, 65536)
+                seen += self._read()
         return time.monotonic() - started
 
     def seconds_to_rest(self, *, after: bytes = b"") -> float:
@@ -94,9 +94,15 @@ class _Screen:
         started = last = time.monotonic()
         os.write(self._controller, after)
         while select.select([self._controller], [], [], QUIET_SECONDS)[0]:
-            os.read(self._controller, 65536)
+            self._read()
             last = time.monotonic()
         return last - started
+
+    def _read(self) -> bytes:
+        piece = os.read(self._controller, 65536)
+        if b"\x1b[6n" in piece:
+            os.write(self._controller, b"\x1b[1;1R")
+        return piece
 
     def close(self) -> None:
         """End the program."""

@@ -27,6 +27,7 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import to_filter
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import create_input
+from prompt_toolkit.renderer import CPR_Support
 
 from aichat_cli.core import interrupts
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
@@ -114,6 +115,8 @@ class Front:
             output=self._output,
         )
         self._session.app.terminal_size_polling_interval = None  # signals tell, and what they start comes first
+        # A terminal that does not tell where the cursor is works just as well; nobody needs to be warned.
+        self._session.app.renderer.cpr_not_supported_callback = self._session.app.invalidate
         # The status line stands right below the input, also where the rest of the screen is empty.
         self._session.layout.current_window.dont_extend_height = to_filter(True)
         self._session.app.before_render += lambda _: self._before_render()
@@ -428,6 +431,9 @@ class Front:
 
     def _before_render(self) -> None:
         self._meet_size()
+        renderer = self._session.app.renderer
+        if renderer.cpr_support is CPR_Support.NOT_SUPPORTED and not renderer.height_is_known:
+            renderer._min_available_height = 1  # noqa: SLF001 (else the status line would wait for ever)
         self._session.reserve_space_for_menu = MENU_ROWS if self._session.default_buffer.complete_state else 0
 
     def _resumed(self) -> None:

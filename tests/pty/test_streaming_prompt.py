@@ -223,3 +223,13 @@ def test_a_hangup_ends_the_session_and_keeps_what_arrived(cli: Cli, server: Scri
         assert screen.wait_for_exit() == 129
 
     assert cli.rows("SELECT content, status FROM messages WHERE role = 'assistant'") == [("Once upon ", "stopped")]
+
+
+def test_a_terminal_that_does_not_tell_where_the_cursor_is_works_as_well(cli: Cli, server: ScriptedServer) -> None:
+    with terminal(cli) as screen:
+        screen.tells_position = False
+        screen.wait_for("Welcome")
+        screen.type("hello\r")
+        screen.wait_for("You said: hello")
+        screen.wait_for(PROMPT)
+        assert "WARNING" not in screen.text
