@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aichat_cli.chat.turn import TurnDeps
 from aichat_cli.config.paths import Paths, user_paths
@@ -22,6 +23,9 @@ from aichat_cli.providers.registry import Registry
 from aichat_cli.providers.retry import RetryPolicy
 from aichat_cli.storage import turns
 from aichat_cli.storage.database import Database
+
+if TYPE_CHECKING:
+    from aichat_cli.config.roles import ChatRole
 
 
 class App:
@@ -47,6 +51,11 @@ class App:
     def settings(self) -> Settings:
         """What is set; raises ConfigError where the file cannot be read."""
         return Settings(self.paths.config_file)
+
+    def reload_settings(self) -> None:
+        """Read the settings file anew, after a change to it; what was made of the old values stays as it is."""
+        for name in ("settings", "registry"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def keys(self) -> KeyStore:
@@ -130,6 +139,17 @@ class App:
             return self.registry.resolve(typed)
         return self.registry.default_model(self.settings.text("model") or None, self.has_key)
 
+    def role(self, name: str) -> ChatRole:
+        """The role of that name; `config.roles.load` tells the errors."""
+        from aichat_cli.config import roles
+
+        return roles.load(self.paths.role_dir, name)
+
+    @property
+    def largest_file(self) -> int:
+        """How many bytes a file may have that is attached or put in a prompt."""
+        return int(self.settings.number("attachments.max_mb")) * 1_000_000
+
     def fallbacks(self, typed: list[str]) -> tuple[Model, ...]:
         """The models to ask when the first fails: the flag's, else the setting's."""
         return tuple(self.registry.resolve(name) for name in typed or self.settings.names("fallback"))
@@ -138,7 +158,7 @@ class App:
         """The wire that serves a model, made once."""
         with self._providers_lock:
             if model.wire not in self._providers:
-                self._providers[model.wire] = self._new_provider(model.wire)
+                self._providers[model.wire] = self.new_provider(model.wire)
             return self._providers[model.wire]
 
     def turn_deps(self, *, log: bool, prepare: Callable[[Model], None]) -> TurnDeps:
@@ -150,10 +170,33 @@ class App:
         except StorageError as exc:
             error = exc
         keeps = log and database is not None
-        return TurnDeps(
+        return self._deps(
             transcript=database if keeps and database is not None else self._in_memory,
             ledger=None if keeps else database,
             storage_error=error,
+            prepare=prepare,
+        )
+
+    def side_deps(self, ledger: Database) -> TurnDeps:
+        """What a turn beside the conversation needs, in a thread of its own: nothing of it is kept but its usage.
+
+        Args:
+            ledger: the user's database, through a connection of that thread. Close the transcript afterwards.
+        """
+        return self._deps(transcript=Database.in_memory(), ledger=ledger, storage_error=None, prepare=lambda _: None)
+
+    def _deps(
+        self,
+        *,
+        transcript: Database,
+        ledger: Database | None,
+        storage_error: StorageError | None,
+        prepare: Callable[[Model], None],
+    ) -> TurnDeps:
+        return TurnDeps(
+            transcript=transcript,
+            ledger=ledger,
+            storage_error=storage_error,
             provider_for=self.provider_for,
             key_for=self.key_for,
             timeouts=self.timeouts,
@@ -185,7 +228,8 @@ class App:
         self._databases.append(database)
         return database
 
-    def _new_provider(self, wire: Wire) -> Provider:
+    def new_provider(self, wire: Wire) -> Provider:
+        """A wire of one's own, for a thread of one's own; close it."""
         if wire == "local":
             from aichat_cli.providers.local_model import LocalModel
 

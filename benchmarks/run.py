@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import contenders, measure, streaming
+from benchmarks import contenders, large_history, measure, sidebar, streaming, typing_delay
 from benchmarks.contenders import Contender
 from tests.servers.scripted import ScriptedServer
 
@@ -23,6 +23,7 @@ README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 TOGETHER, PEERS_TOGETHER = 50, 10
 MEGABYTE = 1_000_000
+KEYS_TYPED = 40
 STREAMED_BYTES, STREAMED_RUNS = 32_000, 5
 
 
@@ -45,10 +46,13 @@ def main() -> None:
     parser.add_argument(
         "--peers", type=Path, default=Path(__file__).with_name(".peers"), help="where peers are installed"
     )
+    parser.add_argument(
+        "--cache", type=Path, default=Path(__file__).with_name(".cache"), help="where the large database is kept"
+    )
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ScriptedServer() as server:
-        table = _table(_rows(Path(folder), server, arguments.peers, arguments.runs))
+        table = _table(_rows(Path(folder), server, arguments))
     text = f"{_machine()}, medians of {arguments.runs} interleaved runs:\n\n{table}\n"
     print(text)
     if arguments.write:
@@ -56,7 +60,8 @@ def main() -> None:
         README.write_text(f"{head}{BEGIN}{text}{END}{rest.partition(END)[2]}", "utf-8")
 
 
-def _rows(folder: Path, server: ScriptedServer, peers: Path, runs: int) -> list[Row]:
+def _rows(folder: Path, server: ScriptedServer, arguments: argparse.Namespace) -> list[Row]:
+    peers, runs = arguments.peers, arguments.runs
     ours = contenders.aichat(folder / "aichat", server.openai_url)
     llm = contenders.llm(folder / "llm", server.openai_url, peers)
     sgpt = contenders.sgpt(folder / "sgpt", server.openai_url, peers)
@@ -66,7 +71,9 @@ def _rows(folder: Path, server: ScriptedServer, peers: Path, runs: int) -> list[
         *_together(ours, llm),
         *_listings(ours, llm, python, runs),
         _prompt(ours, python, runs),
+        *_large_history(large_history.built(arguments.cache), folder / "large", runs),
         *_streamed(ours, llm, sgpt, server, runs),
+        _typing(ours, server),
     ]
 
 
@@ -158,6 +165,35 @@ def _prompt(ours: Contender, python: Contender, runs: int) -> Row:
         "python -c pass",
         statistics.median(bare),
         25,
+    )
+
+
+def _large_history(database: Path, home: Path, runs: int) -> list[Row]:
+    taken = sidebar.measured(database, home, runs)
+    of = "100,000 conversations, 1,000,000 messages"
+    return [
+        _within(f"chats: from the key to the first screen ({of})", taken.opened, 0.200),
+        _within("chats: from a key in the filter to its result", taken.keys, 0.050),
+        _within("`history search`: the query", taken.searches, 0.050),
+    ]
+
+
+def _typing(ours: Contender, server: ScriptedServer) -> Row:
+    server.script = {"text": streaming.typical(60_000), "split": streaming.DELTA, "delay": 0.0005}
+    taken = typing_delay.seconds_to_show_keys(ours, "go", KEYS_TYPED)
+    server.script = None
+    return _within("chat: a key typed while an answer streams, until it shows", taken, 0.050)
+
+
+def _within(what: str, seconds: list[float], budget: float) -> Row:
+    half = statistics.median(seconds)
+    return Row(
+        what,
+        f"p50 {half * 1000:.1f} ms, max {max(seconds) * 1000:.1f} ms",
+        "",
+        "",
+        f"p50 at most {budget * 1000:g} ms",
+        _verdict(half <= budget),
     )
 
 

@@ -49,7 +49,7 @@ ENVIRONMENT_OTHERS = (
     ("COLORTERM, COLORFGBG, FORCE_HYPERLINK", "24-bit colours; the background's; hyperlinks on (1) or off (0)."),
     ("PAGER, LESS", "What `--pager` starts, and how `less` behaves in it."),
     ("COLUMNS", "The width of tables."),
-    ("VISUAL, EDITOR", "The editor of `aichat config edit` and of the prompt."),
+    ("VISUAL, EDITOR", "The editor of `aichat config edit`, of `aichat roles edit` and of the prompt."),
     ("XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME", "Where files are kept, on Linux."),
 )
 

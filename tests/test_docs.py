@@ -18,6 +18,7 @@ from aichat_cli.cli.main import EPILOG, root
 from aichat_cli.core import errors
 from aichat_cli.render import json_shapes
 from aichat_cli.render.turn_view import TurnResult
+from tests.chat.files import PNG
 from tests.servers.scripted import ScriptedServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,7 +91,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_page_names_what_is_not_built(page: Path) -> None:
-    unbuilt = re.compile(r"aichat (ingest|docs|search|usage|credits|sync|login|logout|serve|api-keys|roles)\b")
+    unbuilt = re.compile(r"aichat (ingest|docs|search|usage|credits|sync|login|logout|serve|api-keys)\b")
     assert not unbuilt.search(page.read_text("utf-8"))
 
 
@@ -140,8 +141,12 @@ def home_with_a_turn(tmp_path: Path) -> dict[str, str]:
         "OPENAI_API_KEY": "not-a-key",
         "NO_PROXY": "127.0.0.1",
     }
+    (tmp_path / "photo.png").write_bytes(PNG)
+    printed_by(["roles", "edit", "critic"], {**environment, "VISUAL": "sh -c 'echo Be strict. > \"$0\"'"})
     with ScriptedServer() as server:
-        printed_by(["colours?"], {**environment, "OPENAI_BASE_URL": server.openai_url})
+        printed_by(
+            ["-a", str(tmp_path / "photo.png"), "colours?"], {**environment, "OPENAI_BASE_URL": server.openai_url}
+        )
     return environment
 
 
@@ -167,6 +172,7 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
         ("history", "show", "colours?"): "`aichat history show --json`",
         ("history", "search", "colours"): "`aichat history search --json`",
         ("models", "list"): "`aichat models list --json`, `aichat models info --json`",
+        ("roles", "list"): "`aichat roles list --json`, `aichat roles show --json`",
         ("keys", "list"): "`aichat keys list --json`",
         ("config", "list"): "`aichat config list --json`",
         ("doctor",): "`aichat doctor --json`",
@@ -177,6 +183,26 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
         assert fields_of(printed) == fields_of(every[heading]), heading
     info = json.loads(printed_by(["models", "info", "gpt-4o", "--json"], home_with_a_turn).stdout)
     assert fields_of([info]) == fields_of(every[documented["models", "list"]])
+
+
+def test_the_documented_shapes_of_an_export_and_an_import_are_those_that_are_printed(
+    home_with_a_turn: dict[str, str], tmp_path: Path
+) -> None:
+    every = shapes()
+    exported = json.loads(printed_by(["history", "export", "--format", "json"], home_with_a_turn).stdout)
+    documented = every["`aichat history export --format json`"]
+    for _ in ("document", "conversation", "message"):
+        assert set(exported) == set(documented)
+        exported, documented = (
+            next((each[name][0] for name in ("conversations", "messages") if name in each), {})
+            for each in (exported, documented)
+        )
+    archive = tmp_path / "archive.json"
+    archive.write_text('[{"mapping": 1}]', "utf-8")
+    imported = json.loads(printed_by(["history", "import", str(archive), "--json"], home_with_a_turn, code=1).stdout)
+    documented = every["`aichat history import --json`"]
+    documented |= {"skipped": [], "attachments": {**documented["attachments"], "missing_names": []}}
+    assert fields_of(imported) == fields_of(documented)
 
 
 def test_the_documented_shape_of_an_error_is_the_one_that_is_printed(home_with_a_turn: dict[str, str]) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from aichat_cli.billing.admission import Admission, admit
 from aichat_cli.billing.charges import chat_usage
 from aichat_cli.chat import context
 from aichat_cli.chat.recorder import Recorder
-from aichat_cli.chat.titles import title_from
+from aichat_cli.chat.titles import title_from, title_from_answer
 from aichat_cli.core.errors import AichatError, StorageError
 from aichat_cli.core.events import (
     Failed,
@@ -34,7 +34,7 @@ from aichat_cli.core.events import (
 )
 from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.interrupts import shielded
-from aichat_cli.core.messages import Message, Status
+from aichat_cli.core.messages import Attachment, ChatMessage, Message, Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
@@ -42,7 +42,7 @@ from aichat_cli.core.usage import UsageRecord
 from aichat_cli.providers import tokens as token_counts
 from aichat_cli.providers.base import ChatRequest, OptionValue, Provider, Timeouts
 from aichat_cli.providers.retry import RetryPolicy, stream_with_retries
-from aichat_cli.storage import conversations, messages, turns
+from aichat_cli.storage import attachments, conversations, messages, turns
 from aichat_cli.storage.database import Database
 
 
@@ -55,8 +55,10 @@ class TurnRequest:
         prompt: the new user message; None answers `parent_id`, a user message, once more.
         conversation_id: the conversation to go on with, None for a new one.
         parent_id: the message the new one hangs under, None for the root.
+        attachments: files that go with `prompt`.
         system: the system prompt; None keeps the conversation's own.
-        question: what the user typed, where `prompt` also holds what was piped in; a new conversation is named after it.
+        question: what the user typed, where `prompt` also holds what was piped in or pasted; a new conversation is named
+            after it, or after the answer where it is empty. None: the prompt is what was typed.
     """
 
     model: Model
@@ -67,7 +69,8 @@ class TurnRequest:
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     fallbacks: tuple[Model, ...] = ()
     stream: bool = True
-    question: str = ""
+    question: str | None = None
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,11 @@ def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None
     """Run one turn and yield what happens.
 
     Raises:
-        AichatError: the turn was not admitted, or the conversation cannot be read; nothing was stored or sent.
+        AichatError: the turn was not admitted, the model cannot read an attachment, or the conversation cannot be
+            read; nothing was stored or sent.
     """
     admission = admit(request.model)
+    context.require_readable(request.attachments, request.model)
     turn = _Turn(request, deps, admission)
     interruption: KeyboardInterrupt | None = None
     failure: AichatError | None = None
@@ -142,23 +147,27 @@ class _Turn:
             self._system = conversation.system_prompt
         self._changes_model = conversation is not None and conversation.model != request.model.name
         self._recorder = Recorder(None, None, deps.ledger)
+        self._shown: tuple[ChatMessage, ...] = ()
+        self._opened: turns.OpenTurn | None = None
+        self._title = title_from(request.question or request.prompt or "")
 
     def open(self) -> Iterator[TurnEvent]:
         """Store the prompt and an empty answer, before a byte is sent."""
         if self._deps.storage_error is not None:
             yield NotSaved(self._deps.storage_error)
         unsaved: StorageError | None = None
-        opened: turns.OpenTurn | None = None
         with shielded():
             try:
-                opened = turns.begin(self._deps.transcript, self._opening())
-                self._recorder = Recorder(self._deps.transcript, opened, self._deps.ledger)
+                begun = turns.begin(self._deps.transcript, self._opening())
+                self._opened = begun
+                self._recorder = Recorder(self._deps.transcript, begun, self._deps.ledger)
                 if self._changes_model:
-                    conversations.set_model(self._deps.transcript, opened.conversation_id, self._model.name)
+                    conversations.set_model(self._deps.transcript, begun.conversation_id, self._model.name)
             except StorageError as exc:
                 unsaved = exc
         if unsaved is not None:
             yield NotSaved(unsaved)
+        opened = self._opened
         yield Started(
             opened.conversation_id if opened else None, opened.message_id if opened else None, self._model.name
         )
@@ -184,6 +193,8 @@ class _Turn:
             unsaved = self._recorder.settle(
                 status=status, model=self._model.name, finish_reason=reason, error=error, record=record
             )
+            if unsaved is None:
+                self._name_after_answer()
         settled = Settled(
             request_id=self._admission.request_id,
             status=status,
@@ -194,25 +205,44 @@ class _Turn:
         )
         return settled, unsaved
 
+    def _name_after_answer(self) -> None:
+        """A new conversation that began with a text handed in, not with a question, is named after what it is about."""
+        is_unasked = self._request.question == "" and self._request.conversation_id is None
+        if is_unasked and self._opened is not None and self._recorder.text.strip():
+            title = title_from_answer(self._recorder.text)
+            with suppress(StorageError):  # a name is worth no error
+                conversations.rename_untouched(self._deps.transcript, self._opened.conversation_id, self._title, title)
+
     def _opening(self) -> turns.BeginTurn:
         request = self._request
         return turns.BeginTurn(
             conversation_id=request.conversation_id,
             parent_id=request.parent_id,
             prompt=request.prompt,
-            title=title_from(request.question or request.prompt or ""),
+            title=self._title,
             system_prompt=self._system or None,
             model=self._model.name,
+            attachments=request.attachments,
         )
 
     def _ask(self, model: Model) -> Iterator[TurnEvent]:
         if model.retired:
             yield Notice(f"{model.name} is retired by its provider; its successor is {model.retired}.")
-        shown = context.build(self._branch, self._request.prompt, self._system, model)
+        shown = context.build(
+            self._branch,
+            self._request.prompt,
+            self._system,
+            model,
+            attachments=self._request.attachments,
+            load=lambda ids: attachments.of_messages(self._deps.transcript, ids) if ids else {},
+        )
+        self._shown = shown.messages
         if shown.left_out:
             yield Notice(
                 f"{shown.left_out} earlier messages do not fit in the window of {model.name} and are not sent."
             )
+        if shown.unread_files:
+            yield Notice(f"Earlier files that {model.name} is not shown: {', '.join(shown.unread_files)}.")
         self._deps.prepare(model)
         chat_request = ChatRequest(
             model=model,
@@ -264,8 +294,7 @@ class _Turn:
                 reasoning_tokens=reported.reasoning_tokens,
                 raw=reported.raw,
             )
-        shown = context.build(self._branch, self._request.prompt, self._system, self._model)
-        return TokenUsage(token_counts.count_messages(shown.messages, self._system, self._model), output)
+        return TokenUsage(token_counts.count_messages(self._shown, self._system, self._model), output)
 
 
 def _branch_above(database: Database, request: TurnRequest) -> list[Message]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnRequest, run
 from aichat_cli.cli.common import DebugFlag, opened
-from aichat_cli.cli.stdin import piped_text
+from aichat_cli.cli.question import read_question, say_what_is_large
 from aichat_cli.core.errors import EXIT_ERROR, EXIT_OK, UsageError
 from aichat_cli.core.messages import Conversation
 from aichat_cli.providers.base import OptionValue
@@ -19,7 +19,7 @@ from aichat_cli.render.answer import (
     AnswerSink,
     HeldSink,
     abandon_stdout,
-    first_code_block,
+    code_blocks,
     stdout_sink,
 )
 from aichat_cli.render.diagnostics import Diagnostics
@@ -27,6 +27,9 @@ from aichat_cli.render.embedded import fetch_if_absent, say_who_answers
 from aichat_cli.render.sinks import answer_sink
 from aichat_cli.render.turn_view import TurnResult, show
 from aichat_cli.storage import conversations
+
+if TYPE_CHECKING:
+    from aichat_cli.config.roles import ChatRole
 
 
 class ChatCommand(TyperCommand):
@@ -52,6 +55,14 @@ def chat(
     ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Model, alias or provider/model.")] = None,
     system: Annotated[str | None, typer.Option("--system", "-s", help="System prompt.")] = None,
+    role: Annotated[str | None, typer.Option("--role", help="Role: a system prompt kept under a name.")] = None,
+    file: Annotated[
+        list[str] | None, typer.Option("--file", "-f", help="Text file to put in front; repeatable.", metavar="PATH")
+    ] = None,
+    attach: Annotated[
+        list[str] | None,
+        typer.Option("--attach", "-a", help="Image, PDF or audio to send along; repeatable.", metavar="PATH"),
+    ] = None,
     last: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")] = False,
     resume: Annotated[str | None, typer.Option("--resume", "-r", help="Go on with this one: id or title.")] = None,
     no_log: Annotated[bool, typer.Option("--no-log", "-n", help="Keep no text; usage is still counted.")] = False,
@@ -70,29 +81,36 @@ def chat(
     fallback: Annotated[
         list[str] | None, typer.Option("--fallback", help="Model to ask when the first fails; repeatable.")
     ] = None,
+    interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Answer, then go on in the chat.")] = False,
     debug: DebugFlag = False,
 ) -> None:
     """Ask, or chat when no prompt is given."""
     with opened(as_json=as_json, debug=debug, key=key) as (house, diagnostics):
-        text, question = _prompt_text(prompt or [], diagnostics)
+        question = read_question(
+            prompt or [], diagnostics, files=file or [], attach=attach or [], max_bytes=house.largest_file
+        )
         conversation = _conversation(house, last=last, resume=resume)
-        chosen = house.model(model or (conversation.model if conversation else None))
+        part = _role(house, role, system, conversation)
+        named = model or (part.model if part else None)
+        chosen = house.model(named or (conversation.model if conversation else None))
         if no_log and conversation:
             raise UsageError("-n keeps nothing, so it cannot go on with a conversation.")
         request = TurnRequest(
             model=chosen,
-            prompt=text,
+            prompt=question.text,
             conversation_id=conversation.id if conversation else None,
             parent_id=conversation.head_id if conversation else None,
-            system=_system(house, system, conversation),
-            options=parsed_options(option or []),
+            system=part.prompt or None if part else _system(house, system, conversation),
+            options={**(part.options if part else {}), **parsed_options(option or [])},
             fallbacks=house.fallbacks(fallback or []),
             stream=not no_stream,
-            question=question,
+            question=question.topic,
+            attachments=question.attachments,
         )
-        if model is None and conversation is None:
+        if named is None and conversation is None:
             say_who_answers(house, chosen, diagnostics)
-        if text is None:
+        say_what_is_large(question, chosen, diagnostics)
+        if question.text is None or interactive:
             _require_terminal(as_json=as_json or extract)
             from aichat_cli.repl.session import Session
 
@@ -142,10 +160,10 @@ def exit_code(result: TurnResult) -> int:
 
 def _print_held(text: str, result: TurnResult, diagnostics: Diagnostics, *, extract: bool) -> None:
     if extract:
-        block = first_code_block(text)
-        if block is None:
+        blocks = code_blocks(text)
+        if not blocks:
             diagnostics.notice("There is no code block in the answer: this is all of it.")
-        text = text if block is None else block
+        text = blocks[0] if blocks else text
     sink = stdout_sink()
     if diagnostics.as_json:
         from aichat_cli.render import json_shapes
@@ -155,28 +173,22 @@ def _print_held(text: str, result: TurnResult, diagnostics: Diagnostics, *, extr
     sink.end()
 
 
-def _prompt_text(words: list[str], diagnostics: Diagnostics) -> tuple[str | None, str]:
-    """stdin, a blank line and what was typed, or None when neither was given; and what was typed alone."""
-    waits = words == ["-"] or words[:1] == ["-"]
-    typed = " ".join(words[1:] if waits else words).strip()
-    piped = piped_text(diagnostics, is_needed=waits or not typed, is_asked_for=waits)
-    if typed and piped.strip():
-        return f"{piped.rstrip()}\n\n{typed}", typed
-    if typed:
-        return typed, typed
-    if piped.strip():
-        return piped, ""
-    if piped or words or not sys.stdin.isatty():
-        raise UsageError("There is no prompt.", hint='Run: aichat "your question"')
-    return None, ""
-
-
 def _conversation(house: App, *, last: bool, resume: str | None) -> Conversation | None:
     if resume is not None and last:
         raise UsageError("-c and -r exclude each other.")
     if resume is not None:
         return conversations.find(house.readable_database, resume)
     return conversations.latest(house.readable_database) if last else None
+
+
+def _role(house: App, typed: str | None, system: str | None, conversation: Conversation | None) -> ChatRole | None:
+    """The role of `--role`, or, in a new conversation without a system prompt of its own, that of the setting."""
+    if typed is not None and system is not None:
+        raise UsageError("-s and --role exclude each other: a role is a system prompt.")
+    if typed is None and (system is not None or conversation is not None):
+        return None
+    name = house.settings.text("role") if typed is None else typed
+    return house.role(name) if name or typed is not None else None
 
 
 def _system(house: App, typed: str | None, conversation: Conversation | None) -> str | None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
 from typing import Annotated
 
 import typer
 
-from aichat_cli.cli.common import DebugFlag, JsonFlag, command_group, opened
+from aichat_cli.cli.common import DebugFlag, JsonFlag, command_group, edit_file, opened
 from aichat_cli.config import settings_file
 from aichat_cli.config.paths import user_paths
 from aichat_cli.config.settings import Settings, as_text, known, parse
-from aichat_cli.core.errors import ConfigError
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
 
@@ -76,15 +73,9 @@ def edit(debug: DebugFlag = False) -> None:
     """Open the settings file in VISUAL or EDITOR, and check it afterwards."""
     with opened(debug=debug) as (house, diagnostics):
         file = house.paths.config_file
-        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
         if not file.exists():
             settings_file.write_private(file, "# Settings of aichat; `aichat config list` shows what there is.\n")
-        try:
-            code = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
-        except (OSError, ValueError) as exc:
-            raise ConfigError(f'Cannot run the editor "{editor}": {exc}.', hint="Set EDITOR") from exc
-        if code:
-            raise ConfigError(f'The editor "{editor}" ended with code {code}.')
+        edit_file(file)
         edited = Settings(file)
         edited.listing()
         for name in edited.unknown_names():

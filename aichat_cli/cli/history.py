@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
+from aichat_cli.cli import history_archive
 from aichat_cli.cli.common import (
     LISTING_LIMIT,
     AllFlag,
@@ -17,7 +19,7 @@ from aichat_cli.cli.common import (
     opened,
 )
 from aichat_cli.core.errors import UsageError
-from aichat_cli.render import json_shapes, tables
+from aichat_cli.render import json_shapes, search_view, tables
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.sinks import answer_theme
 from aichat_cli.render.transcript import transcript
@@ -67,9 +69,18 @@ def search_(
 ) -> None:
     """Search what was asked, answered and titled; best first."""
     with opened(as_json=as_json, debug=debug) as (house, diagnostics):
-        hits = search.search(house.readable_database, " ".join(query), limit=None if everything else limit)
+        marks = search_view.Marks() if sys.stdout.isatty() and not as_json else None
+        hits = search.search(
+            house.readable_database,
+            " ".join(query),
+            limit=None if everything else limit,
+            mark_open=marks.open if marks else "",
+            mark_close=marks.close if marks else "",
+        )
         if as_json:
             print_text(json_shapes.dumps(json_shapes.search_hits(hits)))
+        elif hits and marks:
+            search_view.print_hits(hits, marks)
         elif hits:
             tables.search_hits(hits)
         else:
@@ -107,3 +118,7 @@ def rm(
                 raise UsageError("Nothing was deleted.", hint="To delete without being asked: --yes")
             conversations.delete(house.database, conversation.id)
             diagnostics.notice(f'Deleted "{conversation.title}".')
+
+
+app.command("export")(history_archive.export)
+app.command("import")(history_archive.import_)

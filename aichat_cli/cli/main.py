@@ -20,6 +20,7 @@ COMMANDS = {
     "models": "aichat_cli.cli.models",
     "keys": "aichat_cli.cli.keys",
     "config": "aichat_cli.cli.config",
+    "roles": "aichat_cli.cli.roles",
     "doctor": "aichat_cli.cli.doctor",
 }
 """Command to module; each module has its Typer app as `app`."""
@@ -39,6 +40,7 @@ Without any key it answers from a small embedded model.
 \b
 -m MODEL    who answers            -s TEXT   system prompt
 -c          go on with the last    -r TITLE  go on with that one
+-f FILE     text file in front     -a FILE   image, PDF or audio
 -o KEY VAL  model option           -x        the code block only
 All options of a prompt: aichat chat --help
 """

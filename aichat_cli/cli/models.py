@@ -10,6 +10,7 @@ from aichat_cli.cli.common import LISTING_LIMIT, AllFlag, DebugFlag, JsonFlag, L
 from aichat_cli.config import settings_file
 from aichat_cli.config.settings import known
 from aichat_cli.core.errors import UsageError
+from aichat_cli.core.messages import KIND_NAMES
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.providers import pull
@@ -169,6 +170,12 @@ def _lasting_name(typed: str, model: Model) -> str:
     return model.name if model.wire == "local" else typed
 
 
+def _what_it_reads(model: Model) -> str:
+    read = ["text", *(name for kind, name in KIND_NAMES.items() if model.reads(kind))]
+    unknown = [name for kind, name in KIND_NAMES.items() if model.reads(kind) is None]
+    return ", ".join(read) + (f"; unknown: {', '.join(unknown)}" if unknown else "")
+
+
 def _facts(model: Model) -> list[tuple[str, str]]:
     facts = [
         ("name", model.name),
@@ -179,6 +186,7 @@ def _facts(model: Model) -> list[tuple[str, str]]:
         ("key", model.key_name or "none needed"),
         ("context", f"{model.context_tokens:,} tokens" if model.context_tokens else "unknown"),
         ("longest answer", f"{model.max_output_tokens:,} tokens" if model.max_output_tokens else "unknown"),
+        ("reads", _what_it_reads(model)),
     ]
     if model.price is None:
         facts.append(("price", "unknown"))

@@ -14,6 +14,7 @@ class Paths:
 
     config_file: Path
     keys_file: Path
+    role_dir: Path
     database: Path
     model_dir: Path
     input_history: Path
@@ -29,6 +30,7 @@ def user_paths() -> Paths:
     return Paths(
         config_file=config / "config.toml",
         keys_file=config / "keys.toml",
+        role_dir=config / "roles",
         database=data / "aichat.db",
         model_dir=data / "models",
         input_history=Path(dirs.user_state_dir) / "input_history",

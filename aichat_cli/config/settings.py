@@ -20,12 +20,16 @@ Value = str | int | float | bool | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table. `parse` turns text into the value or raises ValueError with what is allowed."""
+    """One row of the table. `parse` turns text into the value or raises ValueError with what is allowed.
+
+    `choices` holds the texts to choose from where there are only a few.
+    """
 
     name: str
     default: Value
     help: str
     parse: Callable[[str], Value]
+    choices: tuple[str, ...] = ()
 
     @property
     def variable(self) -> str:
@@ -59,15 +63,6 @@ def _names(raw: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in raw.split(",") if part.strip())
 
 
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        if raw not in allowed:
-            raise ValueError(f"one of {', '.join(allowed)}")
-        return raw
-
-    return parse
-
-
 def _seconds(raw: str) -> float:
     try:
         seconds = float(raw)
@@ -91,23 +86,33 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def _choice(name: str, help_text: str, *choices: str) -> Setting:
+    """A setting that takes one of a few words; the first is the default."""
+
+    def parse(raw: str) -> str:
+        if raw.strip().lower() not in choices:
+            raise ValueError(f"{', '.join(choices[:-1])} or {choices[-1]}")
+        return raw.strip().lower()
+
+    return Setting(name, choices[0], help_text, parse, choices)
+
+
 TABLE: tuple[Setting, ...] = (
     Setting("model", "", "Model to use when -m is not given.", _text),
     Setting("system_prompt", "", "System prompt of new conversations when -s is not given.", _text),
+    Setting("role", "", "Role of new conversations when neither --role nor -s is given.", _text),
     Setting("fallback", (), "Models to ask, in order, when the first one fails.", _names),
     Setting("markdown", True, "Render the Markdown of answers, on a terminal.", _boolean),
-    Setting(
-        "theme",
-        "auto",
-        "Colors for a dark or a light background: auto, dark or light.",
-        _one_of("auto", "dark", "light"),
-    ),
+    _choice("theme", "Colors for a dark or a light background: auto, dark or light.", "auto", "dark", "light"),
     Setting("code_theme", "", "Pygments style for code, e.g. monokai; empty for colors that go with the theme.", _text),
     Setting("pager", False, "Page answers on a terminal, as --pager does.", _boolean),
     Setting("show_reasoning", True, "Show what a model thinks, on a terminal.", _boolean),
     Setting("show_usage", False, "Print tokens and cost after each answer, as -u does.", _boolean),
+    _choice("keys", "Keys of the prompt: emacs or vi.", "emacs", "vi"),
+    Setting("titles.model", "", "Model that names new chats; without one they are named after what was said.", _text),
     Setting("key_command", "", "Command that prints a key; {name} is the provider, e.g. 'pass show {name}'.", _text),
     Setting("database", "", "File that holds conversations and usage.", _text),
+    Setting("attachments.max_mb", 20, "Largest file to attach or put in a prompt, in megabytes.", _whole(1, 1000)),
     Setting("timeouts.connect", 10.0, "Seconds to wait for a connection.", _seconds),
     Setting("timeouts.first_byte", 120.0, "Seconds to wait for an answer to begin.", _seconds),
     Setting("timeouts.idle", 60.0, "Seconds to wait for the next piece of an answer.", _seconds),

@@ -9,3 +9,10 @@ def utc_now() -> str:
     """The current time, such as `2026-11-22T21:59:33.120Z`; text order is time order."""
     now = time.time_ns() // 1_000_000
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1000)) + f".{now % 1000:03d}Z"
+
+
+def today_began() -> str:
+    """Midnight of the user's own day, as UTC."""
+    today = time.localtime()
+    midnight = time.mktime((today.tm_year, today.tm_mon, today.tm_mday, 0, 0, 0, 0, 0, -1))
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(midnight))

@@ -5,6 +5,7 @@
     │   └── UnknownModel        2
     ├── ConfigError             1    the settings file cannot be read or written
     ├── NotFound                1    no such conversation, setting or key
+    ├── ArchiveError            1    a file to import cannot be read, or one to export cannot be written
     ├── ApiKeyError             3    (401)
     │   ├── KeyMissing          3
     │   └── KeyRejected         3
@@ -83,6 +84,12 @@ class NotFound(AichatError):
 
     code = "not_found"
     http_status = 404
+
+
+class ArchiveError(AichatError):
+    """A file of conversations cannot be read or written."""
+
+    code = "archive"
 
 
 class ApiKeyError(AichatError):

@@ -30,9 +30,13 @@ def new_id() -> str:
     with _lock:
         value = max(value, _last_value + 1)
         _last_value = value
-    low62 = value & ((1 << 62) - 1)
-    rand_a = (value >> 62) & 0xFFF
-    milliseconds = value >> 74
+    return id_at(value >> 74, value)
+
+
+def id_at(milliseconds: int, chance: int) -> str:
+    """The UUIDv7 of a moment; its 74 random bits are the lowest of `chance`."""
+    low62 = chance & ((1 << 62) - 1)
+    rand_a = (chance >> 62) & 0xFFF
     number = milliseconds << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | low62
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -26,10 +26,11 @@ def install() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _handle)
+            signal.signal(number, deliver)
 
 
-def _handle(signal_number: int, _frame: FrameType | None) -> None:
+def deliver(signal_number: int, _frame: FrameType | None = None) -> None:
+    """Raise `Interrupted` in the main thread, or hold the signal back where it is shielded: a signal handler."""
     global _pending_signal
     if _shield_depth:
         _pending_signal = signal_number

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from aichat_cli.core.messages import MediaKind
 from aichat_cli.core.money import Price
 
 Wire = Literal["openai", "anthropic", "litellm", "local"]
@@ -26,6 +27,7 @@ class Model:
         price: None where unknown; never a guess.
         takes_sampling: False for reasoning models that refuse temperature and top_p.
         output_limit_field: `max_tokens` or `max_completion_tokens`.
+        reads_images, reads_pdf, reads_audio: whether it takes such files; None where unknown.
         retired: the successor's name, or None while it is served.
     """
 
@@ -41,4 +43,11 @@ class Model:
     price: Price | None = None
     takes_sampling: bool = True
     output_limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    reads_images: bool | None = None
+    reads_pdf: bool | None = None
+    reads_audio: bool | None = None
     retired: str | None = None
+
+    def reads(self, kind: MediaKind) -> bool | None:
+        """Whether it takes files of this kind; None where unknown."""
+        return {"image": self.reads_images, "pdf": self.reads_pdf, "audio": self.reads_audio}[kind]

@@ -12,6 +12,7 @@ from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.providers.base import ChatRequest
 from aichat_cli.providers.failures import snippet, who
+from aichat_cli.providers.parts import anthropic_content
 from aichat_cli.providers.wire import (
     HttpWire,
     TextChannel,
@@ -96,17 +97,19 @@ class AnthropicWire(HttpWire):
         return _AnthropicDecoder(request)
 
 
-def _alternating(messages: tuple[ChatMessage, ...]) -> list[dict[str, str]]:
+def _alternating(messages: tuple[ChatMessage, ...]) -> list[dict[str, Any]]:
     """Messages as this wire demands them: none empty, and those of one role in a row as one."""
-    shown: list[dict[str, str]] = []
+    shown: list[ChatMessage] = []
     for message in messages:
-        if not message.content.strip():
+        if not message.content.strip() and not message.attachments:
             continue
-        if shown and shown[-1]["role"] == message.role:
-            shown[-1]["content"] += f"\n\n{message.content}"
+        if shown and shown[-1].role == message.role:
+            before = shown[-1]
+            text = "\n\n".join(part for part in (before.content, message.content) if part.strip())
+            shown[-1] = ChatMessage(message.role, text, before.attachments + message.attachments)
         else:
-            shown.append({"role": message.role, "content": message.content})
-    return shown
+            shown.append(message)
+    return [{"role": message.role, "content": anthropic_content(message)} for message in shown]
 
 
 class _AnthropicDecoder:

@@ -21,6 +21,9 @@ CHAT_MODES = frozenset({"chat", "responses"})
 """`responses` models speak OpenAI's newer endpoint only; they take the same messages."""
 
 _LOCAL_PROVIDERS = frozenset({"ollama", "ollama_chat", "lm_studio", "llamafile"})
+_KEPT_UP = frozenset({"openai", "anthropic"})
+_TEXT_ONLY = re.compile(r"(ft:)?gpt-(3\.5-|4($|-\d))")
+"""OpenAI's models from before they could see, of which the map does not say so."""
 _FEES_PER_CALL = ("input_cost_per_request", "input_cost_per_query", "citation_cost_per_token")
 _TIER = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 
@@ -30,7 +33,8 @@ class CatalogEntry:
     """What the map says of one model.
 
     `provider` is litellm's name for it. `reasons_unasked` is False where reasoning must be asked for. `takes_sampling`
-    is False where the map says that temperature and top_p are refused. `deprecation_date` is ISO text, or None.
+    is False where the map says that temperature and top_p are refused. `reads_images` and its like are None where the map
+    does not tell. `deprecation_date` is ISO text, or None.
     """
 
     name: str
@@ -42,6 +46,9 @@ class CatalogEntry:
     supports_reasoning: bool
     reasons_unasked: bool
     takes_sampling: bool
+    reads_images: bool | None
+    reads_pdf: bool | None
+    reads_audio: bool | None
     deprecation_date: str | None
 
 
@@ -128,6 +135,10 @@ def _entry(name: str, fields: dict[str, Any]) -> CatalogEntry:
     provider = fields.get("litellm_provider")
     deprecation = fields.get("deprecation_date")
     supports_reasoning = fields.get("supports_reasoning") is True
+    is_text_only = provider == "openai" and _TEXT_ONLY.match(name) is not None
+    reads_images = _reads(fields, "supports_vision", False if is_text_only else None)
+    # Of these two the map is kept up: what takes PDF files or audio is marked so, everything else takes none.
+    is_kept_up = provider in _KEPT_UP
     return CatalogEntry(
         name=name,
         provider=provider if isinstance(provider, str) else "",
@@ -138,8 +149,16 @@ def _entry(name: str, fields: dict[str, Any]) -> CatalogEntry:
         supports_reasoning=supports_reasoning,
         reasons_unasked=supports_reasoning and fields.get("default_reasoning_effort") != "none",
         takes_sampling=fields.get("supports_sampling_params") is not False,
+        reads_images=reads_images,
+        reads_pdf=_reads(fields, "supports_pdf_input", reads_images if is_kept_up else None),
+        reads_audio=_reads(fields, "supports_audio_input", False if is_kept_up else None),
         deprecation_date=deprecation if isinstance(deprecation, str) else None,
     )
+
+
+def _reads(fields: dict[str, Any], name: str, otherwise: bool | None = None) -> bool | None:  # noqa: FBT001
+    value = fields.get(name)
+    return value if isinstance(value, bool) else otherwise
 
 
 def _count(value: object) -> int | None:

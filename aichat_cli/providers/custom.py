@@ -59,6 +59,7 @@ class CustomModel:
             context_tokens=self.context_tokens,
             max_output_tokens=self.max_output_tokens,
             price=self._price(),
+            reads_audio=False if self.wire == "anthropic" else None,
         )
 
     def _price(self) -> Price | None:

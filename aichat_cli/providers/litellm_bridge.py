@@ -18,6 +18,7 @@ from aichat_cli.core.money import TokenUsage
 from aichat_cli.providers.base import ChatRequest, Timeouts
 from aichat_cli.providers.failures import who
 from aichat_cli.providers.litellm_errors import provider_error
+from aichat_cli.providers.parts import openai_messages
 from aichat_cli.providers.wire import TextChannel, broken_after_content, checked_key, count, without_sampling
 
 _LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai")
@@ -116,13 +117,11 @@ def _answer(request: ChatRequest, options: dict[str, Any]) -> Generator[Provider
 
 
 def _arguments(request: ChatRequest, options: dict[str, Any], litellm: Any) -> dict[str, Any]:
-    messages = [{"role": "system", "content": request.system}] if request.system else []
-    messages += [{"role": message.role, "content": message.content} for message in request.messages]
     limits = request.timeouts
     read_seconds = max(limits.first_byte, limits.idle)
     arguments: dict[str, Any] = {
         "model": request.model.wire_name,
-        "messages": messages,
+        "messages": openai_messages(request.system, request.messages),
         "stream": request.stream,
         "timeout": litellm.httpx.Timeout(read_seconds, connect=limits.connect),
         "num_retries": 0,

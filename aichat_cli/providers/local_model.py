@@ -26,7 +26,7 @@ from aichat_cli.core.money import TokenUsage
 from aichat_cli.providers.base import ChatRequest, OptionValue, Timeouts
 from aichat_cli.providers.local_process import Parameters, WorkerDied, WorkerProcess
 from aichat_cli.providers.pull import PULLABLE, is_pulled, model_path
-from aichat_cli.providers.shipped import LOCAL_CONTEXT_TOKENS
+from aichat_cli.providers.shipped import LOCAL_CONTEXT_TOKENS, READERS
 
 _LOADING_OPTIONS = frozenset({"threads", "context"})
 _SAMPLING_OPTIONS = frozenset(
@@ -50,6 +50,7 @@ class LocalModel:
 
     def stream(self, request: ChatRequest) -> Iterator[ProviderEvent]:
         """See `Provider.stream`. Options: OpenAI's sampling options, `threads` and `context` (the window, in tokens)."""
+        _require_text(request)
         worker = self._loaded(self._parameters(request.model, request.options))
         for name in sorted(request.options.keys() - _LOADING_OPTIONS - _SAMPLING_OPTIONS - set(_LIMIT_OPTIONS)):
             yield Notice(f'The embedded model has no option "{name}"; it was not used.')
@@ -151,6 +152,15 @@ class LocalModel:
     def _repair_hint(self, path: Path) -> str:
         pulled = next((name for name in PULLABLE if model_path(name, self._model_dir) == path), None)
         return f"Run: aichat models pull {pulled}" if pulled else _other_model_hint()
+
+
+def _require_text(request: ChatRequest) -> None:
+    for message in request.messages:
+        if message.attachments:
+            raise RequestRejected(
+                f"{request.model.name} runs on this machine and reads text only, not {message.attachments[0].name}.",
+                hint=f"Models that read images: -m {' or -m '.join(READERS['image'])}",
+            )
 
 
 def _other_model_hint() -> str:

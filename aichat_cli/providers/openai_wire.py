@@ -11,6 +11,7 @@ from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.providers.base import ChatRequest
 from aichat_cli.providers.failures import Said, snippet, who
+from aichat_cli.providers.parts import openai_messages
 from aichat_cli.providers.wire import (
     HttpWire,
     TextChannel,
@@ -53,8 +54,7 @@ class OpenAIWire(HttpWire):
         for name in _LIMITS:
             if name in options and name != request.model.output_limit_field:
                 options[request.model.output_limit_field] = options.pop(name)
-        messages = [{"role": "system", "content": request.system}] if request.system else []
-        messages += [{"role": message.role, "content": message.content} for message in request.messages]
+        messages = openai_messages(request.system, request.messages)
         body: dict[str, Any] = {"model": request.model.wire_name, "messages": messages, "stream": request.stream}
         if request.stream and self.url(request.model) not in self._without_stream_options:
             body["stream_options"] = {"include_usage": True}

@@ -199,6 +199,7 @@ class Registry:
             price=FREE if endpoint.is_local and not wire_name.endswith("-cloud") else None,
             takes_sampling=not _refuses_sampling(endpoint.provider, wire_name, entry),
             output_limit_field="max_completion_tokens" if is_openai else "max_tokens",
+            reads_audio=False if endpoint.wire == "anthropic" else None,
         )
         return self._at(endpoint, _with_entry(model, entry))
 
@@ -259,6 +260,9 @@ def _with_entry(model: Model, entry: CatalogEntry | None) -> Model:
         max_output_tokens=entry.max_output_tokens,
         price=entry.price,
         takes_sampling=model.takes_sampling and entry.takes_sampling,
+        reads_images=entry.reads_images,
+        reads_pdf=entry.reads_pdf,
+        reads_audio=entry.reads_audio,
     )
 
 

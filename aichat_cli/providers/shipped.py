@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from aichat_cli.core.messages import MediaKind
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import FREE, NANO_PER_CENT, Price, Rates
 
@@ -13,6 +14,13 @@ DEFAULT_LOCAL = "smollm2"
 
 LOCAL_CONTEXT_TOKENS = 8192
 LOCAL_MAX_OUTPUT_TOKENS = 2048
+
+READERS: Mapping[MediaKind, tuple[str, ...]] = {
+    "image": (DEFAULT_OPENAI, DEFAULT_ANTHROPIC),
+    "pdf": (DEFAULT_OPENAI, DEFAULT_ANTHROPIC),
+    "audio": ("gpt-audio-mini", "gemini/gemini-2.5-flash"),
+}
+"""Models to name to a user whose model cannot read such a file."""
 
 ALIASES: Mapping[str, str] = {
     "haiku": "claude-haiku-4-5",
@@ -43,6 +51,8 @@ def _retired_claude(name: str, wire_name: str, price: Price, successor: str) -> 
         context_tokens=200_000,
         max_output_tokens=8192,
         price=price,
+        reads_images=True,
+        reads_audio=False,
         retired=successor,
     )
 
@@ -81,4 +91,7 @@ def local_model(name: str, wire_name: str) -> Model:
         context_tokens=LOCAL_CONTEXT_TOKENS,
         max_output_tokens=LOCAL_MAX_OUTPUT_TOKENS,
         price=FREE,
+        reads_images=False,
+        reads_pdf=False,
+        reads_audio=False,
     )

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aichat_cli.core.messages import ChatMessage
+from aichat_cli.core.messages import AttachmentSummary, ChatMessage
 from aichat_cli.core.models import Model
 
 if TYPE_CHECKING:
@@ -23,6 +23,14 @@ TOKENS_PER_MESSAGE = 4
 """Of a chat message besides its text: the speaker and what marks its beginning and end."""
 TOKENS_PER_REPLY = 3
 """That open the answer."""
+
+TOKENS_PER_IMAGE = 1600
+"""The most that Anthropic counts for one, and about twice what OpenAI's 4o models do."""
+TOKENS_PER_PDF = 1500
+"""At least: a page. Providers read a page as its text and as an image."""
+MOST_TOKENS_PER_PDF = 100_000
+_BYTES_PER_TOKEN = {"pdf": 100, "audio/wav": 4800, "audio": 1600}
+"""Of a PDF with some pictures; of audio at ten tokens a second, uncompressed or not."""
 
 _FILE_NAMES = {
     "o200k_base": "fb374d419588a4632f3f557e76b4b70aebbca790",
@@ -47,7 +55,8 @@ def count_messages(messages: Sequence[ChatMessage], system: str | None, model: M
     texts = [message.content for message in messages]
     if system:
         texts.append(system)
-    return TOKENS_PER_REPLY + sum(TOKENS_PER_MESSAGE + count(text, model) for text in texts)
+    files = sum(estimate_file(file.summary) for message in messages for file in message.attachments)
+    return TOKENS_PER_REPLY + files + sum(TOKENS_PER_MESSAGE + count(text, model) for text in texts)
 
 
 def estimate(text: str) -> int:
@@ -57,6 +66,17 @@ def estimate(text: str) -> int:
     other_bytes = len(text.encode("utf-8", "surrogatepass")) - ascii_chars
     # A third of a token for a letter of two bytes (Cyrillic), two thirds for one of three (Chinese, Korean).
     return -(-ascii_chars * 10 // 41) + -(-(37 * other_bytes - 39 * other_chars) // 100)
+
+
+def estimate_file(file: AttachmentSummary) -> int:
+    """Tokens of an attached file by its kind and size alone: providers differ by more than its content would tell."""
+    if file.kind == "image":
+        return TOKENS_PER_IMAGE
+    if file.kind == "pdf":
+        return min(max(file.bytes // _BYTES_PER_TOKEN["pdf"], TOKENS_PER_PDF), MOST_TOKENS_PER_PDF)
+    if file.kind == "audio":
+        return file.bytes // _BYTES_PER_TOKEN.get(file.media_type, _BYTES_PER_TOKEN["audio"])
+    return file.bytes // 4 if file.media_type.startswith("text/") else 0
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -137,19 +137,20 @@ def abandon_stdout() -> None:
     os.close(nowhere)
 
 
-def first_code_block(text: str) -> str | None:
-    """The content of the first fenced code block of a Markdown text, or None."""
-    lines = text.splitlines(keepends=True)
-    for start, line in enumerate(lines):
+def code_blocks(text: str) -> list[str]:
+    """The contents of the fenced code blocks of a Markdown text. One that is not closed goes to the end."""
+    blocks: list[str] = []
+    lines = iter(text.splitlines(keepends=True))
+    for line in lines:
         indent = line.lstrip(" ")
         if len(line) - len(indent) > 3 or not indent.startswith(("```", "~~~")):
             continue
         fence = indent[: len(indent) - len(indent.lstrip(indent[0]))]
         block = []
-        for inner in lines[start + 1 :]:
+        for inner in lines:
             closing = inner.strip()
             if closing.startswith(fence) and not closing.strip(fence[0]):
                 break
             block.append(inner)
-        return "".join(block)
-    return None
+        blocks.append("".join(block))
+    return blocks

@@ -25,10 +25,15 @@ def fetch_if_absent(house: App, model: Model, diagnostics: Diagnostics) -> None:
     Raises:
         LocalModelError: it cannot be fetched.
     """
-    if model.wire != "local" or model.wire_name not in pull.PULLABLE:
-        return
-    if not pull.is_pulled(model.wire_name, house.paths.model_dir):
+    if is_absent(house, model):
         pull_with_progress(model.wire_name, house, diagnostics)
+
+
+def is_absent(house: App, model: Model) -> bool:
+    """Whether it is an embedded model that has to be fetched first."""
+    if model.wire != "local" or model.wire_name not in pull.PULLABLE:
+        return False
+    return not pull.is_pulled(model.wire_name, house.paths.model_dir)
 
 
 def pull_with_progress(name: str, house: App, diagnostics: Diagnostics) -> None:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from aichat_cli.core.messages import Conversation, Message
+from aichat_cli.config.roles import ChatRole
+from aichat_cli.core.messages import KIND_NAMES, Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR, usd_number
 from aichat_cli.render.turn_view import TurnResult
 from aichat_cli.storage.search import SearchHit
+
+_UNSAFE = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def dumps(value: object) -> str:
     """JSON for people and programs: indented, UTF-8, with control characters escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
     # json escapes C0; C1 and BiDi controls would still reach a terminal.
-    return "".join(_escaped(character) if _is_unsafe(character) else character for character in text) + "\n"
-
-
-def _is_unsafe(character: str) -> bool:
-    return "\x7f" <= character <= "\x9f" or "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
-
-
-def _escaped(character: str) -> str:
-    return f"\\u{ord(character):04x}"
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
 def turn(result: TurnResult, content: str) -> dict[str, Any]:
@@ -79,6 +75,7 @@ def _message(message: Message) -> dict[str, Any]:
         "parent_id": message.parent_id,
         "role": message.role,
         "content": message.content,
+        "reasoning": message.reasoning,
         "status": message.status,
         "error": message.error,
         "model": message.model,
@@ -86,7 +83,15 @@ def _message(message: Message) -> dict[str, Any]:
         "output_tokens": message.output_tokens,
         "cost_usd": usd_number(message.cost_nano),
         "created_at": message.created_at,
+        "attachments": [
+            {"name": file.name, "media_type": file.media_type, "bytes": file.bytes} for file in message.attachments
+        ],
     }
+
+
+def role(shown: ChatRole) -> dict[str, Any]:
+    """`roles list` and `roles show`."""
+    return {"name": shown.name, "prompt": shown.prompt, "model": shown.model, "options": dict(shown.options)}
 
 
 def search_hits(hits: Sequence[SearchHit]) -> list[dict[str, Any]]:
@@ -113,6 +118,7 @@ def models(listed: Sequence[Model]) -> list[dict[str, Any]]:
             "input_usd_per_mtok": model.price.rates.input / NANO_PER_DOLLAR if model.price else None,
             "output_usd_per_mtok": model.price.rates.output / NANO_PER_DOLLAR if model.price else None,
             "context": model.context_tokens,
+            "reads": [kind for kind in KIND_NAMES if model.reads(kind)],
             "retired": model.retired is not None,
             "successor": model.retired,
         }

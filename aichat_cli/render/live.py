@@ -17,7 +17,7 @@ from aichat_cli.core.errors import AichatError
 from aichat_cli.core.interrupts import is_pending, leave_signals_to_the_main_thread, shielded
 from aichat_cli.render.answer import ClosedPipe, write_all
 from aichat_cli.render.echo import Echo
-from aichat_cli.render.theme import Theme
+from aichat_cli.render.theme import Theme, reflows
 
 if TYPE_CHECKING:
     from aichat_cli.render.screen import Screen
@@ -102,7 +102,7 @@ class LiveSink:
     def _draw_frames(self) -> None:
         self._wake.wait(WARM_SECONDS)
         from aichat_cli.render.markdown.inline import load_parser
-        from aichat_cli.render.screen import Screen, reflows
+        from aichat_cli.render.screen import Screen
 
         load_parser()
         with self._drawing:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from aichat_cli.render.markdown.cells import cells, is_narrow
 from aichat_cli.render.markdown.stream import MarkdownStream
@@ -152,8 +152,3 @@ def _common(old: Sequence[str], new: Sequence[str]) -> int:
 
 def _up(rows: int) -> str:
     return f"\r\x1b[{rows}A" if rows > 0 else "\r"
-
-
-def reflows(environ: Mapping[str, str]) -> bool:
-    """Whether the terminal wraps lines anew when it gets narrower; the others cut them off."""
-    return not environ.get("TERM", "").startswith(("linux", "vt")) and "XTERM_VERSION" not in environ

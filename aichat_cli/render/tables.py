@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
+from aichat_cli.config.roles import ChatRole
 from aichat_cli.config.secrets import KeyLocation
 from aichat_cli.config.settings import Effective, as_text
 from aichat_cli.core.messages import Conversation
@@ -20,6 +21,7 @@ from aichat_cli.render.sanitize import safe_line
 from aichat_cli.storage.search import SearchHit
 
 NARROW = 90
+ROLE_BEGINNING = 200
 SHORT_ID = 13
 """The first 48 bits of a UUIDv7 and its dash: the millisecond, which tells conversations apart."""
 
@@ -40,12 +42,12 @@ def conversations(listed: Sequence[Conversation]) -> None:
 
 
 def search_hits(hits: Sequence[SearchHit]) -> None:
-    """`history search`."""
+    """`history search` in a pipe; `search_view` draws it on a terminal."""
     rows = [
         (hit.conversation_id[:SHORT_ID], local_time(hit.created_at), hit.title, hit.role or "title", hit.snippet)
         for hit in hits
     ]
-    _table(("id", "when", "title", "role", "found"), rows, flexible={2: 1, 4: 2}, narrow_drops={1, 3})
+    _table(("id", "when", "title", "role", "found"), rows, flexible={2: 1, 4: 2})
 
 
 def models(listed: Sequence[Model]) -> None:
@@ -76,6 +78,12 @@ def settings(listed: Sequence[Effective]) -> None:
     _table(("setting", "value", "from", "what it does"), rows, flexible={1: 2, 2: 2, 3: 3})
 
 
+def roles(listed: Sequence[ChatRole]) -> None:
+    """`roles list`."""
+    rows = [(role.name, role.model or "", " ".join(role.prompt.split())[:ROLE_BEGINNING]) for role in listed]
+    _table(("role", "model", "system prompt"), rows, flexible={2: 1}, narrow_drops={1})
+
+
 def pairs(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values, as `models info` and `doctor` print them."""
     width = max((len(name) for name, _ in rows), default=0)
@@ -85,6 +93,14 @@ def pairs(rows: Sequence[tuple[str, str]]) -> None:
 def local_time(stored: str) -> str:
     """A stored UTC time in the user's own zone, to the minute."""
     return datetime.fromisoformat(stored).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def size_text(size: int) -> str:
+    """A number of bytes in its largest unit, such as `34.2 kB`."""
+    for unit, bytes_in_it in (("MB", 1_000_000), ("kB", 1_000)):
+        if size >= bytes_in_it:
+            return f"{size / bytes_in_it:,.1f} {unit}"
+    return f"{size} bytes"
 
 
 def _per_mtok(model: Model, *, output: bool) -> str:
@@ -131,6 +147,7 @@ def _table(
         table.add_row(*(Text(row[position]) for position in shown))
     # Rich writes into a string, so that a terminal whose encoding is not UTF-8 cannot make it fail.
     drawn = io.StringIO()
-    console = Console(file=drawn, width=width, force_terminal=True, no_color=not wants_color(sys.stdout))
+    # Rich takes a terminal whose TERM is dumb for 80 columns wide, unless it is given both sizes.
+    console = Console(file=drawn, width=width, height=25, force_terminal=True, no_color=not wants_color(sys.stdout))
     console.print(table)
     write_all(sys.stdout.buffer, drawn.getvalue().encode())

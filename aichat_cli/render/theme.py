@@ -141,6 +141,11 @@ def shows_hyperlinks(environ: Mapping[str, str]) -> bool:
     )
 
 
+def reflows(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal wraps lines anew when it gets narrower; the others cut them off."""
+    return not environ.get("TERM", "").startswith(("linux", "vt")) and "XTERM_VERSION" not in environ
+
+
 def _known_style(name: str) -> str:
     if name:
         from pygments.styles import get_all_styles

@@ -11,7 +11,7 @@ from aichat_cli.core.money import usd_text
 from aichat_cli.render.answer import print_text, write_all
 from aichat_cli.render.diagnostics import DIM
 from aichat_cli.render.sanitize import safe_line
-from aichat_cli.render.tables import local_time
+from aichat_cli.render.tables import local_time, size_text
 from aichat_cli.render.theme import Theme
 
 
@@ -27,7 +27,8 @@ def transcript(conversation: Conversation, messages: Sequence[Message], theme: T
     if conversation.system_prompt:
         lines += ["", _dim("system:"), "", *render(conversation.system_prompt, width, theme)]
     for message in messages:
-        lines += ["", _dim(_speaker(message)), "", *render(message.content, width, theme)]
+        lines += ["", _dim(_speaker(message)), "", *map(_dim, _files(message))]
+        lines += render(message.content, width, theme)
         lines += [_dim(f"({safe_line(message.error)})")] if message.error else []
     # Bytes, so that a terminal whose encoding is not UTF-8 cannot make it fail.
     write_all(sys.stdout.buffer, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
@@ -39,7 +40,8 @@ def _plain(conversation: Conversation, messages: Sequence[Message]) -> list[str]
         parts.append(f"system: {conversation.system_prompt.rstrip()}\n")
     for message in messages:
         error = f"({safe_line(message.error)})\n" if message.error else ""
-        parts.append(f"{_speaker(message)}\n\n{message.content.rstrip()}\n{error}")
+        files = "".join(f"{line}\n" for line in _files(message))
+        parts.append(f"{_speaker(message)}\n\n{files}{message.content.rstrip()}\n{error}")
     return parts
 
 
@@ -49,8 +51,14 @@ def _speaker(message: Message) -> str:
         told.append(message.status)
     if message.cost_nano is not None:
         told.append(usd_text(message.cost_nano))
-    name = "you" if message.role == "user" else safe_line(message.model or "assistant")
-    return f"## {name} ({', '.join(told)})"
+    names = {"user": "you", "assistant": safe_line(message.model or "assistant")}
+    return f"## {names.get(message.role, message.role)} ({', '.join(told)})"
+
+
+def _files(message: Message) -> list[str]:
+    return [
+        f"[{safe_line(f'{file.name}, {file.media_type}, {size_text(file.bytes)}')}]" for file in message.attachments
+    ]
 
 
 def _dim(text: str) -> str:

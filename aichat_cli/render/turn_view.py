@@ -47,14 +47,21 @@ class TurnResult:
 
 
 def show(
-    events: Generator[TurnEvent, None, None], sink: AnswerSink, diagnostics: Diagnostics, *, show_reasoning: bool
+    events: Generator[TurnEvent, None, None],
+    sink: AnswerSink,
+    diagnostics: Diagnostics,
+    *,
+    show_reasoning: bool,
+    result: TurnResult | None = None,
 ) -> TurnResult:
     """Run the turn to its end and report how it ended; errors are told here, once.
 
+    A `result` that is handed in is filled as the turn goes, for a caller that goes on whatever strikes it.
+
     A signal that strikes while something is shown is handed into the turn, which settles before it goes on.
     """
-    view = _View(sink, diagnostics, show_reasoning=show_reasoning and diagnostics.is_terminal)
-    result = view.result
+    result = result or TurnResult()
+    view = _View(result, sink, diagnostics, show_reasoning=show_reasoning and diagnostics.is_terminal)
     with closing(events), diagnostics.beside(view.owner):
         try:
             _consume(events, view)
@@ -91,8 +98,8 @@ def _after_throwing(events: Generator[TurnEvent, None, None], struck: KeyboardIn
 
 
 class _View:
-    def __init__(self, sink: AnswerSink, diagnostics: Diagnostics, *, show_reasoning: bool) -> None:
-        self.result = TurnResult()
+    def __init__(self, result: TurnResult, sink: AnswerSink, diagnostics: Diagnostics, *, show_reasoning: bool) -> None:
+        self.result = result
         self._sink = sink
         self.owner = sink if isinstance(sink, TerminalOwner) else None
         self._diagnostics = diagnostics

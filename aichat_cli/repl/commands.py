@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import UsageError
+from aichat_cli.repl import conversation_commands, input_commands, output_commands, setup_commands
 
 if TYPE_CHECKING:
     from aichat_cli.repl.session import Session
@@ -36,34 +37,42 @@ def _help(session: Session, _: str) -> None:
 
 COMMANDS: tuple[Command, ...] = (
     Command("help", "", "Show this.", _help),
-    Command("new", "", "Begin a new conversation.", lambda session, _: session.begin_new()),
-    Command("model", "[NAME]", "Show or change the model.", lambda session, name: session.use_model(name)),
+    Command("new", "", "Begin a new conversation.", conversation_commands.new),
+    Command("chats", "", "Find, resume, rename, fork, export or delete conversations.", conversation_commands.chats),
+    Command("resume", "[ID or TITLE]", "Go on with an earlier one; alone, as /chats.", conversation_commands.resume),
+    Command("model", "[NAME]", "Change the model; alone, choose one.", setup_commands.model),
+    Command("system", "[TEXT]", "Show or set the system prompt; - removes it.", setup_commands.system),
+    Command("role", "[NAME]", "Answer in a role; alone, list them.", setup_commands.role),
     Command(
-        "system",
-        "[TEXT]",
-        "Show or set the system prompt; - removes it.",
-        lambda session, text: session.use_system(text),
+        "file", "PATH", "Put a file or image beside the next message; - drops it.", input_commands.file, ("attach",)
     ),
+    Command("retry", "[MODEL]", "Ask again; the old answer is kept as a branch.", conversation_commands.retry),
+    Command("edit", "[-]", "Change the last question and ask it in a new branch.", conversation_commands.edit),
+    Command("undo", "", "Take the last exchange back; it is kept as a branch.", conversation_commands.undo),
+    Command("fork", "[TITLE]", "Go on in a copy of this conversation.", conversation_commands.fork),
     Command(
-        "retry",
-        "",
-        "Ask again; the old answer is kept as a branch.",
-        lambda session, _: session.retry(),
+        "branches", "", "See the tree of this conversation, and change the branch.", conversation_commands.branches
     ),
-    Command("undo", "", "Take the last exchange back; it is kept as a branch.", lambda session, _: session.undo()),
-    Command(
-        "resume",
-        "[ID or TITLE]",
-        "Go on with an earlier one; alone, list some.",
-        lambda session, ref: session.resume(ref),
-    ),
+    Command("title", "[TEXT]", "Show or change the title.", conversation_commands.title),
+    Command("copy", "[code, all or N]", "Copy the last answer, or code in it.", output_commands.copy),
+    Command("save", "[code] FILE", "Write the last answer, or its code, to a file.", output_commands.save),
+    Command("export", "[FILE]", "Write the conversation to a .md, .html or .json file.", conversation_commands.export),
+    Command("usage", "", "What this conversation and this day cost.", output_commands.show_usage),
+    Command("theme", "[auto, dark or light]", "Show or change the colours.", setup_commands.theme),
+    Command("settings", "", "See and change every setting.", setup_commands.settings),
+    Command("set", "NAME [VALUE]", "Show or change a setting.", setup_commands.set_),
+    Command("delete", "[undo]", "Delete this conversation, or take that back.", conversation_commands.delete),
     Command("quit", "", "Leave.", lambda session, _: session.leave(), also=("exit",)),
 )
 
 KEY_HELP = (
-    "Enter sends; Alt+Enter, Ctrl+J or a backslash at the end gives a new line.",
-    "Ctrl+C stops an answer and keeps what arrived; at an empty prompt, twice leaves.",
-    "Ctrl+D leaves. A line that begins with a blank is never a command.",
+    "Enter sends; Alt+Enter, Ctrl+J, Shift+Enter where the terminal tells it, or a backslash at the end: a new line.",
+    "Ctrl+C stops an answer and keeps what arrived; at an empty prompt, twice leaves. Ctrl+D leaves.",
+    "While an answer streams: Enter or Tab queues what you typed, Up takes it back.",
+    "@path puts a file or an image in the message; !command runs it, and its output goes with the next message.",
+    "Ctrl+R searches what you typed before, in every session. Ctrl+G or Ctrl+X Ctrl+E opens your editor.",
+    "Ctrl+O shows what a model thinks, or hides it. F2 chats, F3 models, F4 settings.",
+    "A line that begins with a blank is never a command.",
 )
 
 _BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.also)}

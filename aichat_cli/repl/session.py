@@ -1,38 +1,52 @@
-"""The session: what the next turn goes on from, and what each command changes of it."""
+"""The session: reads, answers, repeats; what the next turn goes on from. Runs in the main thread."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
-from aichat_cli.core.errors import EXIT_OK, AichatError, UsageError
-from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
+from aichat_cli.core.errors import EXIT_OK, AichatError, StorageError, UsageError
+from aichat_cli.core.ids import ConversationId
+from aichat_cli.core.interrupts import Interrupted, leave_signals_to_the_main_thread, shielded
 from aichat_cli.core.messages import Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import usd_text
-from aichat_cli.render.answer import TerminalSink
 from aichat_cli.render.diagnostics import Diagnostics
-from aichat_cli.render.embedded import fetch_if_absent
+from aichat_cli.render.embedded import fetch_if_absent, is_absent
 from aichat_cli.render.sanitize import safe_line, safe_text
+from aichat_cli.render.theme import Theme, reflows, theme_for
 from aichat_cli.render.turn_view import TurnResult, show
+from aichat_cli.repl.carried import Carried, composed, labels
 from aichat_cli.repl.commands import dispatch, is_command
-from aichat_cli.repl.prompt import Prompt, keys_kept_for_the_prompt
+from aichat_cli.repl.input_commands import is_shell_command, run_shell_command
+from aichat_cli.repl.live import LiveDiagnostics, LiveSink, SessionTerminal, Submission
+from aichat_cli.repl.picker.cells import wrapped
 from aichat_cli.storage import conversations, messages, usage
+from aichat_cli.storage.database import Database
 
-MODEL_CHOICES = 8
-RESUME_CHOICES = 10
+SIGINT_CODE = 130
+BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
 class Session:
     """One interactive session.
 
     Args:
-        request: the model, system prompt and options to begin with; its prompt is not used.
+        request: the model, system prompt and options to begin with; a prompt in it is asked at once.
         conversation: the conversation to go on with, None for a new one.
         log: False keeps nothing beyond this session.
+
+    Attributes:
+        template: the request the next message is put into.
+        edited: after /edit, the request the changed message is put into instead.
+        carried: what goes with the next message.
+        deleted: what this session put in the trash, the last at the end; gone for good when it ends.
     """
 
     def __init__(
@@ -44,139 +58,257 @@ class Session:
         *,
         log: bool,
     ) -> None:
-        self._house = house
-        self._diagnostics = diagnostics
-        self._log = log
-        self._template = replace(request, prompt=None)
-        self._deps: TurnDeps | None = None
+        self.house = house
+        self.log = log
+        self.template = replace(request, prompt=None, question=None, attachments=())
+        self.deleted: tuple[ConversationId, ...] = ()
+        self.edited: TurnRequest | None = None
+        self.carried: list[Carried] = []
+        self._first = request if request.prompt is not None else None
         self._resumed = conversation
-        self._prefilled = ""
+        self._deps: TurnDeps | None = None
         self._used_tokens: int | None = None
         self._cost_nano: int | None = 0
         self._is_leaving = False
-        self._keep_keys: Callable[[], None] = lambda: None
         self._exit_code = EXIT_OK
+        self.terminal = self._new_terminal()
+        self.diagnostics = LiveDiagnostics(self.terminal, debug=diagnostics.debug, redact=house.keys.redact)
+
+    # ----- the loop
 
     def run(self) -> int:
         """Read, answer, repeat; the exit code."""
-        prompt = Prompt(self._house.paths.input_history if self._log else None, self.status)
-        self._warm()
-        if self._resumed is not None:
-            self._go_on_with(self._resumed)
-        else:
-            self.say(f"{safe_line(self._template.model.name)} answers. /help lists the commands, Ctrl+D leaves.")
-        with keys_kept_for_the_prompt() as self._keep_keys:
-            self._converse(prompt)
+        self.terminal.start()
+        try:
+            self._warm()
+            self._greet()
+            self._converse()
+        finally:
+            self.terminal.stop()
+            self._empty_trash()
         return self._exit_code
 
-    def _converse(self, prompt: Prompt) -> None:
-        while not self._is_leaving:
-            try:
-                prefilled, self._prefilled = self._prefilled, ""
-                text = prompt.read(prefilled)
-                self._take(text)
-            except EOFError:
-                break
-            except AichatError as error:
-                self._diagnostics.error(error)
+    def _empty_trash(self) -> None:
+        if self._deps is not None and self.log:
+            from aichat_cli.chat.trash import purge
 
-    def status(self) -> str:
-        """The status line: model, share of the window in use, cost of the conversation."""
-        model = self._template.model
-        parts = [safe_line(model.name)]
-        if self._used_tokens is not None and model.context_tokens:
-            parts.append(f"ctx {100 * self._used_tokens // model.context_tokens}%")
-        parts.append(usd_text(self._cost_nano))
-        if not self._log:
-            parts.append("not kept")
-        return " | ".join(parts)
+            with suppress(StorageError):  # the next session does it
+                purge(self.transcript, self.deleted)
+
+    def _greet(self) -> None:
+        from aichat_cli.repl.welcome import first_run_lines
+
+        if self._resumed is not None:
+            system = self.template.system
+            self.go_on_with(self._resumed)
+            if system is not None:
+                conversations.set_system_prompt(self.transcript, self._resumed.id, system or None)
+        elif welcome := first_run_lines(self.house, self.template.model):
+            self.terminal.say(welcome)
+        elif self._first is None:
+            self.say(f"{safe_line(self.template.model.name)} answers. /help lists the commands, Ctrl+D leaves.")
+            self.terminal.say([""])
+
+    def _converse(self) -> None:
+        if self._first is not None:
+            self._attempt(partial(self.answer, self._first))
+        while not self._is_leaving:
+            self.show_status()
+            try:
+                submission = self.terminal.next_input()
+            except EOFError:
+                return
+            except Interrupted as interruption:
+                self._take_interruption(interruption)
+                continue
+            self._attempt(partial(self._take, submission))
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except AichatError as error:
+            self.diagnostics.error(error)
+            self.terminal.take_back_queue()
+        except Interrupted as interruption:
+            self._take_interruption(interruption)
+
+    def _take_interruption(self, interruption: KeyboardInterrupt) -> None:
+        code = int(getattr(interruption, "exit_code", SIGINT_CODE))
+        if code == SIGINT_CODE:
+            self.diagnostics.notice("Stopped.")
+            self.terminal.take_back_queue()
+        else:
+            self._exit_code, self._is_leaving = code, True
+
+    def _take(self, submission: Submission) -> None:
+        if is_shell_command(submission.typed):
+            run_shell_command(self, submission.text)
+        elif is_command(submission.typed):
+            dispatch(self, submission.text)
+            self.terminal.say([""])
+        else:
+            self._send(submission)
+
+    def _send(self, submission: Submission) -> None:
+        """Ask; a message that was not even stored goes back into the prompt."""
+        edited, carried = self.edited, list(self.carried)
+        try:
+            request = composed(self, edited or self.template, submission)
+            self.edited = None
+            self.carried.clear()
+            self.answer(request)
+        except AichatError:
+            self.edited, self.carried[:] = edited, carried
+            self.terminal.prefill(submission.text)
+            raise
+
+    # ----- what commands use
+
+    @property
+    def deps(self) -> TurnDeps:
+        """What turns need, opened on first use."""
+        if self._deps is None:
+            self._deps = self.house.turn_deps(log=self.log, prepare=self._prepare)
+        return self._deps
+
+    @property
+    def transcript(self) -> Database:
+        """Where this session's conversations are kept."""
+        return self.deps.transcript
 
     def say(self, text: str) -> None:
-        """Print something of ours, safe for the terminal."""
-        sink = TerminalSink()
-        sink.write(text)
-        sink.end()
+        """Print something of ours, safe for the terminal and wrapped to it."""
+        self.terminal.say(wrapped(text.rstrip("\n"), self.terminal.width))
+
+    def answer(self, request: TurnRequest) -> None:
+        """Run a turn and show it."""
+        result = TurnResult()
+        is_first = request.conversation_id is None
+        self.terminal.begin_answer()
+        try:
+            show(run(request, self.deps), LiveSink(self.terminal), self.diagnostics, show_reasoning=True, result=result)
+        except Interrupted as struck:
+            result.interruption = result.interruption or struck
+        finally:
+            self.terminal.end_answer()
+            with shielded():
+                self._remember(result)
+        if self.house.settings.flag("show_usage") and result.settled is not None and result.settled.tokens:
+            self.diagnostics.usage(result.settled)
+        self.terminal.say([""])
+        if is_first and self.log and result.settled is not None and result.settled.status == "complete":
+            self._name_conversation()
+
+    def _name_conversation(self) -> None:
+        if self.house.settings.text("titles.model") and self.template.conversation_id is not None:
+            from aichat_cli.repl.title_writer import name_in_background
+
+            question, answer = self.branch()[-2:]
+            name_in_background(self.house, self.conversation(), question.content, answer.content)
+
+    def go_on_with(self, conversation: Conversation) -> None:
+        """Make a conversation the one in use, and show where it stands."""
+        self.use_conversation(conversation)
+        branch = messages.branch(self.transcript, conversation.head_id)
+        count = f"{len(branch)} message{'' if len(branch) == 1 else 's'}"
+        self.terminal.say([f"{BOLD}{safe_line(conversation.title)}{RESET} {DIM}({count}){RESET}", ""])
+        for message in branch[-2:]:
+            self.show_message(message)
+
+    def use_conversation(self, conversation: Conversation) -> None:
+        """Make a conversation the one in use."""
+        self.edited = None
+        self.template = replace(
+            self.template, conversation_id=conversation.id, parent_id=conversation.head_id, system=None
+        )
+        self._used_tokens = None
+        self._cost_nano = usage.conversation_cost(self.transcript, conversation.id)
+
+    def show_message(self, message: Message) -> None:
+        """Show a stored message as it looked when it came."""
+        if message.role == "user":
+            lines = safe_text(message.content).split("\n")
+            self.terminal.say(
+                [f"{BOLD}{'> ' if not number else '  '}{line}{RESET}" for number, line in enumerate(lines)]
+            )
+            return
+        from aichat_cli.render.markdown.stream import render
+
+        self.terminal.say([*render(message.content, self.terminal.width, self.theme()), ""])
 
     def begin_new(self) -> None:
         """Start over; what was said stays in the history."""
-        self._template = replace(self._template, conversation_id=None, parent_id=None, system=self._system_text())
+        system = self.system_prompt()
+        self.edited = None
+        self.template = replace(self.template, conversation_id=None, parent_id=None, system=system)
         self._used_tokens, self._cost_nano = None, 0
-        self.say("A new conversation.")
 
-    def use_model(self, name: str) -> None:
-        """Change the model, or show it with the common ones."""
-        if name:
-            self._template = replace(self._template, model=self._house.registry.resolve(name))
-            self._warm()
-        current = self._template.model.name
-        if name:
-            self.say(f"{current} answers from now on.")
-            return
-        listed = [model.name for model in self._house.registry.listing(all=False)]
-        others = [other for other in listed if other != current][:MODEL_CHOICES]
-        self.say(f"{current}\nothers: {', '.join(others)}; all of them: aichat models list --all")
+    def use_model(self, model: Model) -> None:
+        """Who answers from now on."""
+        self.template = replace(self.template, model=model)
+        self._warm()
 
-    def use_system(self, text: str) -> None:
-        """Set, remove (with -) or show the system prompt."""
-        if text:
-            system = "" if text == "-" else text
-            self._template = replace(self._template, system=system)
-            if self._template.conversation_id is not None:
-                conversations.set_system_prompt(
-                    self._opened().transcript, self._template.conversation_id, system or None
-                )
-        self.say(self._system_text() or "There is no system prompt.")
+    def conversation(self) -> Conversation:
+        """The conversation in use.
 
-    def retry(self) -> None:
-        """Ask for the last answer once more."""
-        question = self._last_question()
-        self._answer(replace(self._template, prompt=None, parent_id=question.id))
+        Raises:
+            UsageError: nothing was said yet.
+        """
+        if self.template.conversation_id is None:
+            raise UsageError("There is no conversation yet.")
+        return conversations.get(self.transcript, self.template.conversation_id)
 
-    def undo(self) -> None:
-        """Move back before the last exchange and offer its question for editing."""
-        question = self._last_question()
-        assert self._template.conversation_id is not None
-        conversations.move_head(self._opened().transcript, self._template.conversation_id, question.parent_id)
-        self._template = replace(self._template, parent_id=question.parent_id)
-        self._prefilled = question.content
-        self.say("Taken back. The question is in the prompt again.")
+    def branch(self) -> list[Message]:
+        """The messages in use, oldest first."""
+        return messages.branch(self.transcript, self.template.parent_id)
 
-    def resume(self, reference: str) -> None:
-        """Go on with an earlier conversation, or list the latest."""
-        transcript = self._opened().transcript
-        if reference:
-            conversation = conversations.find(transcript, reference)
-            if conversation.model:
-                self._template = replace(self._template, model=self._house.registry.resolve(conversation.model))
-            self._go_on_with(conversation)
-            return
-        listed = conversations.listing(transcript, limit=RESUME_CHOICES)
-        lines = [f"{conversation.id[:13]}  {safe_line(conversation.title)}" for conversation in listed]
-        self.say("\n".join([*lines, "/resume ID goes on with one."]) if lines else "There are none yet.")
+    def last_question(self) -> Message:
+        """The last message of the user in the branch in use.
+
+        Raises:
+            UsageError: nothing was asked yet.
+        """
+        for message in reversed(self.branch()):
+            if message.role == "user":
+                return message
+        raise UsageError("There is nothing to take back or ask again yet.")
+
+    def system_prompt(self) -> str | None:
+        """The system prompt of the turns to come."""
+        if self.template.conversation_id is None or self.template.system is not None:
+            return self.template.system
+        return conversations.get(self.transcript, self.template.conversation_id).system_prompt
+
+    def theme(self) -> Theme:
+        """The colours in use."""
+        return theme_for(self.house.settings)
+
+    def apply_settings(self) -> None:
+        """Take over settings that changed."""
+        settings = self.house.settings
+        self.terminal.apply_settings(vi=settings.text("keys") == "vi", shows_reasoning=settings.flag("show_reasoning"))
 
     def leave(self) -> None:
         """End the session."""
         self._is_leaving = True
 
-    def _take(self, text: str) -> None:
-        if is_command(text):
-            dispatch(self, text)
-        elif text.strip():
-            self._answer(replace(self._template, prompt=text.strip()))
+    def show_status(self) -> None:
+        """The status line: model, share of the window in use, cost of the conversation."""
+        model = self.template.model
+        parts = [safe_line(model.name)]
+        if self._used_tokens is not None and model.context_tokens:
+            parts.append(f"ctx {100 * self._used_tokens // model.context_tokens}%")
+        parts.append(usd_text(self._cost_nano))
+        if not self.log:
+            parts.append("not kept")
+        self.terminal.set_status(" | ".join(parts), labels(self.carried))
 
-    def _answer(self, request: TurnRequest) -> None:
-        deps = self._opened()
-        self._keep_keys()
-        shows_reasoning = self._house.settings.flag("show_reasoning")
-        result = show(run(request, deps), TerminalSink(), self._diagnostics, show_reasoning=shows_reasoning)
-        self._remember(result)
-        if not self._is_leaving:
-            self.say("\n")
+    # ----- one turn's end
 
     def _remember(self, result: TurnResult) -> None:
         if result.started is not None and result.started.message_id is not None:
-            self._template = replace(
-                self._template,
+            self.template = replace(
+                self.template,
                 conversation_id=result.started.conversation_id,
                 parent_id=result.started.message_id,
                 system=None,
@@ -187,55 +319,47 @@ class Session:
             known = self._cost_nano is not None and settled.cost_nano is not None
             self._cost_nano = (self._cost_nano or 0) + (settled.cost_nano or 0) if known else None
         if result.interruption is not None:
-            code = getattr(result.interruption, "exit_code", 130)
-            if code == 130:
+            code = getattr(result.interruption, "exit_code", SIGINT_CODE)
+            if code == SIGINT_CODE:
                 has_text = settled is not None and settled.tokens is not None
-                self._diagnostics.notice("Stopped; what arrived is kept." if has_text else "Stopped.")
+                self.diagnostics.notice("Stopped; what arrived is kept." if has_text else "Stopped.")
             else:
                 self._exit_code, self._is_leaving = code, True
-        if result.reader_left:
-            self._is_leaving = True
+        if result.interruption is not None or result.failure is not None:
+            self.terminal.take_back_queue()
 
-    def _go_on_with(self, conversation: Conversation) -> None:
-        transcript = self._opened().transcript
-        self._template = replace(
-            self._template, conversation_id=conversation.id, parent_id=conversation.head_id, system=None
+    # ----- behind the scenes
+
+    def _new_terminal(self) -> SessionTerminal:
+        if os.environ.get("TERM") == "dumb":
+            from aichat_cli.repl.plain_front import PlainFront
+
+            return PlainFront()
+        from aichat_cli.repl.completer import SessionCompleter
+        from aichat_cli.repl.front import Front
+
+        settings = self.house.settings
+        return Front(
+            history_file=self.house.paths.input_history if self.log else None,
+            completer=SessionCompleter(self.house),
+            theme=self.theme,
+            shows_reasoning=settings.flag("show_reasoning"),
+            vi=settings.text("keys") == "vi",
+            reflows=reflows(os.environ),
         )
-        self._used_tokens = None
-        self._cost_nano = usage.conversation_cost(transcript, conversation.id)
-        branch = messages.branch(transcript, conversation.head_id) if conversation.head_id else []
-        self.say(f"{safe_line(conversation.title)} ({len(branch)} messages)")
-        for message in branch[-2:]:
-            speaker = "> " if message.role == "user" else ""
-            self.say(safe_text(speaker + message.content))
-
-    def _last_question(self) -> Message:
-        head = self._template.parent_id
-        transcript = self._opened().transcript
-        branch = messages.branch(transcript, head) if head else []
-        for message in reversed(branch):
-            if message.role == "user":
-                return message
-        raise UsageError("There is nothing to take back or ask again yet.")
-
-    def _system_text(self) -> str | None:
-        if self._template.conversation_id is None or self._template.system is not None:
-            return self._template.system
-        return conversations.get(self._opened().transcript, self._template.conversation_id).system_prompt
-
-    def _opened(self) -> TurnDeps:
-        if self._deps is None:
-            self._deps = self._house.turn_deps(log=self._log, prepare=self._prepare)
-        return self._deps
 
     def _prepare(self, model: Model) -> None:
-        fetch_if_absent(self._house, model, self._diagnostics)
+        if is_absent(self.house, model):
+            with self.terminal.suspended():
+                fetch_if_absent(self.house, model, self.diagnostics)
 
     def _warm(self) -> None:
-        """Connect to the provider while the user is still typing."""
-        threading.Thread(target=self._connect, args=(self._template.model,), name="warm", daemon=True).start()
+        """Connect to the provider, and load what draws answers and chats, while the user is still typing."""
+        threading.Thread(target=self._connect, args=(self.template.model,), name="warm", daemon=True).start()
 
     def _connect(self, model: Model) -> None:
         leave_signals_to_the_main_thread()
         if model.wire not in {"local", "litellm"}:
-            self._house.provider_for(model).warm(model, self._house.timeouts)
+            self.house.provider_for(model).warm(model, self.house.timeouts)
+        from aichat_cli.repl import answer_view  # noqa: F401 (loading it is the point)
+        from aichat_cli.repl.picker import chats  # noqa: F401

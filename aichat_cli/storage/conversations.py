@@ -5,6 +5,9 @@ What is in the trash is neither listed nor found; only its whole id reaches it.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.errors import NotFound, UsageError
 from aichat_cli.core.ids import ConversationId, MessageId
@@ -75,6 +78,13 @@ def rename(db: Database, conversation_id: ConversationId, title: str) -> None:
     _set(db, conversation_id, "title = ?", (title,))
 
 
+def rename_untouched(db: Database, conversation_id: ConversationId, old_title: str, title: str) -> bool:
+    """Give a conversation a better title, unless it was renamed or deleted meanwhile; whether it has it now."""
+    with db.transaction():
+        sql = "UPDATE conversations SET title = ? WHERE id = ? AND title = ?"
+        return db.execute(sql, (title, conversation_id, old_title)) > 0
+
+
 def set_system_prompt(db: Database, conversation_id: ConversationId, system_prompt: str | None) -> None:
     """The system prompt of the turns to come. Raises NotFound."""
     _set(db, conversation_id, "system_prompt = ?", (system_prompt,))
@@ -114,10 +124,18 @@ def restore(db: Database, conversation_id: ConversationId) -> None:
     _set(db, conversation_id, "deleted_at = NULL", ())
 
 
-def purge(db: Database, *, before: str) -> int:
-    """Delete for good what was put in the trash before a moment (ISO 8601, UTC); returns how many."""
+def purge(db: Database, *, before: str, also: Iterable[ConversationId] = ()) -> int:
+    """Delete for good what was put in the trash before a moment (ISO 8601, UTC); returns how many.
+
+    Those of `also` that are in the trash are deleted too, whenever they were put there.
+    """
+    ids = json.dumps(list(also))
+    in_trash = "deleted_at < ? OR (deleted_at IS NOT NULL AND id IN (SELECT value FROM json_each(?)))"
+    # Most often there is nothing to do, which needs no write.
+    if db.row(f"SELECT 1 FROM conversations WHERE {in_trash} LIMIT 1", (before, ids)) is None:  # noqa: S608
+        return 0
     with db.transaction(durable=True):
-        return db.execute("DELETE FROM conversations WHERE deleted_at < ?", (before,))
+        return db.execute(f"DELETE FROM conversations WHERE {in_trash}", (before, ids))  # noqa: S608
 
 
 def _set(db: Database, conversation_id: ConversationId, assignment: str, values: tuple[Value, ...]) -> None:
@@ -138,9 +156,22 @@ def _by_id(db: Database, wanted: str) -> list[tuple[ConversationId, str]]:
 
 
 def _by_title(db: Database, wanted: str) -> list[tuple[ConversationId, str]]:
-    # Compared here, not in SQL: SQLite folds the case of ASCII letters only.
-    titles = db.rows("SELECT id, title FROM conversations WHERE deleted_at IS NULL ORDER BY updated_at DESC, id DESC")
-    folded = [(identifier, title, title.casefold()) for identifier, title in titles]
+    """The newest conversations called `wanted`, else with it in their title; not many more than can be named are read."""
+    escaped = wanted.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    # SQLite folds the case of ASCII letters only: titles with others are compared here.
+    plain = db.rows(
+        "SELECT id, title, updated_at FROM conversations NOT INDEXED"
+        " WHERE title LIKE ? ESCAPE '\\' AND octet_length(title) = length(title) AND deleted_at IS NULL"
+        " ORDER BY trim(title, char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32)) LIKE ? ESCAPE '\\' DESC,"
+        " updated_at DESC, id DESC LIMIT ?",
+        (f"%{escaped}%", escaped, MOST_CANDIDATES + 1),
+    )
+    others = db.rows(
+        "SELECT id, title, updated_at FROM conversations NOT INDEXED"
+        " WHERE octet_length(title) <> length(title) AND deleted_at IS NULL"
+    )
+    newest = sorted([*plain, *others], key=lambda row: (row[2], row[0]), reverse=True)
+    folded = [(identifier, title, title.casefold()) for identifier, title, _ in newest]
     exact = [(identifier, title) for identifier, title, text in folded if text.strip() == wanted]
     return exact or [(identifier, title) for identifier, title, text in folded if wanted in text]
 

@@ -134,6 +134,13 @@ class Database:
             if durable:
                 self.execute("PRAGMA synchronous = NORMAL")
 
+    def interrupt(self) -> None:
+        """End the query another thread is running on this connection; it raises StorageError there.
+
+        Call only while that thread keeps the connection open.
+        """
+        self._connection.interrupt()
+
     def close(self) -> None:
         """Close the connection. Closing twice is fine."""
         try:

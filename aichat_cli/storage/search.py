@@ -38,11 +38,17 @@ class SearchHit:
 
 
 def search(
-    db: Database, query: str, *, limit: int | None, mark_open: str = "", mark_close: str = ""
+    db: Database,
+    query: str,
+    *,
+    limit: int | None,
+    mark_open: str = "",
+    mark_close: str = "",
+    titles: bool = True,
 ) -> list[SearchHit]:
     """The messages that hold all words of a query, and "quoted phrases" as they stand, the best first.
 
-    Conversations found only by their title come before them. Where nothing holds the last word, messages
+    Conversations found only by their title come before them, unless `titles` is False. Where nothing holds the last word, messages
     with a word that starts like it are found. Any text is a valid query.
 
     At most `limit` are returned, all where it is None. `mark_open` and `mark_close` are put around the words found,
@@ -52,17 +58,23 @@ def search(
     if not terms or limit == 0:
         return []
     marks = (mark_open, mark_close)
-    found = _hits(db, terms, limit, marks)
+    found = _hits(db, terms, limit, marks, titles=titles)
     if not found and terms[-1].isalnum() and len(terms[-1]) >= SHORTEST_STEM:
-        return _hits(db, terms, limit, marks, is_prefix=True)
+        return _hits(db, terms, limit, marks, titles=titles, is_prefix=True)
     return found
 
 
 def _hits(
-    db: Database, terms: list[str], limit: int | None, marks: tuple[str, str], *, is_prefix: bool = False
+    db: Database, terms: list[str], limit: int | None, marks: tuple[str, str], *, titles: bool, is_prefix: bool = False
 ) -> list[SearchHit]:
     expression = " AND ".join(map(_quoted, terms)) + ("*" if is_prefix else "")
-    in_messages = _message_hits(db, expression, _best(db, terms, expression, limit), marks)
+    rare = [_quoted(term) for term in terms if _is_rare(db, _quoted(term))]
+    if rare:
+        in_messages = _message_hits(db, expression, _best(db, rare, expression, limit), marks)
+    else:
+        in_messages = _newest_hits(db, expression, limit, marks)
+    if not titles:
+        return in_messages
     seen = {hit.conversation_id for hit in in_messages}
     in_titles = [hit for hit in _title_hits(db, expression, limit, marks) if hit.conversation_id not in seen]
     return (in_titles + in_messages)[:limit]
@@ -78,15 +90,14 @@ def _quoted(term: str) -> str:
     return f'"{term}"'
 
 
-def _best(db: Database, terms: list[str], expression: str, limit: int | None) -> list[int]:
-    """The rows of the best matches, the best first."""
+def _best(db: Database, rare: list[str], expression: str, limit: int | None) -> list[int]:
+    """The rows of the best matches, the best first; `rare` words rank them."""
     wanted = -1 if limit is None else max(limit, CANDIDATES)
     rows = db.rows(
         "SELECT rowid FROM messages_fts WHERE messages_fts MATCH ? ORDER BY rowid DESC LIMIT ?", (expression, wanted)
     )
     newest = [row[0] for row in rows]
-    rare = [_quoted(term) for term in terms if _is_rare(db, _quoted(term))]
-    if not rare or len(newest) < 2:
+    if len(newest) < 2:
         return newest[:limit]
     ranked = db.rows(
         "SELECT rowid FROM messages_fts WHERE messages_fts MATCH ? AND rowid BETWEEN ? AND ?"
@@ -101,6 +112,18 @@ def _is_rare(db: Database, term: str) -> bool:
         "SELECT count(*) FROM (SELECT 1 FROM messages_fts WHERE messages_fts MATCH ? LIMIT ?)", (term, RARE + 1)
     )
     return row is not None and 0 < row[0] <= RARE
+
+
+def _newest_hits(db: Database, expression: str, limit: int | None, marks: tuple[str, str]) -> list[SearchHit]:
+    """The newest matches, in one walk: what begins like a short word is costly to look up twice."""
+    rows = db.rows(
+        "SELECT m.conversation_id, m.id, c.title, m.role, snippet(messages_fts, 0, ?, ?, '…', ?), m.created_at"
+        " FROM messages_fts CROSS JOIN messages m ON m.seq = messages_fts.rowid"
+        " CROSS JOIN conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL"
+        " WHERE messages_fts MATCH ? ORDER BY messages_fts.rowid DESC LIMIT ?",
+        (*marks, SNIPPET_TOKENS, expression, -1 if limit is None else limit),
+    )
+    return [SearchHit(*row) for row in rows]
 
 
 def _message_hits(db: Database, expression: str, seqs: list[int], marks: tuple[str, str]) -> list[SearchHit]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.errors import NotFound, StorageError
 from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, new_id
-from aichat_cli.core.messages import Status
+from aichat_cli.core.messages import Attachment, Status
 from aichat_cli.core.usage import UsageRecord
-from aichat_cli.storage import liveness, usage
+from aichat_cli.storage import attachments, liveness, usage
 from aichat_cli.storage.database import Database
 
 
@@ -26,6 +26,7 @@ class BeginTurn:
         prompt: the user's message; None answers `parent_id`, a user message, once more.
         title, system_prompt: of a new conversation; an existing one keeps its own.
         model: who is asked; also the model of a new conversation.
+        attachments: files that go with `prompt`.
     """
 
     conversation_id: ConversationId | None
@@ -34,6 +35,7 @@ class BeginTurn:
     title: str
     system_prompt: str | None
     model: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,9 @@ def _asked(db: Database, turn: BeginTurn, conversation_id: ConversationId, now: 
             return turn.parent_id
     if turn.prompt is None:
         raise StorageError("Only a message of the user can be answered once more.")
-    return _add_message(db, conversation_id, turn.parent_id, "user", turn.prompt, "complete", None, now)[0]
+    message_id, _ = _add_message(db, conversation_id, turn.parent_id, "user", turn.prompt, "complete", None, now)
+    attachments.insert(db, message_id, turn.attachments)
+    return message_id
 
 
 def _add_message(

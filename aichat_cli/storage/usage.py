@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, ProfileId, RequestId
 from aichat_cli.core.usage import UsageRecord
@@ -53,6 +55,28 @@ def insert(
 def is_recorded(db: Database, request_id: RequestId) -> bool:
     """Whether a call is in the books."""
     return db.row("SELECT 1 FROM usage WHERE request_id = ?", (request_id,)) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Calls, tokens and nano-dollars; `cost_nano` is None when a call among them has no known price."""
+
+    calls: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_nano: int | None
+
+
+def conversation_totals(db: Database, conversation_id: ConversationId) -> Totals:
+    """All that a conversation used so far."""
+    [row] = db.rows(
+        "SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(cached_tokens), 0),"
+        " coalesce(sum(output_tokens), 0), CASE WHEN count(cost_nano) = count(*) THEN coalesce(sum(cost_nano), 0) END"
+        " FROM usage WHERE conversation_id = ?",
+        (conversation_id,),
+    )
+    return Totals(*row)
 
 
 def conversation_cost(db: Database, conversation_id: ConversationId) -> int | None:

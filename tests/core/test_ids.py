@@ -5,7 +5,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 from aichat_cli.core.clock import utc_now
-from aichat_cli.core.ids import LOCAL_PROFILE, new_id
+from aichat_cli.core.ids import LOCAL_PROFILE, id_at, new_id
 
 
 def test_an_id_is_a_valid_uuid_of_version_7_with_the_current_time() -> None:
@@ -51,3 +51,10 @@ def test_time_is_utc_and_its_text_sorts() -> None:
         time.strftime("%Y-%m-%dT%H:%M", time.gmtime()),
         time.strftime("%Y-%m-%dT%H:%M", time.gmtime(time.time() - 60)),
     }
+
+
+def test_an_id_of_a_moment_is_a_valid_uuid_of_version_7_and_always_the_same() -> None:
+    made = uuid.UUID(id_at(1_700_000_000_123, 2**80 - 1))
+
+    assert (made.version, made.variant, made.int >> 80) == (7, uuid.RFC_4122, 1_700_000_000_123)
+    assert str(made) == id_at(1_700_000_000_123, 2**80 - 1) != id_at(1_700_000_000_123, 2**80 - 2)

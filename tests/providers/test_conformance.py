@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 
 from aichat_cli.core.errors import ConnectFailed
+from aichat_cli.core.messages import Attachment, ChatMessage
 from aichat_cli.core.models import Wire
 from aichat_cli.providers.anthropic_wire import AnthropicWire
 from aichat_cli.providers.base import Provider, Timeouts
 from aichat_cli.providers.litellm_bridge import LiteLLMBridge
 from aichat_cli.providers.openai_wire import OpenAIWire
+from tests.chat.files import PDF, PNG, WAV
 from tests.providers.calls import Outcome, outcome, request_to
 from tests.servers.scripted import ScriptedServer
 
@@ -143,6 +146,38 @@ def test_what_is_asked_is_the_same(server: ScriptedServer, bridge: LiteLLMBridge
     _both(server, bridge, "openai", {"text": "a"}, system="be brief", options={"temperature": 0.5, "max_tokens": 9})
     direct, bridged = (request.body for request in server.requests)
     assert bridged == direct
+
+
+IMAGE = Attachment("photo.png", "image/png", PNG)
+QUESTION_WITH_FILES = (
+    ChatMessage("user", "what is on it?", (IMAGE,)),
+    ChatMessage("assistant", "a dot"),
+    ChatMessage("user", "and in these?", (IMAGE, Attachment("report.pdf", "application/pdf", PDF))),
+)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_files_are_sent_the_same(dialect: Wire, server: ScriptedServer, bridge: LiteLLMBridge) -> None:
+    _both(server, bridge, dialect, {"text": "a"}, messages=QUESTION_WITH_FILES)
+    direct, bridged = (request.body for request in server.requests)
+    assert b64encode(PDF).decode() in str(direct)
+    assert _in_blocks(bridged["messages"]) == _in_blocks(direct["messages"])
+
+
+def test_sound_is_sent_the_same(server: ScriptedServer, bridge: LiteLLMBridge) -> None:
+    sound = ChatMessage("user", "who speaks?", (Attachment("talk.wav", "audio/wav", WAV),))
+    _both(server, bridge, "openai", {"text": "a"}, messages=(sound,))
+    direct, bridged = (request.body for request in server.requests)
+    assert bridged == direct
+    assert direct["messages"][0]["content"][0]["input_audio"]["format"] == "wav"
+
+
+def _in_blocks(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A plain text is one block of text to Anthropic; litellm always writes the block."""
+    return [
+        {**m, "content": [{"type": "text", "text": m["content"]}] if isinstance(m["content"], str) else m["content"]}
+        for m in messages
+    ]
 
 
 DIFFERENCES: dict[str, tuple[Wire, dict[str, Any], str, Any, Any]] = {

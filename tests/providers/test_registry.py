@@ -18,6 +18,7 @@ from aichat_cli.providers.catalog import Catalog
 from aichat_cli.providers.custom import CustomModel, custom_models
 from aichat_cli.providers.endpoints import DIRECT, KEY_NAMES, key_environment_variables
 from aichat_cli.providers.registry import Registry
+from aichat_cli.providers.shipped import READERS
 
 NOWHERE = Path("/nonexistent/models")
 
@@ -370,3 +371,37 @@ def test_resolving_imports_nothing_heavy() -> None:
     code += "print(sorted(heavy & (set(sys.modules) - before)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.stdout == "[]\n", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "reads"),
+    [
+        ("gpt-4o-mini", (True, True, False)),
+        ("gpt-audio-mini", (False, False, True)),
+        ("gpt-3.5-turbo", (False, False, False)),
+        ("gpt-4", (False, False, False)),
+        ("o3-mini", (False, False, False)),
+        ("ft:gpt-4o-2024-11-20", (None, True, False)),
+        ("claude-haiku-4-5", (True, True, False)),
+        ("claude-3.5-sonnet", (True, None, False)),
+        ("claude-99-imaginary", (None, None, False)),
+        ("gemini/gemini-2.5-flash", (True, True, True)),
+        ("groq/some-new-model", (None, None, None)),
+        ("smollm2", (False, False, False)),
+        ("./any.gguf", (False, False, False)),
+    ],
+)
+def test_what_files_a_model_reads_is_known_or_unknown(typed: str, reads: tuple[bool | None, ...]) -> None:
+    model = registry().resolve(typed)
+    assert (model.reads("image"), model.reads("pdf"), model.reads("audio")) == reads
+
+
+def test_the_models_named_as_readers_read_such_files() -> None:
+    for kind, names in READERS.items():
+        assert [registry().resolve(name).reads(kind) for name in names] == [True] * len(names)
+
+
+def test_nothing_is_known_of_what_a_custom_model_reads_but_what_its_wire_cannot_say() -> None:
+    custom = {"a": MINE, "b": {**MINE, "wire": "anthropic"}}
+    models = [registry(custom=custom).resolve(name) for name in custom]
+    assert [(m.reads("image"), m.reads("audio")) for m in models] == [(None, None), (None, False)]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichat_cli.core.messages import ChatMessage
+from aichat_cli.core.messages import Attachment, AttachmentSummary, ChatMessage
 from aichat_cli.core.models import Model
 from aichat_cli.providers import tokens
 
@@ -121,3 +121,29 @@ def test_estimating_imports_no_vocabulary() -> None:
     code = "import sys; from aichat_cli.providers.tokens import estimate; estimate('hello'); print('tiktoken' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.stdout == "False\n", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("media_type", "size", "expected"),
+    [
+        ("image/png", 10, 1600),
+        ("image/jpeg", 9_000_000, 1600),
+        ("application/pdf", 10, 1500),
+        ("application/pdf", 1_000_000, 10_000),
+        ("application/pdf", 900_000_000, 100_000),
+        ("audio/wav", 48_000 * 60, 600),
+        ("audio/mpeg", 16_000 * 60, 600),
+        ("text/plain", 400, 100),
+        ("application/zip", 400, 0),
+    ],
+)
+def test_files_are_estimated_by_kind_and_size(media_type: str, size: int, expected: int) -> None:
+    assert tokens.estimate_file(AttachmentSummary("x", media_type, size)) == expected
+
+
+def test_the_files_of_a_prompt_are_counted_with_it() -> None:
+    image = Attachment("x", "image/png", b"x")
+    without, with_image = (
+        tokens.count_messages([ChatMessage("user", "hello", files)], None, GPT_4O) for files in ((), (image,))
+    )
+    assert with_image - without == 1600

@@ -14,6 +14,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyte
 
@@ -26,6 +27,7 @@ class Terminal:
     def __init__(self, process: subprocess.Popen[bytes], descriptor: int, columns: int, rows: int) -> None:
         self.process = process
         self.sent = b""
+        self.tells_position = True
         self._descriptor = descriptor
         self._screen = pyte.HistoryScreen(columns, rows, history=10_000)
         self._stream = pyte.ByteStream(self._screen)
@@ -33,6 +35,19 @@ class Terminal:
     def type(self, text: str) -> None:
         """Send keys."""
         os.write(self._descriptor, text.encode())
+
+    def type_slowly(self, text: str) -> None:
+        """Send what is more than the line discipline holds, reading what is shown meanwhile."""
+        data = text.encode()
+        os.set_blocking(self._descriptor, False)
+        try:
+            while data:
+                try:
+                    data = data[os.write(self._descriptor, data[:4096]) :]
+                except BlockingIOError:
+                    self._read(0.01)
+        finally:
+            os.set_blocking(self._descriptor, True)
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the window's size, as a user dragging its corner does."""
@@ -93,7 +108,7 @@ class Terminal:
         except OSError:
             return False
         self.sent += data
-        if b"\x1b[6n" in data:
+        if b"\x1b[6n" in data and self.tells_position:
             # The program asks where the cursor is; a terminal answers.
             position = f"\x1b[{self._screen.cursor.y + 1};{self._screen.cursor.x + 1}R"
             os.write(self._descriptor, position.encode())
@@ -104,9 +119,15 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    cli: Cli, *arguments: str, columns: int = 80, rows: int = 24, program: Sequence[str] = PROGRAM, **environ: str
+    cli: Cli,
+    *arguments: str,
+    columns: int = 80,
+    rows: int = 24,
+    program: Sequence[str] = PROGRAM,
+    folder: Path | None = None,
+    **environ: str,
 ) -> Iterator[Terminal]:
-    """Run the program on a terminal of its own; it is killed at the end of the block if need be."""
+    """Run the program, in a folder, on a terminal of its own; it is killed at the end of the block if need be."""
     controller, terminal_side = pty.openpty()
     fcntl.ioctl(terminal_side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(
@@ -115,6 +136,7 @@ def terminal(
         stdout=terminal_side,
         stderr=terminal_side,
         env={**cli.environment, **environ},
+        cwd=folder,
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (no threads here)
     )

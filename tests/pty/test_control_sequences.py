@@ -100,7 +100,10 @@ def test_a_session_with_its_status_line(cli: Cli, server: ScriptedServer) -> Non
         screen.type("hello\r")
         screen.wait_for(f"<{len(ATTACKS) - 1}>")
         screen.type("/resume\r")
+        screen.wait_for("Today")
         screen.settle()
+        screen.type("\x1b")
+        screen.wait_for("oddname |")
         screen.type("/undo\r")
         screen.wait_for("Taken back.")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aichat_cli.core.errors import AichatError
-from aichat_cli.render.answer import ClosedPipe, HeldSink, PipeSink, TerminalSink, first_code_block, write_all
+from aichat_cli.render.answer import ClosedPipe, HeldSink, PipeSink, TerminalSink, code_blocks, write_all
 
 
 def test_a_pipe_gets_every_byte_and_nothing_more() -> None:
@@ -66,23 +66,23 @@ def test_a_closed_pipe_is_not_an_error_but_a_full_disk_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "block"),
+    ("text", "blocks"),
     [
-        ("no code", None),
-        ("", None),
-        ("a\n```python\nprint(1)\n```\nb\n```\nsecond\n```\n", "print(1)\n"),
-        ("~~~\nx\n~~~", "x\n"),
-        ("````\n```\ninner\n```\n````\n", "```\ninner\n```\n"),
-        ("```sh\nnever closed\n", "never closed\n"),
-        ("   ```\nindented fence\n   ```\n", "indented fence\n"),
-        ("    ```\nan indented code block is not a fence\n", None),
-        ("```\n```\n", ""),
-        ("```\r\nwindows\r\n```\r\n", "windows\r\n"),
-        ("```\n``` is not the end\n```\n", "``` is not the end\n"),
+        ("no code", []),
+        ("", []),
+        ("a\n```python\nprint(1)\n```\nb\n```\nsecond\n```\n", ["print(1)\n", "second\n"]),
+        ("~~~\nx\n~~~", ["x\n"]),
+        ("````\n```\ninner\n```\n````\n", ["```\ninner\n```\n"]),
+        ("```sh\nnever closed\n", ["never closed\n"]),
+        ("   ```\nindented fence\n   ```\n", ["indented fence\n"]),
+        ("    ```\nan indented code block is not a fence\n", []),
+        ("```\n```\n", [""]),
+        ("```\r\nwindows\r\n```\r\n", ["windows\r\n"]),
+        ("```\n``` is not the end\n```\n", ["``` is not the end\n"]),
     ],
 )
-def test_the_first_fenced_block_is_extracted(text: str, block: str | None) -> None:
-    assert first_code_block(text) == block
+def test_fenced_blocks_are_extracted(text: str, blocks: list[str]) -> None:
+    assert code_blocks(text) == blocks
 
 
 @given(
@@ -94,4 +94,4 @@ def test_the_first_fenced_block_is_extracted(text: str, block: str | None) -> No
 def test_whatever_stands_in_a_block_comes_out_unchanged(lines: list[str]) -> None:
     code = "\n".join(lines) + "\n"
 
-    assert first_code_block(f"Here:\n```\n{code}```\nDone.\n") == code
+    assert code_blocks(f"Here:\n```\n{code}```\nDone.\n") == [code]

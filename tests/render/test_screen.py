@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aichat_cli.render.markdown import MarkdownStream, Theme, render
-from aichat_cli.render.screen import Screen, reflows
+from aichat_cli.render.screen import Screen
+from aichat_cli.render.theme import reflows
 from tests.render.glass import Glass
 from tests.render.markdown_documents import EXAMPLES, WIDTHS, any_text, documents, splits
 

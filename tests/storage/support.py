@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from aichat_cli.core.ids import ConversationId, MessageId, RequestId, new_id
-from aichat_cli.core.messages import Status
+from aichat_cli.core.messages import Attachment, Status
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.storage import turns
@@ -38,8 +39,11 @@ def opening(
     conversation_id: ConversationId | None = None,
     parent_id: MessageId | None = None,
     title: str = "A talk",
+    attachments: Sequence[Attachment] = (),
 ) -> turns.BeginTurn:
-    return turns.BeginTurn(conversation_id, parent_id, prompt, title, "be brief", "gpt-4o-mini")
+    return turns.BeginTurn(
+        conversation_id, parent_id, prompt, title, "be brief", "gpt-4o-mini", attachments=tuple(attachments)
+    )
 
 
 def outcome(

@@ -58,6 +58,19 @@ def test_a_conversation_is_found_by_id_start_of_id_title_and_part_of_a_title(mem
     assert conversations.find(memory, wanted[:telling]).id == wanted
 
 
+def test_a_whole_title_is_found_among_many_newer_ones_that_contain_it(memory: Database) -> None:
+    wanted = {title: said(memory, title=title).conversation_id for title in (" Trip\t", "Größe", "100%_a")}
+    for number in range(10):
+        said(memory, title=f"trip {number}")
+        said(memory, title=f"größe {number}")
+        said(memory, title=f"100%_a {number}, 100xxa")
+    assert conversations.find(memory, "TRIP").id == wanted[" Trip\t"]
+    assert conversations.find(memory, "GRÖSSE").id == wanted["Größe"]
+    assert conversations.find(memory, "100%_A").id == wanted["100%_a"]
+    with pytest.raises(NotFound):
+        conversations.find(memory, "tr%p")
+
+
 def test_three_characters_of_an_id_are_not_enough(memory: Database) -> None:
     turn = said(memory)
     assert conversations.find(memory, turn.conversation_id[:4]).id == turn.conversation_id
@@ -222,3 +235,15 @@ def test_a_purge_deletes_what_was_in_the_trash_before_a_moment_and_nothing_else(
     with pytest.raises(NotFound):
         conversations.get(memory, trashed.conversation_id)
     assert conversations.get(memory, kept.conversation_id).message_count == 2
+
+
+@pytest.mark.parametrize(
+    ("extra", "tool_name"),
+    [('{"name": "browser"}', "browser"), ("{}", None), ("[1]", None), ("5", None), ("no JSON", None), (None, None)],
+)
+def test_an_imported_message_of_a_tool_names_it_where_that_is_known(
+    memory: Database, extra: str | None, tool_name: str | None
+) -> None:
+    turn = said(memory)
+    memory.execute("UPDATE messages SET role = 'tool', extra = ? WHERE id = ?", (extra, turn.user_message_id))
+    assert [message.tool_name for message in messages.branch(memory, turn.message_id)] == [tool_name, None]

@@ -6,12 +6,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from aichat_cli.core.messages import Message
+from aichat_cli.core.messages import Attachment, Message
 from aichat_cli.storage import conversations, messages, turns, usage
 from aichat_cli.storage.database import Database
 from tests.storage.support import index_agrees, opening, outcome, usage_record
 
 TEXTS = st.text(max_size=20)
+FILES = st.builds(Attachment, st.sampled_from("ab"), st.just("image/png"), st.sampled_from([b"1", b"2", b"3"]))
 PICKS = st.integers(min_value=0, max_value=1_000)
 
 
@@ -33,12 +34,12 @@ class Trees(RuleBasedStateMachine):
         ]
         return everything[pick % len(everything)] if everything else None
 
-    @rule(prompt=TEXTS, pick=PICKS)
-    def ask(self, prompt: str, pick: int) -> None:
+    @rule(prompt=TEXTS, pick=PICKS, files=st.lists(FILES, max_size=3))
+    def ask(self, prompt: str, pick: int, files: list[Attachment]) -> None:
         above = self._message(pick) if pick % 4 else None
         conversation_id = above.conversation_id if above else None
         parent_id = above.id if above and pick % 3 else None
-        turn = opening(prompt, conversation_id=conversation_id, parent_id=parent_id, title=prompt)
+        turn = opening(prompt, conversation_id=conversation_id, parent_id=parent_id, title=prompt, attachments=files)
         self.open_turns.append(turns.begin(self.db, turn))
 
     @rule(pick=PICKS)
@@ -89,6 +90,11 @@ class Trees(RuleBasedStateMachine):
     @invariant()
     def the_index_agrees_with_the_tables(self) -> None:
         index_agrees(self.db)
+
+    @invariant()
+    def each_content_is_kept_once_and_only_as_long_as_it_is_attached(self) -> None:
+        attached = self.db.rows("SELECT DISTINCT sha256 FROM attachments ORDER BY sha256")
+        assert self.db.rows("SELECT sha256 FROM blobs ORDER BY sha256") == attached
 
     @invariant()
     def no_usage_is_lost_or_counted_twice(self) -> None:

@@ -1,0 +1,132 @@
+"""How a turn reaches the terminal of a session: the answer as deltas, everything else as lines above the prompt."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from aichat_cli.render.diagnostics import Diagnostics
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What was sent: the whole `text`, and what of it was `typed`, not pasted."""
+
+    text: str
+    typed: str
+
+
+class SessionTerminal(Protocol):
+    """What a session needs of a terminal: `front.Front` with a live prompt, `plain_front.PlainFront` on a dumb one."""
+
+    def start(self) -> None:
+        """Show the prompt."""
+        ...
+
+    def stop(self) -> None:
+        """Give the terminal back."""
+        ...
+
+    def suspended(self) -> AbstractContextManager[None]:
+        """The terminal is somebody else's within the block."""
+        ...
+
+    def next_input(self) -> Submission:
+        """What the user submits next; raises EOFError to leave."""
+        ...
+
+    def say(self, lines: Sequence[str]) -> None:
+        """Show finished lines."""
+        ...
+
+    def begin_answer(self) -> None:
+        """What comes next is one answer."""
+        ...
+
+    def write(self, delta: str) -> None:
+        """The next piece of the answer."""
+        ...
+
+    def think(self, delta: str) -> None:
+        """The next piece of what the model thinks."""
+        ...
+
+    def end_answer(self) -> None:
+        """The answer is over."""
+        ...
+
+    def set_status(self, status: str, carried: Sequence[str] = ()) -> None:
+        """The status line, and what goes with the next message."""
+        ...
+
+    def prefill(self, text: str) -> None:
+        """Put a text into the input line."""
+        ...
+
+    def take_back_queue(self) -> None:
+        """What waits to be sent goes back into the input line."""
+        ...
+
+    def copy(self, text: str) -> None:
+        """Put a text on the clipboard."""
+        ...
+
+    def apply_settings(self, *, vi: bool, shows_reasoning: bool) -> None:
+        """Settings that changed."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Cells in a line."""
+        ...
+
+
+class LiveSink:
+    """The sink of one answer."""
+
+    def __init__(self, terminal: SessionTerminal) -> None:
+        self._terminal = terminal
+
+    def write(self, text: str) -> None:
+        """The next piece."""
+        self._terminal.write(text)
+
+    def end(self) -> None:
+        """The answer is over, whole or not."""
+        self._terminal.end_answer()
+
+
+class LiveDiagnostics(Diagnostics):
+    """Notices and errors as lines above the prompt; what a model thinks as part of its answer."""
+
+    def __init__(self, terminal: SessionTerminal, *, debug: bool, redact: Callable[[str], str]) -> None:
+        super().__init__(debug=debug, redact=redact, stream=_LineStream(terminal))
+        self._terminal = terminal
+
+    def reasoning(self, delta: str) -> None:
+        """The next piece of what the model thinks."""
+        self._terminal.think(delta)
+
+    def end_reasoning(self) -> None:
+        """Thoughts end where the terminal is told of something else."""
+
+
+class _LineStream(io.StringIO):
+    """A text stream whose lines are shown above the prompt."""
+
+    def __init__(self, terminal: SessionTerminal) -> None:
+        super().__init__()
+        self._terminal = terminal
+        self._open = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._open = (self._open + text).split("\n")
+        if lines:
+            self._terminal.say(lines)
+        return len(text)
+
+    def isatty(self) -> bool:
+        return True

@@ -1,0 +1,88 @@
+"""Slash commands that take something out of the session: to the clipboard, to a file, to the screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aichat_cli.core.clock import today_began
+from aichat_cli.core.errors import AichatError, UsageError
+from aichat_cli.core.messages import Message
+from aichat_cli.core.money import usd_text
+from aichat_cli.render.answer import code_blocks
+from aichat_cli.storage import usage
+
+if TYPE_CHECKING:
+    from aichat_cli.repl.session import Session
+
+MOST_COPIED = 1_000_000
+"""Terminals refuse longer clipboard sequences without a word, most of them far below."""
+
+
+def copy(session: Session, what: str) -> None:
+    """Copy the last answer, its last code block, or the whole conversation."""
+    text = _chosen(session, what)
+    if len(text.encode()) > MOST_COPIED:
+        raise UsageError("That is too long for a terminal's clipboard.", hint="/save FILE writes it to a file")
+    session.terminal.copy(text)
+    session.diagnostics.notice(f"Copied {len(text):,} characters.")
+
+
+def save(session: Session, argument: str) -> None:
+    """Write the last answer, or its last code block, to a new file."""
+    what, _, rest = argument.partition(" ")
+    if what != "code" or not rest.strip():
+        what, rest = "", argument
+    if not rest.strip():
+        raise UsageError("/save needs a file.", hint="As in: /save answer.md, or /save code fix.py")
+    path = Path(rest.strip()).expanduser()
+    text = _chosen(session, what)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text if text.endswith("\n") else text + "\n")
+    except FileExistsError:
+        raise UsageError(f"{path} exists already; nothing was written.") from None
+    except (OSError, ValueError) as exc:
+        raise AichatError(f"Cannot write {path}: {getattr(exc, 'strerror', None) or exc}.") from exc
+    session.diagnostics.notice(f"Saved to {path}.")
+
+
+def show_usage(session: Session, _: str) -> None:
+    """What this conversation cost, and today."""
+    ledger = session.deps.ledger or session.transcript
+    today = usd_text(usage.spent_since(ledger, today_began()))
+    if session.template.conversation_id is None:
+        session.say(f"today          {today}")
+        return
+    total = usage.conversation_totals(session.transcript, session.template.conversation_id)
+    cost = "unknown: a model in it has no price" if total.cost_nano is None else usd_text(total.cost_nano)
+    session.say(
+        f"this chat      {cost}\n"
+        f"               {total.input_tokens:,} tokens in ({total.cached_tokens:,} cached), "
+        f"{total.output_tokens:,} out, {total.calls:,} calls\n"
+        f"today          {today}"
+    )
+
+
+def _chosen(session: Session, what: str) -> str:
+    branch = session.branch()
+    if what == "all":
+        return "\n\n".join(f"{'You' if each.role == 'user' else each.model}:\n\n{each.content}" for each in branch)
+    answer = _last_answer(branch)
+    if not what:
+        return answer.content
+    blocks = code_blocks(answer.content)
+    if what == "code":
+        if not blocks:
+            raise UsageError("There is no code block in the last answer.")
+        return blocks[-1]
+    if what.isdecimal() and 0 < int(what) <= len(blocks):
+        return blocks[int(what) - 1]
+    raise UsageError(f'"{what}" is neither code, nor all, nor the number of a code block.')
+
+
+def _last_answer(branch: list[Message]) -> Message:
+    for message in reversed(branch):
+        if message.role == "assistant" and message.content:
+            return message
+    raise UsageError("There is no answer yet.")
