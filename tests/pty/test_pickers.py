@@ -388,7 +388,7 @@ def test_a_database_that_cannot_be_written_is_read_and_says_why_it_does_not_chan
                 screen.type(DOWN)
                 screen.wait_for(HINTS)
                 screen.type(keys)
-                screen.wait_for("cannot be written")
+                screen.wait_for(lambda text: "cannot be written" in " ".join(text.split()))
             screen.type(ESC)
             screen.wait_for("Chats ›")
             screen.type(ENTER)
