@@ -106,7 +106,8 @@ def _messages(
         role = "assistant" if message.role == "assistant" else "user"
         text = message.content
         if message.role in {"tool", "system"}:
-            text = f"[{' '.join(filter(None, (message.role, message.tool_name)))}]\n{text}"
+            # Closed too, for what follows in the same message is the user's own.
+            text = f"[{' '.join(filter(None, (message.role, message.tool_name)))}]\n{text}\n[/{message.role}]"
         messages.append(_message(role, text, files.get(message.id, ()), model, unread))
     return messages, unread
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,8 @@ def export(
         ExportFormat | None, typer.Option("--format", help="Else what the file's name says, or Markdown.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file, or a folder for one file each; else stdout.")
+        str | None,
+        typer.Option("--output", "-o", help="A file, or a folder for one file each; else stdout.", metavar="PATH"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     debug: DebugFlag = False,
@@ -39,15 +41,18 @@ def export(
 
     with opened(debug=debug) as (house, diagnostics):
         listed = _chosen(house.readable_database, references or [], everything=everything)
-        if output is None or str(output) == "-":
+        if output is None or output == "-":
             sink = stdout_sink()
             for piece in exporting.render_export(house.readable_database, listed, export_format or "markdown"):
                 sink.write(piece)
             sink.end()
             return
-        written = exporting.write_export(house.readable_database, listed, output, export_format, overwrite=force)
+        path = Path(output)
+        if output.endswith("/") and not path.is_dir():
+            raise NotFound(f"There is no folder {path}.", hint=f"Make it: mkdir {shlex.quote(str(path))}")
+        written = exporting.write_export(house.readable_database, listed, path, export_format, overwrite=force)
         count = f"{len(listed):,} conversation{'s' if len(listed) != 1 else ''}"
-        diagnostics.notice(f"Wrote {count} to {output if len(written) != 1 else written[0]}.")
+        diagnostics.notice(f"Wrote {count} to {path if len(written) != 1 else written[0]}.")
 
 
 def _chosen(database: Database, references: list[str], *, everything: bool) -> list[Conversation]:

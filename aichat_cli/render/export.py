@@ -147,8 +147,12 @@ def _file_name(conversation: Conversation, export_format: ExportFormat) -> str:
 
 
 def _write(path: Path, pieces: Iterator[str], *, overwrite: bool) -> None:
+    if path.exists() and not path.is_file():
+        _write_through(path, pieces)
+        return
     if os.path.lexists(path) and not overwrite:
         raise ArchiveError(f"{path} is there already.", hint="To write over it: --force")
+    path = path.resolve()  # a link stays one
     partial = path.with_name(f".{new_id()}.partial")
     try:
         descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -164,6 +168,15 @@ def _write(path: Path, pieces: Iterator[str], *, overwrite: bool) -> None:
         raise ArchiveError(
             f"Cannot write {path}: {exc.strerror}.", hint=f"Check the folder: ls -ld {path.parent}"
         ) from exc
+
+
+def _write_through(path: Path, pieces: Iterator[str]) -> None:
+    """A pipe or a device, such as /dev/stdout, is written to as it is; a file in its place would break it."""
+    try:
+        with path.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(pieces)
+    except OSError as exc:
+        raise ArchiveError(f"Cannot write {path}: {exc.strerror}.") from exc
 
 
 def _put_in_place(partial: Path, path: Path, *, overwrite: bool) -> None:

@@ -72,6 +72,11 @@ def bindings(terminal: Terminal) -> KeyBindings:
     _bind_editing(bound, terminal, at_prompt)
     for key, command in (("f2", "/chats"), ("f3", "/model"), ("f4", "/settings")):
         bound.add(key, filter=at_prompt)(_submits(terminal, command))
+
+    @bound.add(Keys.Vt100MouseEvent)
+    def _ignore(_: KeyPressEvent) -> None:
+        """Colours in a paste look like a mouse, and prompt_toolkit's own binding fails over them."""
+
     return bound
 
 

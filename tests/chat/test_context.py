@@ -222,7 +222,11 @@ def test_what_tools_and_the_system_said_is_shown_labelled_from_the_users_side() 
     context = build(branch, "sure?", None, UNKNOWN)
 
     assert [(m.role, m.content) for m in context.messages] == [
-        ("user", '[system]\nbe kind\n\nweather?\n\n[tool]\n{"sky": "blue"}\n\n[tool thermometer]\n12 °C'),
+        (
+            "user",
+            '[system]\nbe kind\n[/system]\n\nweather?\n\n[tool]\n{"sky": "blue"}\n[/tool]\n\n'
+            "[tool thermometer]\n12 °C\n[/tool]",
+        ),
         ("assistant", "blue"),
         ("user", "sure?"),
     ]

@@ -222,6 +222,13 @@ def test_a_file_of_no_known_kind_is_refused(db: Database, tmp_path: Path, conten
     assert (summary.new, summary.failure_count) == (0, 1)
 
 
+def test_a_download_that_broke_off_is_called_that(db: Database, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", [chatgpt_talk("t")])
+    path.write_bytes(path.read_bytes()[:-30])
+    (failure,) = imported(db, path).failures
+    assert failure.reason.endswith("the end of the ZIP file is missing; download it again.")
+
+
 def test_a_damaged_zip_and_one_of_something_else_are_refused(db: Database, tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", [chatgpt_talk(f"talk {number}") for number in range(20)])
     content = bytearray(path.read_bytes())

@@ -145,6 +145,36 @@ def test_files_of_chatgpt_are_stored_once_and_missing_ones_are_named(db: Databas
     assert (again.unchanged, again.files_stored, again.files_missing) == (1, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("pointer", "file", "name"),
+    [
+        ("file-service://file-Pic1", "dalle-generations/file-Pic1-3f2a.png", "file-Pic1-3f2a.png"),
+        ("sediment://file_00ab", "file_00ab.dat", "the logo.png"),
+        ("sediment://file_00cd", "file_00cd.dat", "file_00cd.dat"),
+    ],
+)
+def test_a_file_is_found_by_its_pointer_alone_and_gets_the_name_it_had(
+    db: Database, tmp_path: Path, pointer: str, file: str, name: str
+) -> None:
+    content = {"content_type": "multimodal_text", "parts": [{"asset_pointer": pointer}, {"asset_pointer": pointer}]}
+    talk = chatgpt("t", {"made": ("system", said("tool", "", content=content))}, head="made")
+    names = json.dumps({"file_00ab.dat": "logos/the logo.png", "file_00cd.dat": 7}).encode()
+    files = {file: archives.PNG, "conversation_asset_file_names.json": names}
+    summary = imported(db, zipped(tmp_path / "export.zip", [talk], files))
+
+    assert (summary.files_stored, summary.files_missing) == (1, 0)
+    _, (made,) = only(db)
+    (stored,) = attachments.of_messages(db, [made.id])[made.id]
+    assert (stored.name, stored.media_type) == (name, "image/png")
+
+
+def test_references_that_the_export_does_not_explain_leave_no_marks_in_the_text(db: Database, tmp_path: Path) -> None:
+    text = 'Up \ue200cite\ue202turn9search9\ue201, says \ue200entity\ue202["company","Acme"]\ue201\ue200entity\ue202{\ue201.'
+    talk = chatgpt("t", {"a": ("system", said("assistant", text))}, head="a")
+    imported(db, plain(tmp_path / "conversations.json", [talk]))
+    assert used(db) == [("assistant", "Up , says Acme.")]
+
+
 def test_numbered_parts_and_unpacked_folders_are_read_as_one_archive(db: Database, tmp_path: Path) -> None:
     folder = tmp_path / "export"
     folder.mkdir()

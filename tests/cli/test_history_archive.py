@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import time
@@ -107,6 +108,31 @@ def test_an_export_goes_to_stdout_to_a_file_or_to_a_folder(cli: Cli, server: Scr
     cli.run("history", "export", "herons", "geese", "-o", str(tmp_path))
     assert len(list(tmp_path.glob("*-about-*.md"))) == 2
     assert cli.run("history", "export", "herons", "--all").returncode == 2
+
+
+def test_an_export_leaves_devices_and_links_what_they_are(cli: Cli, tmp_path: Path) -> None:
+    cli.run("history", "import", str(plain(tmp_path / "a.json", [chatgpt_talk("herons", turns=1)])))
+    told = cli.run("history", "export", "-o", "/dev/stdout")
+    assert (told.returncode, told.stdout.startswith(b"# About herons")) == (0, True)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert cli.run("history", "export", "--force", "-o", str(pipe)).returncode == 0
+    assert os.read(reader, 14) == b"# About herons"
+    assert pipe.is_fifo()
+    os.close(reader)
+    link = tmp_path / "link.md"
+    link.symlink_to("real.md")
+    assert cli.run("history", "export", "--force", "-o", str(link)).returncode == 0
+    assert link.is_symlink()
+    assert (tmp_path / "real.md").read_bytes().startswith(b"# About herons")
+
+
+def test_a_folder_that_is_meant_and_not_there_does_not_become_a_file(cli: Cli, tmp_path: Path) -> None:
+    cli.run("history", "import", str(plain(tmp_path / "a.json", [chatgpt_talk("herons", turns=1)])))
+    done = cli.run("history", "export", "--all", "-o", f"{tmp_path}/notes/")
+    assert (done.returncode, (tmp_path / "notes").exists()) == (1, False)
+    assert "There is no folder" in done.stderr.decode()
 
 
 def test_an_export_on_a_terminal_is_safe(cli: Cli, server: ScriptedServer) -> None:

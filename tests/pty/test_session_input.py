@@ -49,6 +49,13 @@ def test_a_pasted_line_is_neither_a_command_nor_one_of_the_shell(cli: Cli, serve
     assert not (cli.home / "made").exists()
 
 
+def test_colours_in_what_is_typed_do_no_harm(cli: Cli, server: ScriptedServer) -> None:
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type("a \x1b[31mred\x1b[0m word\r")
+        screen.wait_for("You said: a red word")
+
+
 def test_a_path_is_completed_after_an_at_sign(cli: Cli, server: ScriptedServer) -> None:
     (cli.home / "a-long-name.txt").write_text("found")
     with terminal(cli) as screen:

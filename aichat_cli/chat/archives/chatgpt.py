@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aichat_cli.chat.archives.chatgpt_content import Content, content_of
-from aichat_cli.chat.archives.files import Files, base_name
+from aichat_cli.chat.archives.files import Files
 from aichat_cli.chat.archives.values import (
     BadConversation,
     Node,
@@ -162,7 +162,7 @@ class _Reader:
             content = files.read(found) if found is not None else None
             if found is None or content is None:
                 return None
-            own_name = name or file_name(base_name(found))
+            own_name = name or file_name(files.original_name(found))
             return Attachment(own_name, stored_type(own_name, content), content)
 
         return ArchivedFile(name or file_name(identifier), read)

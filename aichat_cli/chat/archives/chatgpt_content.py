@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from aichat_cli.chat.archives.values import fenced, file_name, record, records, text_of
 
 _FILE_ID = re.compile(r"file[-_][A-Za-z0-9]+")
+_MARKER = re.compile("\ue200([a-z_]*)\ue202?(.*?)\ue201", re.DOTALL)
 _ASSETS = ("asset_pointer", "audio_asset_pointer", "video_container_asset_pointer", "frames_asset_pointers")
 
 
@@ -65,8 +67,9 @@ def _parts(content: Mapping[str, Any], read: Content, skipped: Counter[str]) -> 
 def _part(part: Mapping[str, Any], read: Content, skipped: Counter[str]) -> str:
     pointers = list(_pointers(part))
     for pointer in pointers:
-        found = _FILE_ID.search(pointer)
-        read.files.setdefault(found[0] if found else pointer, "")
+        place = pointer.rpartition("://")[2]
+        found = _FILE_ID.search(place)
+        read.files.setdefault(found[0] if found else place, "")
     text = text_of(part.get("text"))
     if not text and not pointers:
         skipped[f'parts of type "{text_of(part.get("content_type"))[:40]}"'] += 1
@@ -115,11 +118,22 @@ def _other(kind: str, content: Mapping[str, Any], skipped: Counter[str]) -> str:
 
 
 def _with_links(text: str, metadata: Mapping[str, Any]) -> str:
-    """References stand in the text as private-use characters; the export says which link each is."""
+    """References stand in the text between private-use characters; the export says which link each is, of most."""
     if "\ue200" not in text:
         return text
     for reference in records(metadata.get("content_references")):
         marker = text_of(reference.get("matched_text"))
         if marker.startswith("\ue200"):
             text = text.replace(marker, text_of(reference.get("alt")))
-    return text
+    return _MARKER.sub(_marked, text)
+
+
+def _marked(marker: re.Match[str]) -> str:
+    """What a reader of ChatGPT sees of a reference that the export does not explain: the name of a thing, or nothing."""
+    if marker[1] != "entity":
+        return ""
+    try:
+        told = json.loads(marker[2])
+    except ValueError:
+        return ""
+    return text_of(told[1]) if isinstance(told, list) and len(told) > 1 else ""

@@ -8,6 +8,7 @@ together `SHARE` times the size of the archive and `LARGEST_FILE` more, which on
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import zipfile
@@ -26,6 +27,7 @@ MOST_NAMES = 500_000
 DEEPEST_FOLDER = 4
 
 _CONVERSATIONS = re.compile(r"conversations(-\d+)?\.json", re.IGNORECASE)
+_NAMES = "conversation_asset_file_names.json"
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 _BESIDE = ("dalle-generations", "user-", "audio", "files", "attachments")
 """Folders of an unpacked archive that hold files of messages, where only one file of it was named."""
@@ -105,6 +107,7 @@ class Files:
         self.is_set = is_set
         self._budget = SHARE * size + LARGEST_FILE
         self._by_base_name: dict[str, str] | None = None
+        self._original_names: dict[str, str] | None = None
 
     def conversations(self) -> list[str]:
         """The names of `conversations.json`, or of its numbered parts."""
@@ -135,6 +138,24 @@ class Files:
             self._by_base_name = {base_name(name): name for name in sorted(self._container.names(), reverse=True)}
             self._by_base_name |= {_id_of(base): name for base, name in self._by_base_name.items()}
         return self._by_base_name.get(identifier)
+
+    def original_name(self, name: str) -> str:
+        """What a file was called before a newer ChatGPT export named it `file_00ab.dat`; else the name it has."""
+        if self._original_names is None:
+            listed = self._listed_names()
+            self._original_names = {key: value for key, value in listed.items() if isinstance(value, str) and value}
+        return self._original_names.get(base_name(name), base_name(name))
+
+    def _listed_names(self) -> dict[str, object]:
+        place = next((name for name in self._container.names() if base_name(name) == _NAMES), None)
+        if place is None:
+            return {}
+        try:
+            with self._container.open(place) as stream:
+                listed = json.loads(stream.read(LARGEST_FILE))
+        except (*_UNREADABLE, ValueError, RecursionError):
+            return {}
+        return listed if isinstance(listed, dict) else {}
 
     def read(self, name: str) -> bytes | None:
         """The bytes of a message's file, None where it cannot be read or is too large."""
@@ -174,6 +195,8 @@ def _opened(path: Path, stack: ExitStack) -> Files:
         return Files(FolderContainer(path, names), _size_of(path, names))
     if zipfile.is_zipfile(path):
         return Files(ZipContainer(stack.enter_context(zipfile.ZipFile(path))), path.stat().st_size)
+    if path.is_file() and _is_zip_without_end(path):
+        raise zipfile.BadZipFile("the end of the ZIP file is missing; download it again")
     names = [path.name, *_beside(path)]
     return Files(FolderContainer(path.parent, names), _size_of(path.parent, names), is_set=False)
 
@@ -204,6 +227,11 @@ class _Counted(io.RawIOBase):
         return len(content)
 
 
+def _is_zip_without_end(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(4) == b"PK\x03\x04"
+
+
 def _id_of(base: str) -> str:
     """The id a file is named after: `file-abc123` of `file-abc123-photo.png`, `file_00ab` of `file_00ab-sanitized.png`."""
     if base.startswith(("file-", "file_")):
@@ -232,7 +260,7 @@ def _below(folder: Path) -> Iterator[str]:
 def _beside(path: Path) -> Iterator[str]:
     with os.scandir(path.parent) as entries:
         for entry in list(entries):
-            if entry.is_file(follow_symlinks=False) and entry.name.startswith(("file-", "file_")):
+            if entry.is_file(follow_symlinks=False) and entry.name.startswith(("file-", "file_", _NAMES)):
                 yield entry.name
             elif entry.is_dir(follow_symlinks=False) and entry.name.startswith(_BESIDE):
                 yield from (f"{entry.name}/{name}" for name in _below(Path(entry.path)))

@@ -88,7 +88,7 @@ def row_of(
         title = plain(summary.title) or "Untitled"
         found = with_marks(plain(snippet), DIM) if snippet else []
         date = date_of(summary.updated_at, now)
-        room = width - 3 - (DATE_WIDTH + 1 if width >= LEAST_WIDTH_WITH_DATE else 0)
+        room = width - 3 - (DATE_WIDTH + 2 if width >= LEAST_WIDTH_WITH_DATE else 0)
         has_snippet = bool(found) and room >= 2 * LEAST_SNIPPET
         shown = cut(title, room - LEAST_SNIPPET - 2 if has_snippet else room)
         line: Fragments = [("", " • " if is_current else "   "), *with_words_marked(shown, words)]
@@ -96,7 +96,7 @@ def row_of(
             line += [("", "  "), *found]
         if width < LEAST_WIDTH_WITH_DATE:
             return line
-        return [*fitted(line, room + 3), (DIM, padded(date, DATE_WIDTH, is_right=True)), ("", " ")]
+        return [*fitted(line, room + 3), (DIM, f" {padded(date, DATE_WIDTH, is_right=True)} ")]
 
     return Row(summary.id, draw, group_of(summary.updated_at, now) if group is None else group)
 

@@ -51,6 +51,10 @@ def bindings(picker: Picker[Any]) -> KeyBindings:
     for action in picker.actions:
         on(_performed(picker, action), *action.keys, eager=True)
 
+    @table.add(Keys.Vt100MouseEvent)
+    def _ignore(_: KeyPressEvent) -> None:
+        """Colours in a paste look like a mouse, and prompt_toolkit's own binding fails over them."""
+
     @table.add(Keys.BracketedPaste)
     def _paste(event: KeyPressEvent) -> None:
         # One line, whatever is pasted: a line feed must not choose anything.
