@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import contenders, large_history, measure, sidebar
+from benchmarks import contenders, large_history, measure, sidebar, streaming
 from benchmarks.contenders import Contender
 from tests.servers.scripted import ScriptedServer
 
@@ -23,6 +23,7 @@ README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 TOGETHER, PEERS_TOGETHER = 50, 10
 MEGABYTE = 1_000_000
+STREAMED_BYTES, STREAMED_RUNS = 32_000, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def _rows(folder: Path, server: ScriptedServer, arguments: argparse.Namespace) -
         *_listings(ours, llm, python, runs),
         _prompt(ours, python, runs),
         *_large_history(large_history.built(arguments.cache), folder / "large", runs),
+        *_streamed(ours, llm, sgpt, server, runs),
     ]
 
 
@@ -184,6 +186,43 @@ def _within(what: str, seconds: list[float], budget: float) -> Row:
         f"p50 at most {budget * 1000:g} ms",
         _verdict(half <= budget),
     )
+
+
+def _streamed(ours: Contender, llm: Contender, sgpt: Contender, server: ScriptedServer, runs: int) -> list[Row]:
+    """A long answer on a terminal. sgpt takes the better part of a minute, so it runs once."""
+    text, twice = streaming.typical(STREAMED_BYTES), streaming.typical(2 * STREAMED_BYTES)
+    size = len(text.encode())
+    once, double, theirs = [], [], []
+    for _ in range(min(runs, STREAMED_RUNS)):
+        once.append(streaming.streamed(ours, server, text))
+        double.append(streaming.streamed(ours, server, twice))
+        theirs.append(streaming.streamed(llm, server, text))
+    slowest = streaming.streamed(sgpt, server, text)
+    server.script = None
+    cpu = statistics.median(run.cpu for run in once)
+    growth = statistics.median(run.cpu for run in double) / cpu
+    sent = statistics.median(run.sent for run in once) / size
+    llm_cpu = statistics.median(run.cpu for run in theirs)
+    what = f"{size // 1000} KB of Markdown in {streaming.DELTA}-character deltas to a terminal"
+    return [
+        _seconds(f"{what}: CPU", cpu, "llm (raw text)", llm_cpu, 0.8),
+        _seconds(f"{what}: CPU", cpu, "sgpt", slowest.cpu, None),
+        Row("twice the text", f"{growth:.2f} x the CPU", "", "", "at most 2.2 x", _verdict(growth <= 2.2)),
+        Row(
+            "bytes to the terminal",
+            f"{sent:.2f} x the answer",
+            f"sgpt: {slowest.sent / size:.1f} x, llm: {theirs[0].sent / size:.1f} x",
+            "",
+            "at most 3 x",
+            _verdict(sent <= 3),
+        ),
+    ]
+
+
+def _seconds(what: str, ours: float, against: str, theirs: float, budget: float | None) -> Row:
+    verdict = "" if budget is None else _verdict(ours <= budget)
+    limit = "" if budget is None else f"at most {budget:g} s"
+    return Row(what, f"{ours:.2f} s", f"{against}: {theirs:.2f} s", f"{ours / theirs:.2f}", limit, verdict)
 
 
 def _median(taken: list[measure.Run], value: Callable[[measure.Run], float]) -> float:

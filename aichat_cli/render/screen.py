@@ -70,7 +70,7 @@ class Screen:
 
     def _rows_of(self, line: str) -> int:
         """How many rows a line that was drawn in another width takes now."""
-        return max(-(-cells(_SEQUENCES.sub("", line)) // self._columns), 1) if self._reflows else 1
+        return max(-(-_columns(line) // self._columns), 1) if self._reflows else 1
 
     def _change(self, erased: str, finished: list[str], window: list[str]) -> str:
         """From the lines that are shown to the finished ones and, below, the window on the open ones."""
@@ -80,8 +80,8 @@ class Screen:
         parts: list[str] = []
         if same == len(old):
             parts += ["\n"] if old and (len(new) > same or not window) else []
-        elif same == len(old) - 1 and len(new) > same and new[same].startswith(old[same]):
-            parts.append(new[same][len(old[same]) :])
+        elif same == len(old) - 1 and len(new) > same:
+            parts.append(_changed_end(old[same], new[same]))
             parts += ["\n"] if len(new) > same + 1 or not window else []
             same += 1
         else:
@@ -104,6 +104,38 @@ def _redrawn(old: Sequence[str], new: Sequence[str], same: int, *, is_closed: bo
         parts.append(new[number])
         parts.append("\n" if number + 1 < len(new) or is_closed else "")
     return "".join(parts)
+
+
+def _changed_end(old: str, new: str) -> str:
+    """From the end of a line that is shown to a line with the same beginning, without writing that again."""
+    if new.startswith(old):
+        return new[len(old) :]
+    size = len(os.path.commonprefix([old, new]))
+    sequence = new.rfind("\x1b", 0, size)
+    if sequence >= 0 and (match := _SEQUENCES.match(new, sequence)) and match.end() > size:
+        size = sequence
+    kept, ends = new[:size], old[size : size + 1] + new[size : size + 1]
+    if "\x1b]8" in kept or not ends.isascii():  # inside a link, or perhaps inside what is drawn as one character
+        size, kept = 0, ""
+    columns = _columns(kept)
+    style = _last_style(kept)
+    return "".join((
+        "\r",
+        f"\x1b[{columns}C" if columns else "",
+        "\x1b[K" if _columns(new) < _columns(old) else "",
+        f"\x1b[{style}m" if style else "",
+        new[size:],
+    ))  # fmt: skip
+
+
+def _last_style(text: str) -> str:
+    last = text.rfind("\x1b[")
+    style = text[last + 2 : text.find("m", last)] if last >= 0 else ""
+    return "" if style == "0" else style
+
+
+def _columns(line: str) -> int:
+    return cells(_SEQUENCES.sub("", line))
 
 
 def _common(old: Sequence[str], new: Sequence[str]) -> int:

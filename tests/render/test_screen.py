@@ -109,10 +109,19 @@ def test_text_that_only_grows_is_only_added_to() -> None:
     assert screen.ended("") == ""
 
 
+def test_only_the_end_of_a_line_that_changed_is_written_again() -> None:
+    screen = Screen(THEME, Window(80), reflows=True)
+    screen.grown("Call `prin")
+
+    assert screen.grown("t") == "t"
+    assert screen.grown("`") == "\r\x1b[5C\x1b[K\x1b[36mprint\x1b[0m"
+    assert screen.grown(" now, `the") == " now, `the"
+
+
 def test_a_redraw_is_synchronized_and_leaves_the_cursor_visible() -> None:
     screen = Screen(THEME, Window(80), reflows=True)
-    screen.grown("**bold")
-    redraw = screen.grown("** and more")
+    screen.grown("A paragraph\nof two lines")
+    redraw = screen.grown("\n===\n")
 
     assert redraw.startswith("\x1b[?2026h\x1b[?25l")
     assert redraw.endswith("\x1b[?25h\x1b[?2026l")

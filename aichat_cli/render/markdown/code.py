@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from aichat_cli.render.markdown.cells import Row, Span
 from aichat_cli.render.theme import Background, Theme
 
-_OPENERS = re.compile(r"/\*|<!--|\"\"\"|'''|\{-|\(\*|--\[\[|<#|#\||=begin|#=|/\+|%\{|\[\[")
+_OPENERS = re.compile(r"/\*|<!--|\"\"\"|'''|\{-|\(\*|--\[\[|<#|#\||=begin|#=|/\+|%\{|\[\[|[\"'`]")
 _CLOSERS = {
     "/*": "*/", "<!--": "-->", '"""': '"""', "'''": "'''", "{-": "-}", "(*": "*)", "--[[": "]]", "<#": "#>", "#|": "|#",
     "=begin": "=end", "#=": "=#", "/+": "+/", "%{": "%}", "[[": "]]",
+    '"': '"', "'": "'", "`": "`",
 }  # fmt: skip
 """Comments and strings over several lines that lexers match in one piece, which a single line never shows them."""
 

@@ -29,7 +29,7 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`|]+")
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _DOLLAR_MATH = re.compile(r"\$\$(?:[^$\\]|\\.)+\$\$|\$(?![\s$])(?:[^$\\\n`]|\\[^\n`])*(?<![\s\\])\$(?!\d)", re.DOTALL)
-_MATHS_SIGNS = re.compile(r"[\\^_={}<>+*/|-]")
+MATHS_SIGNS = re.compile(r"[\\^_={}<>+*/|-]")
 _CLOSERS = {"\\(": "\\)", "\\[": "\\]"}
 _MAX_URL = 2000
 _STYLE_ROLES = {"strong": "strong", "em": "emphasis", "s": "strike"}
@@ -243,14 +243,14 @@ def _math_end(source: str, start: int) -> int:
     """Where the maths ends that begins here, 0 where none does."""
     if source[start] == "$":
         match = None if start and source[start - 1].isalnum() else _DOLLAR_MATH.match(source, start)
-        if match is None or (source[start + 1].isdigit() and not _MATHS_SIGNS.search(match.group())):
+        if match is None or (source[start + 1].isdigit() and not MATHS_SIGNS.search(match.group())):
             return 0
         return match.end()
     opener = source[start : start + 2]
     if opener not in _CLOSERS:
         return 0
     end = source.find(_CLOSERS[opener], start + 2)
-    if end < 0 or (opener == "\\[" and not _MATHS_SIGNS.search(source, start + 2, end)):
+    if end < 0 or (opener == "\\[" and not MATHS_SIGNS.search(source, start + 2, end)):
         return 0
     return end + 2
 

@@ -56,6 +56,7 @@ class Layout:
         self._shared_depth = 0
         self._last_kind: Kind | None = None
         self._last_list = 0
+        self._last_depth = 0
 
     def copy(self) -> Layout:
         """One that goes on from here without changing this one."""
@@ -127,7 +128,7 @@ class Layout:
             self._mark_shown()
             self._done.append(ansi(list(_trimmed(line))))
         self._last_kind, self._is_fresh, self._has_blank = kind, False, False
-        self._shared_depth = len(self.containers)
+        self._shared_depth = self._last_depth = len(self.containers)
         self._last_list = self._outermost_list()
 
     def _mark_shown(self) -> None:
@@ -140,9 +141,8 @@ class Layout:
         if self._last_kind is None:
             return
         outermost = self._outermost_list()
-        is_tight = outermost and (
-            outermost == self._last_list or (self._last_kind == "paragraph" and not self._last_list)
-        )
+        follows_text = self._last_kind == "paragraph" and not self._last_list and self._shared_depth == self._last_depth
+        is_tight = outermost and (outermost == self._last_list or follows_text)
         if is_tight and not self._has_blank:
             return
         containers, self.containers = self.containers, self.containers[: self._shared_depth]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from aichat_cli.render.markdown.cells import Row, Span, cut, wrapped
 from aichat_cli.render.markdown.code import Highlighter
-from aichat_cli.render.markdown.inline import WRAPPED_LINE, InlineRenderer, definitions
+from aichat_cli.render.markdown.inline import MATHS_SIGNS, InlineRenderer, definitions
 from aichat_cli.render.markdown.table import Table
 from aichat_cli.render.theme import Role, Theme
 
@@ -193,17 +193,11 @@ def display_math(line: str, theme: Theme) -> Verbatim | None:
     _, closing, after = match[2].partition(closer)
     if after.strip(" .,;") or (closing and not match[2].removesuffix(closer).strip(" ")):
         return None
-    if not closing and closer == "\\]" and match[2].strip(" ") and not re.search(r"[\\^_={}+]", match[2]):
-        return None
+    if closer == "\\]" and match[2].strip(" ") and not MATHS_SIGNS.search(match[2].removesuffix(closer)):
+        return None  # an escaped bracket
     return Verbatim("math", theme.style("math"), indent=3, ender=re.compile(re.escape(closer)), ends_at_blank=True)
 
 
 def role_of_heading(level: int) -> Role:
     """The style of a heading."""
     return "heading1" if level == 1 else "heading2" if level == 2 else "heading3" if level == 3 else "heading"
-
-
-__all__ = [
-    "PARAGRAPH_LIMIT", "WRAPPED_LINE", "Kind", "Leaf", "Paragraph", "Table", "Verbatim", "display_math", "fenced", "html",
-    "indented", "role_of_heading",
-]  # fmt: skip

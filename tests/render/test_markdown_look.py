@@ -1,0 +1,277 @@
+"""Screens that a human looked at."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+from rich.markdown import Markdown
+
+from aichat_cli.render.markdown import MarkdownStream, Theme, render
+from aichat_cli.render.markdown.code import Highlighter
+
+PLAIN = Theme(is_colored=False)
+SEQUENCES = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;;[^\x1b]*\x1b\\")
+
+ANSWER = r"""# Retrying
+
+The *first* answer says **429**, so `wait()` as long as the header says; ~~at once~~ never sooner.
+Short lines
+stay lines.
+
+1. Read the header
+   - in seconds
+   - or as a date
+     - of HTTP
+
+     with a remark
+2. Wait
+10. Tell
+
+- [ ] open
+- [x] done
+
+> Never twice.
+>
+> > Said somebody
+> 1. in a quote
+
+```python
+def wait():
+	return 1
+```
+
+| status | meaning |
+|-------:|:-------:|
+| 429 | too *many* requests |
+| 5 | `a\|b` |
+
+Euler: $e^{i\pi} + 1 = 0$, \(a_1 * b_2 * c\) for $5 and $10.
+
+$$
+\sum_{i=1}^n x_i * y_i
+= \int f
+$$
+
+---
+
+See [the docs](https://example.com/a_b "Docs"), https://example.com/x_y_z, and ![a chart](chart.png).
+<kbd>Ctrl</kbd> 漢字&amp;[^1]
+
+[^1]: A footnote.
+"""
+
+SCREEN = r"""Retrying
+
+The first answer says 429, so wait() as long as the header
+says; at once never sooner. Short lines
+stay lines.
+
+1. Read the header
+   • in seconds
+   • or as a date
+     ◦ of HTTP
+
+     with a remark
+2. Wait
+3. Tell
+
+☐ open
+☑ done
+
+│ Never twice.
+│
+│ │ Said somebody
+│
+│ 1. in a quote
+
+python
+def wait():
+    return 1
+
+status │      meaning
+───────┼──────────────────
+   429 │ too many requests
+     5 │        a|b
+
+Euler: $e^{i\pi} + 1 = 0$, \(a_1 * b_2 * c\) for $5 and $10.
+
+$$
+\sum_{i=1}^n x_i * y_i
+= \int f
+$$
+
+────────────────────────────────────────────────────────────
+
+See the docs (https://example.com/a_b "Docs"),
+https://example.com/x_y_z, and a chart (chart.png).
+<kbd>Ctrl</kbd> 漢字&[^1]
+
+[^1]: A footnote."""
+
+
+def shown(text: str, width: int, theme: Theme = PLAIN) -> str:
+    return "\n".join(SEQUENCES.sub("", line) for line in render(text, width, theme))
+
+
+def test_a_typical_answer() -> None:
+    assert shown(ANSWER, 60) == SCREEN
+
+
+@pytest.mark.parametrize(
+    ("source", "width", "lines"),
+    [
+        (
+            "| a | b |\n|---|---|\n| one two three four | x |",
+            20,
+            ["a                │ b", "─────────────────┼──", "one two three    │ x", "four             │"],
+        ),
+        (
+            "| name | value |\n|---|---|\n| something | another thing |\n| z | w |",
+            12,
+            ["name:", "something", "value:", "another", "thing", "────────────", "name: z", "value: w"],
+        ),
+        ("| a |\n|---|\n| x | y |", 40, ["a", "─────", "x | y"]),
+        ("| a | b |\n|---|---|\n| 1<br>2 | 3 |", 40, ["a │ b", "──┼──", "1 │ 3", "2 │"]),
+        ("| k | v |\n|---|---|\n" + "| 1 | a |\n" * 9 + "| 10 | b |", 40, ["k   │ v"]),
+    ],
+)
+def test_tables(source: str, width: int, lines: list[str]) -> None:
+    assert shown(source, width).split("\n")[: len(lines)] == lines
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("$5 and $10", "$5 and $10"),
+        ("costs $5 or 5$ *each*", "costs $5 or 5$ each"),
+        ("$a_1*b_2*c$", "$a_1*b_2*c$"),
+        ("$$a *b* c$$ then", "$$a *b* c$$ then"),
+        (r"\(a\*b\)", r"\(a\*b\)"),
+        (r"\[x_1 = *2*\]", r"\[x_1 = *2*\]"),
+        (r"\[not maths\]", "[not maths]"),
+        ("`$x` and `y$`", "$x and y$"),
+        ("$$\nnever closed", "$$\nnever closed"),
+        ("$$\na\n- b\n= c\n$$\nafter *it*", "$$\na\n- b\n= c\n$$\n\nafter it"),
+    ],
+)
+def test_maths_is_left_as_it_is_and_prices_are_none(source: str, expected: str) -> None:
+    assert shown(source, 60) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("text\n- a\n- b", "text\n• a\n• b"),
+        ("# h\n- a", "h\n\n• a"),
+        ("- a\n\n- b", "• a\n\n• b"),
+        ("- a\n- b\n\ntext", "• a\n• b\n\ntext"),
+        ("- a\n* b", "• a\n\n• b"),
+        ("3) a\n3) b", "3) a\n4) b"),
+        ("-\n- b", "•\n• b"),
+        ("> a\n\n> b", "│ a\n\n│ b"),
+        ("- a\n\n  ```\n  x\n\n  y\n  ```", "• a\n\n  x\n\n  y"),
+        ("a\n***\nb", "a\n\n────────────────────\n\nb"),
+        ("Title\n===\ntext", "Title\n\ntext"),
+        ("[x]: /u\n[x]", "[x]: /u\nx (/u)"),
+        ("[x]\n\n[x]: /u", "[x]\n\n[x]: /u"),
+        ("```\n\n\nx\n\n```", "\n\nx\n"),
+    ],
+)
+def test_blank_lines_and_markers(source: str, expected: str) -> None:
+    assert shown(source, 20) == expected
+
+
+def test_code_has_neither_frame_nor_padding_and_is_never_cut_off() -> None:
+    code = "x" * 45 + "\n\n    indented\n"
+
+    assert shown(f"```\n{code}```", 20) == "\n".join(["x" * 20, "x" * 20, "x" * 5, "", "    indented"])
+
+
+@pytest.mark.parametrize(
+    ("language", "lines"),
+    [
+        ("c", ["int a; /* one", "two */ int b;"]),
+        ("js", ["let a = `one", "two`; let b"]),
+        ("python", ['a = """one', 'two"""; b = 1']),
+        ("html", ["<!-- one", "two --> <b>x</b>"]),
+        ("css", ["/* one", "two */ a { color: red }"]),
+        ("go", ["a := `one", "two`; b := 1"]),
+        ("rust", ["/* one", "two */ let b = 1;"]),
+        ("sql", ["/* one", "two */ select 1"]),
+        ("java", ["/** one", "two */ int b;"]),
+        ("lua", ["--[[ one", "two ]] local b = 1"]),
+        ("haskell", ["{- one", "two -} b = 1"]),
+        ("yaml", ["a: |", "  one", "b: 1"]),
+        ("bash", ["a='one", "two'; echo b"]),
+        ("json", ['{"a": "b",', ' "c": 1}']),
+        ("diff", ["- a", "+ b"]),
+        ("php", ["$a = 1; /* one", "two */ echo $a;"]),
+    ],
+)
+def test_code_is_coloured_line_by_line_as_it_would_be_at_once(language: str, lines: list[str]) -> None:
+    from pygments.lexers import get_lexer_by_name
+
+    from aichat_cli.render.markdown.code import token_style
+
+    theme, highlighter = Theme(), Highlighter(language, Theme())
+    by_line = [highlighter.line(line) for line in lines]
+    lexer = get_lexer_by_name(language, stripnl=False, startinline=True)
+    at_once = [(c, token_style(kind, theme)) for kind, text in lexer.get_tokens("\n".join(lines)) for c in text]
+    drawn = [(c, span.style) for row in by_line for span in row for c in span.text]
+
+    assert [each for each in drawn if not each[0].isspace()] == [each for each in at_once if not each[0].isspace()]
+
+
+def test_a_language_nobody_knows_and_no_language_are_plain() -> None:
+    for fence in ("```nonsense", "```", "```text"):
+        assert render(f"{fence}\ndef f(): 1\n```", 40, Theme())[-1] == "def f(): 1"
+
+
+def test_links_are_osc_8_where_the_terminal_has_it() -> None:
+    theme = Theme(is_colored=False, hyperlinks=True)
+
+    assert render("[a](https://example.com/ä?b=c d)", 60, theme) == [
+        "[a](\x1b]8;;https://example.com/%C3%A4?b=c\x1b\\\x1b[4mhttps://example.com/ä?b=c\x1b[0m\x1b]8;;\x1b\\ d)"
+    ]
+    assert render("[a](<https://e.com/ä b>)", 60, theme) == [
+        "\x1b]8;;https://e.com/%C3%A4%20b\x1b\\\x1b[4ma\x1b[0m\x1b]8;;\x1b\\"
+    ]
+    assert shown("[a](ftp://x/y)", 60, theme) == "a (ftp://x/y)"
+    assert (
+        shown("[https://bank.example](https://evil.example)", 60, theme)
+        == "https://bank.example (https://evil.example)"
+    )
+
+
+def test_without_colors_bold_italic_and_underline_stay() -> None:
+    assert render("# A\n**b** *c* `d`", 40, PLAIN) == ["\x1b[1;4mA\x1b[0m", "", "\x1b[1mb\x1b[0m \x1b[3mc\x1b[0m d"]
+
+
+def test_a_code_theme_of_pygments_is_used_in_as_many_colors_as_there_are() -> None:
+    source = "```python\ndef\n```"
+    assert "\x1b[38;2;" in render(source, 40, Theme(code_theme="monokai", has_truecolor=True))[-1]
+    assert "\x1b[38;5;" in render(source, 40, Theme(code_theme="monokai"))[-1]
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_the_words_are_those_that_rich_shows_in_the_same_order(width: int) -> None:
+    source = ANSWER.replace("- [ ] ", "- ").replace("- [x] ", "- ").partition("Euler")[0]
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(Markdown(source, hyperlinks=False))
+    theirs = console.file.getvalue()  # type: ignore[attr-defined]
+
+    def words(text: str) -> list[str]:
+        return re.findall(r"[^\W\d_]+", text)
+
+    assert [word for word in words(shown(source, width)) if word != "python"] == words(theirs)
+
+
+def test_a_paragraph_without_end_is_printed_in_parts() -> None:
+    stream = MarkdownStream(80, PLAIN)
+    finished = stream.feed("word " * 2_000)
+
+    assert len(finished) > 50
+    assert all(len(line) == 79 for line in finished)
