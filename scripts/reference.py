@@ -46,6 +46,8 @@ ENVIRONMENT_OTHERS = (
     ("HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY", "The proxy, and the hosts that are reached without it."),
     ("SSL_CERT_FILE, SSL_CERT_DIR", "The certificates to trust."),
     ("NO_COLOR, FORCE_COLOR, TERM=dumb", "No colour; colour also in a pipe; a terminal that can do nothing."),
+    ("COLORTERM, COLORFGBG, FORCE_HYPERLINK", "24-bit colours; the background's; hyperlinks on (1) or off (0)."),
+    ("PAGER, LESS", "What `--pager` starts, and how `less` behaves in it."),
     ("COLUMNS", "The width of tables."),
     ("VISUAL, EDITOR", "The editor of `aichat config edit`, of `aichat roles edit` and of the prompt."),
     ("XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME", "Where files are kept, on Linux."),

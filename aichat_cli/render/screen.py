@@ -110,7 +110,9 @@ def _changed_end(old: str, new: str) -> str:
     """From the end of a line that is shown to a line with the same beginning, without writing that again."""
     if new.startswith(old):
         return new[len(old) :]
-    size = len(os.path.commonprefix([old, new]))
+    size = next(
+        (at for at, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), min(len(old), len(new))
+    )
     sequence = new.rfind("\x1b", 0, size)
     if sequence >= 0 and (match := _SEQUENCES.match(new, sequence)) and match.end() > size:
         size = sequence

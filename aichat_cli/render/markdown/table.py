@@ -14,6 +14,9 @@ FIRST_ROWS = 8
 """Rows that are looked at, and kept open, before the widths are fixed."""
 
 _MIN_COLUMN = 6
+_LONG_WORD = 16
+"""A longer word may be broken, so that an address does not decide about the table."""
+
 _GAP = 3
 _DELIMITER = re.compile(r"[-:|][-:| ]+")
 _DELIMITER_CELL = re.compile(r":?-+:?")
@@ -113,11 +116,9 @@ class Table:
         if sum(self.natural) <= room:
             return self.natural
         least = [
-            min(natural, max(min(word, 16), _MIN_COLUMN))
+            min(natural, max(min(word, _LONG_WORD), _MIN_COLUMN))
             for natural, word in zip(self.natural, self.words, strict=True)
         ]
-        if sum(least) > room:
-            least = [min(natural, _MIN_COLUMN) for natural in self.natural]
         if sum(least) > room:
             return None
         wishes = [natural - low for natural, low in zip(self.natural, least, strict=True)]
