@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from aichat_cli.render.markdown.cells import cells
+from aichat_cli.render.markdown.cells import cells, is_narrow
 from aichat_cli.render.markdown.stream import MarkdownStream
 from aichat_cli.render.theme import Theme
 
@@ -70,7 +70,7 @@ class Screen:
 
     def _rows_of(self, line: str) -> int:
         """How many rows a line that was drawn in another width takes now."""
-        return max(-(-_columns(line) // self._columns), 1) if self._reflows else 1
+        return max(-(-cells(_visible(line)) // self._columns), 1) if self._reflows else 1
 
     def _change(self, erased: str, finished: list[str], window: list[str]) -> str:
         """From the lines that are shown to the finished ones and, below, the window on the open ones."""
@@ -117,14 +117,15 @@ def _changed_end(old: str, new: str) -> str:
     if sequence >= 0 and (match := _SEQUENCES.match(new, sequence)) and match.end() > size:
         size = sequence
     kept, ends = new[:size], old[size : size + 1] + new[size : size + 1]
-    if "\x1b]8" in kept or not ends.isascii():  # inside a link, or perhaps inside what is drawn as one character
+    # Where terminals disagree about widths, nobody knows in which column the cursor is; nor is a link left open.
+    if "\x1b]8" in kept or not (ends.isascii() and is_narrow(_visible(kept))):
         size, kept = 0, ""
-    columns = _columns(kept)
+    columns = len(_visible(kept))
     style = _last_style(kept)
     return "".join((
         "\r",
         f"\x1b[{columns}C" if columns else "",
-        "\x1b[K" if _columns(new) < _columns(old) else "",
+        "" if _visible(new).startswith(_visible(old)) else "\x1b[K",
         f"\x1b[{style}m" if style else "",
         new[size:],
     ))  # fmt: skip
@@ -136,8 +137,8 @@ def _last_style(text: str) -> str:
     return "" if style == "0" else style
 
 
-def _columns(line: str) -> int:
-    return cells(_SEQUENCES.sub("", line))
+def _visible(line: str) -> str:
+    return _SEQUENCES.sub("", line)
 
 
 def _common(old: Sequence[str], new: Sequence[str]) -> int:

@@ -269,6 +269,26 @@ def test_the_words_are_those_that_rich_shows_in_the_same_order(width: int) -> No
     assert [word for word in words(shown(source, width)) if word != "python"] == words(theirs)
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("some **bo", "some \x1b[1mbo\x1b[0m"),
+        ("some **", "some"),
+        ("a `co", "a \x1b[36mco\x1b[0m"),
+        ("**a `co", "\x1b[1ma \x1b[0m\x1b[1;36mco\x1b[0m"),
+        ("~~o", "\x1b[9mo\x1b[0m"),
+        ("`**` and **b", "\x1b[36m**\x1b[0m and \x1b[1mb\x1b[0m"),
+        ("done **b** x", "done \x1b[1mb\x1b[0m x"),
+        ("2 * 3", "2 * 3"),
+    ],
+)
+def test_what_is_open_looks_as_it_will_when_its_marks_are_closed(text: str, line: str) -> None:
+    stream = MarkdownStream(80, Theme())
+    stream.feed(text)
+
+    assert stream.open_lines() == [line]
+
+
 def test_a_paragraph_without_end_is_printed_in_parts() -> None:
     stream = MarkdownStream(80, PLAIN)
     finished = stream.feed("word " * 2_000)

@@ -113,9 +113,12 @@ def test_only_the_end_of_a_line_that_changed_is_written_again() -> None:
     screen = Screen(THEME, Window(80), reflows=True)
     screen.grown("Call `prin")
 
-    assert screen.grown("t") == "t"
-    assert screen.grown("`") == "\r\x1b[5C\x1b[K\x1b[36mprint\x1b[0m"
-    assert screen.grown(" now, `the") == " now, `the"
+    assert screen.grown("t") == "\r\x1b[9C\x1b[36mt\x1b[0m"
+    assert screen.grown("`") == ""
+    assert screen.grown(" now, ~a") == " now, ~a"
+    assert screen.grown(" ~") == ""
+    assert screen.grown("~b") == " \x1b[9mb\x1b[0m"
+    assert screen.grown(" c") == "\r\x1b[20C\x1b[9m c\x1b[0m"
 
 
 def test_a_redraw_is_synchronized_and_leaves_the_cursor_visible() -> None:

@@ -64,8 +64,10 @@ class Blocks:
             self._begin_paragraph(piece)
         return self._layout.flushed()
 
-    def finish(self) -> list[str]:
-        """The end of the source."""
+    def finish(self, *, is_interim: bool = False) -> list[str]:
+        """The end of the source. `is_interim` closes the marks that are open: more of it is expected."""
+        if is_interim and isinstance(self._leaf, Paragraph):
+            self._leaf.close_marks()
         self._close_leaf()
         self._close(0)
         return self._layout.flushed()

@@ -65,6 +65,11 @@ def cells(text: str) -> int:
     return sum(cluster.cells for cluster in clusters(text))
 
 
+def is_narrow(text: str) -> bool:
+    """Whether every character takes one cell on every terminal."""
+    return _NARROW.fullmatch(text) is not None
+
+
 def row_cells(row: Sequence[Span]) -> int:
     """The width of a row."""
     return cells("".join(span.text for span in row))

@@ -32,6 +32,9 @@ _DOLLAR_MATH = re.compile(r"\$\$(?:[^$\\]|\\.)+\$\$|\$(?![\s$])(?:[^$\\\n`]|\\[^
 MATHS_SIGNS = re.compile(r"[\\^_={}<>+*/|-]")
 _CLOSERS = {"\\(": "\\)", "\\[": "\\]"}
 _MAX_URL = 2000
+_LAST_MARK = re.compile(r"(?:(?<=\s)|^)[*`~]{1,3}$")
+_CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
+_OPEN_CODE = re.compile(r"(?<!`)`{1,2}(?!`)")
 _STYLE_ROLES = {"strong": "strong", "em": "emphasis", "s": "strike"}
 
 
@@ -253,6 +256,20 @@ def _math_end(source: str, start: int) -> int:
     if end < 0 or (opener == "\\[" and not MATHS_SIGNS.search(source, start + 2, end)):
         return 0
     return end + 2
+
+
+def with_closed_marks(text: str) -> str:
+    """The beginning of a text as if its open marks were closed; a mark that nothing follows yet is left out."""
+    text = _LAST_MARK.sub("", text)
+    bare = _CODE_SPAN.sub(lambda match: " " * len(match[0]), text)
+    opened = [(match.start(), match[0]) for match in [_OPEN_CODE.search(bare)] if match]
+    end = opened[0][0] if opened else len(bare)
+    for mark in ("**", "~~"):
+        last = bare.rfind(mark, 0, end)
+        if bare.count(mark, 0, end) % 2 and bare[last + 2 : last + 3].strip():
+            opened.append((last, mark))
+    closers = "".join(mark for _, mark in sorted(opened, reverse=True))
+    return text.rstrip(" ") + closers if closers else text
 
 
 def definitions(text: str, references: dict[str, Any]) -> int:

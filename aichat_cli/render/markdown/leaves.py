@@ -8,7 +8,7 @@ from typing import Literal
 
 from aichat_cli.render.markdown.cells import Row, Span, cut, wrapped
 from aichat_cli.render.markdown.code import Highlighter
-from aichat_cli.render.markdown.inline import MATHS_SIGNS, InlineRenderer, definitions
+from aichat_cli.render.markdown.inline import MATHS_SIGNS, InlineRenderer, definitions, with_closed_marks
 from aichat_cli.render.markdown.table import Table
 from aichat_cli.render.theme import Role, Theme
 
@@ -79,6 +79,10 @@ class Paragraph:
         count = 0 if self.is_cut else definitions(text, self.inline.references)
         shown, self.lines = "\n".join(self.lines[:count]), self.lines[count:]
         return [Span(shown, theme.style("url"))] if shown else []
+
+    def close_marks(self) -> None:
+        """Add what closes the emphasis and the code that are open, so that they look from the start as they will."""
+        self.lines = with_closed_marks("\n".join(self.lines)).split("\n")
 
     def copy(self) -> Paragraph:
         """One that goes on from here without changing this one."""

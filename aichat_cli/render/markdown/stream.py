@@ -51,12 +51,12 @@ class MarkdownStream:
         return done
 
     def open_lines(self) -> list[str]:
-        """The lines that may still change, as they would be if the text ended here."""
+        """The lines that may still change, as they would be if the text ended here and open marks were closed."""
         if self._open is None:
             ahead = self._blocks.copy()
             pending = "".join(self._pending)
             taken = _taken(ahead, pending, is_continuation=self._is_continuation) if pending else []
-            self._open = taken + ahead.finish()
+            self._open = taken + ahead.finish(is_interim=True)
         return self._open
 
     def finish(self) -> list[str]:
