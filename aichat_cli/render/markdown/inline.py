@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 WRAPPED_LINE = 50
 """A source line of so many characters was wrapped by its writer, so its line break is a blank; a shorter one (a poem,
-an address) ends where its writer ended it."""
+an address) ends where its writer ended it, and so does one that ends a clause, where the next one begins anew."""
 
 _MARKS = re.compile(r"[!$&*<\[\\\]_`~]|://")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`|]+")
+_CLAUSE_END = re.compile(r"[.,;:!?…—。，；：！？][)\]\"'”’»]*$")  # noqa: RUF001 (these are meant)
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _DOLLAR_MATH = re.compile(r"\$\$(?:[^$\\]|\\.)+\$\$|\$(?![\s$])(?:[^$\\\n`]|\\[^\n`])*(?<![\s\\])\$(?!\d)", re.DOTALL)
 MATHS_SIGNS = re.compile(r"[\\^_={}<>+*/|-]")
@@ -73,9 +74,17 @@ class _Styled:
         self._link_start = 0
 
     def of(self, tokens: Sequence[Token]) -> Row:
-        for token in tokens:
-            self._take(token)
+        for number, token in enumerate(tokens):
+            if token.type == "softbreak":
+                self._end_source_line(next(filter(None, (each.content for each in tokens[number + 1 :])), ""))
+            else:
+                self._take(token)
         return self._spans
+
+    def _end_source_line(self, following: str) -> None:
+        last = self._spans[-1].text if self._spans else ""
+        self._put(_line_end(self._source_line, last, following))
+        self._source_line = 0
 
     def _take(self, token: Token) -> None:
         kind, _, side = token.type.partition("_")
@@ -85,9 +94,6 @@ class _Styled:
             self._open_link(token)
         elif token.type == "link_close":
             self._close_link()
-        elif token.type == "softbreak":
-            self._put("\n" if self._source_line < WRAPPED_LINE else " ")
-            self._source_line = 0
         elif token.type == "hardbreak":
             self._put("\n")
             self._source_line = 0
@@ -201,12 +207,19 @@ def _safe(text: str, keep: str = "") -> str:
 def _joined_lines(source: str) -> str:
     if "\n" not in source:
         return source
-    *lines, last = source.split("\n")
+    lines = source.split("\n")
+    stripped = [line.strip(" ") for line in lines]
     joined = (
-        line.strip(" ") + (" " if len(line.strip(" ")) >= WRAPPED_LINE and not line.endswith("  ") else "\n")
-        for line in lines
+        text + ("\n" if line.endswith("  ") else _line_end(len(text), text, following))
+        for line, text, following in zip(lines, stripped, stripped[1:], strict=False)
     )
-    return "".join(joined) + last.strip(" ")
+    return "".join(joined) + stripped[-1]
+
+
+def _line_end(size: int, line: str, following: str) -> str:
+    """What stands between a source line, of that size, and the following one."""
+    ends_clause = _CLAUSE_END.search(line[-4:]) is not None and not following[:1].islower()
+    return "\n" if size < WRAPPED_LINE or ends_clause or following.startswith("[^") else " "
 
 
 def _trimmed(address: str) -> str:
