@@ -274,6 +274,15 @@ def test_links_are_osc_8_where_the_terminal_has_it() -> None:
     )
 
 
+@pytest.mark.parametrize("hyperlinks", [True, False])
+def test_addresses_are_shown_in_the_letters_of_their_script(hyperlinks: bool) -> None:
+    theme = Theme(is_colored=False, hyperlinks=hyperlinks)
+
+    assert shown("<https://e.com/ü>", 60, theme) == "https://e.com/ü"
+    assert shown("[https://e.com/ü](https://e.com/ü)", 60, theme) == "https://e.com/ü"
+    assert shown("[a](ftp://e.com/机%20%FF)", 60, theme) == "a (ftp://e.com/机%20%FF)"
+
+
 def test_without_colors_bold_italic_and_underline_stay() -> None:
     assert render("# A\n**b** *c* `d`", 40, PLAIN) == ["\x1b[1;4mA\x1b[0m", "", "\x1b[1mb\x1b[0m \x1b[3mc\x1b[0m d"]
 
@@ -335,4 +344,4 @@ def test_marks_without_end_make_no_line_without_end() -> None:
 
 
 def test_a_blank_with_a_joiner_is_as_wide_as_what_it_joins() -> None:
-    assert all(cells(line) <= 8 for line in render("123456 \u200d👩 x", 8, PLAIN))
+    assert all(cells(line) <= 20 for line in render("中中中中_-  \u200d1```_\u200d* é)", 20, PLAIN))

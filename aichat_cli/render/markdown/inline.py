@@ -27,6 +27,7 @@ an address) ends where its writer ended it, and so does one that ends a clause, 
 _MARKS = re.compile(r"[!$&*<\[\\\]_`~]|://")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`|]+")
+_ENCODED = re.compile(r"(?:%[89A-Fa-f][0-9A-Fa-f])+")
 _CLAUSE_END = re.compile(r"[.,;:!?…—。，；：！？][)\]\"'”’»]*$")  # noqa: RUF001 (these are meant)
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _DOLLAR_MATH = re.compile(r"\$\$(?:[^$\\]|\\.)+\$\$|\$(?![\s$])(?:[^$\\\n`]|\\[^\n`])*(?<![\s\\])\$(?!\d)", re.DOTALL)
@@ -152,9 +153,9 @@ class _Styled:
         self._link_start = len(self._spans)
         told = title and f'"{_safe(title)}"'
         # A text that looks like an address must not hide that the link goes elsewhere.
-        is_elsewhere = "://" in shown and shown != href
+        address = _visible(href)
+        is_elsewhere = "://" in shown and shown not in {href, address}
         if not is_linked or is_elsewhere:
-            address = _visible(href)
             told = " ".join(filter(None, ("" if address in {shown, f"mailto:{shown}"} else address, told)))
         if told:
             self._put(f" ({told})" if shown else f"({told})", "url")
@@ -189,7 +190,16 @@ def link_target(href: str) -> str:
 
 
 def _visible(href: str) -> str:
-    return "".join(_safe(href).split())
+    """The address for reading: letters of any script instead of their bytes."""
+    return "".join(_safe(_ENCODED.sub(_decoded, href)).split())
+
+
+def _decoded(match: re.Match[str]) -> str:
+    try:
+        text = bytes.fromhex(match[0].replace("%", "")).decode("utf-8")
+    except UnicodeDecodeError:
+        return match[0]
+    return text if text.isprintable() else match[0]
 
 
 def _added(style: str, more: str) -> str:
