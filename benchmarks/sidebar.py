@@ -8,7 +8,6 @@ import pty
 import select
 import struct
 import subprocess
-import sys
 import termios
 import time
 from dataclasses import dataclass
@@ -16,14 +15,16 @@ from pathlib import Path
 
 from aichat_cli.storage import search
 from aichat_cli.storage.database import Database
-from tests.runner import ROOT, Cli
+from tests.runner import PROGRAM, ROOT, Cli
 
 FILTERS = ("kubernetes", "garden recipe", "zz top", "48213", "größe")
 QUERIES = ("kubernetes", "garden recipe", "travel to italy", "python error", '"database error"', "48213", "music kuber")
 COLUMNS, ROWS = 100, 40
 WAIT_SECONDS = 60
 QUIET_SECONDS = 0.4
-ESC, CTRL_C = b"\x1b", b"\x03"
+ESC, CTRL_C, F2 = b"\x1b", b"\x03", b"\x1bOQ"
+PROMPT = b"gpt-4o-mini |"
+NOWHERE = "http://127.0.0.1:9/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,20 @@ class Taken:
 def measured(database: Path, home: Path, runs: int) -> Taken:
     """Open the sidebar on a terminal, type several filters into it, and search."""
     home.mkdir(parents=True, exist_ok=True)
-    screen = _Screen(Cli(home, environ={"AICHAT_DATABASE": str(database)}).environment)
+    environ = {"AICHAT_DATABASE": str(database), "OPENAI_API_KEY": "not-a-key", "OPENAI_BASE_URL": NOWHERE}
+    screen = _Screen(Cli(home, environ=environ).environment)
     try:
-        screen.seconds_to(b"ready")
+        screen.seconds_to(PROMPT)
+        screen.seconds_to_rest()
         opened = []
         for number in range(runs + 1):
-            seconds = screen.seconds_to(b"Today", after=b"\r")
+            seconds = screen.seconds_to(b"Today", after=F2)
             if number:
                 opened.append(seconds)
             screen.seconds_to_rest()
             if number < runs:
-                screen.seconds_to(b"ready", after=CTRL_C)
+                screen.seconds_to(PROMPT, after=CTRL_C)
+                screen.seconds_to_rest()
         keys = []
         for text in FILTERS:
             for letter in text:
@@ -68,7 +72,7 @@ class _Screen:
         self._controller, side = pty.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.open_chats"],
+            PROGRAM,
             cwd=ROOT, env=environment, stdin=side, stdout=side, stderr=side, start_new_session=True,
         )  # fmt: skip
         os.close(side)
@@ -82,7 +86,7 @@ class _Screen:
             if time.monotonic() - started > WAIT_SECONDS:
                 raise SystemExit(f"{wanted!r} did not come after {after!r}:\n{seen!r}")
             if select.select([self._controller], [], [], 0.1)[0]:
-                seen += os.read(self._controller, 65536)
+                seen += self._read()
         return time.monotonic() - started
 
     def seconds_to_rest(self, *, after: bytes = b"") -> float:
@@ -90,9 +94,15 @@ class _Screen:
         started = last = time.monotonic()
         os.write(self._controller, after)
         while select.select([self._controller], [], [], QUIET_SECONDS)[0]:
-            os.read(self._controller, 65536)
+            self._read()
             last = time.monotonic()
         return last - started
+
+    def _read(self) -> bytes:
+        piece = os.read(self._controller, 65536)
+        if b"\x1b[6n" in piece:
+            os.write(self._controller, b"\x1b[1;1R")
+        return piece
 
     def close(self) -> None:
         """End the program."""

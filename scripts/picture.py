@@ -27,19 +27,35 @@ sys.path.insert(0, str(ROOT))
 
 from tests.servers.scripted import ScriptedServer  # noqa: E402 (found only after the line above)
 
-WIDTH, HEIGHT = 92, 20
+WIDTH, HEIGHT = 92, 28
 CELL_WIDTH, CELL_HEIGHT, MARGIN = 12, 24.4, 18
 WAIT_SECONDS = 30
 
 ANSWERS = (
     (
-        "The test expects 429 to be retried, but `send()` raises on the first one: the retry loop catches "
-        "`Timeout` only. Catch `RateLimited` there as well.",
-        {"input": 1204, "cached": 1024, "output": 41},
+        """The log shows **one failure**: a `429` is not retried.
+
+1. `test_timeout_is_retried` passes, since the loop catches `Timeout`.
+2. `test_429_is_retried` fails: `send()` raises `RateLimited` at once.
+
+Catch both, and wait as long as the server says:
+
+```python
+except (Timeout, RateLimited) as error:
+    sleep(getattr(error, "retry_after", None) or 2**attempt)
+```
+
+| status | retried today | should be |
+| --- | --- | --- |
+| timeout | yes | yes |
+| 429 | *no* | yes, after `Retry-After` |
+| 401 | no | no |
+""",
+        {"input": 1204, "cached": 1024, "output": 141},
     ),
     (
-        "Le test attend une nouvelle tentative après un 429, mais `send()` abandonne dès le premier.",
-        {"input": 1262, "output": 24},
+        "Oui : `send()` abandonne dès le premier **429** au lieu d'attendre, puis de réessayer.\n",
+        {"input": 1362, "output": 24},
     ),
 )
 
@@ -52,10 +68,11 @@ LOG = (
     "E   client.errors.RateLimited: 2\n",
 )
 
-SCRIPT = (
-    'tail -40 test.log | aichat -u "why does this fail?"',
-    'aichat -c "and in French?"',
-)
+QUESTIONS = {
+    "what fails in @test.log, and what should I do?": "401 ",
+    "in French, in one sentence?": "puis de réessayer.",
+}
+"""Each with what stands near the end of its answer."""
 
 CANVAS = f'width="{WIDTH * CELL_WIDTH + 2 * MARGIN}" height="{HEIGHT * CELL_HEIGHT + 2 * MARGIN:.0f}"'
 
@@ -92,12 +109,17 @@ class _Screen(pyte.Screen):
     def write_process_input(self, data: str) -> None:
         os.write(self._descriptor, data.encode())
 
+    def select_graphic_rendition(self, *attributes: int, **private: bool) -> None:
+        """Dim text, which pyte does not know, as grey."""
+        super().select_graphic_rendition(*(90 if each == 2 else each for each in attributes), **private)
+
 
 def svg() -> str:
     """Run the session in a pseudo-terminal and draw what stands on the screen."""
     replies = [{"text": text, "split": 4, "usage": usage} for text, usage in ANSWERS]
     with tempfile.TemporaryDirectory() as home, ScriptedServer(replies) as server:
         (Path(home) / "test.log").write_text("".join(LOG))
+        _skip_welcome(Path(home))
         screen = _session(Path(home), server.openai_url)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor")
     console.print(_text(screen), no_wrap=True, end="")
@@ -136,18 +158,26 @@ def _session(home: Path, base_url: str) -> _Screen:
     )
     os.close(terminal)
     try:
-        for line in SCRIPT:
-            _until(controller, stream, lambda: _line(screen) == "$")
-            os.write(controller, line.encode() + b"\r")
-            _until(controller, stream, lambda: _line(screen) != "$")
         _until(controller, stream, lambda: _line(screen) == "$")
-        os.write(controller, b"aichat -c\r")
-        _until(controller, stream, lambda: _line(screen) == ">" and "gpt-4o-mini |" in screen.display[-1])
+        os.write(controller, b"aichat\r")
+        seen = ""
+        for question, answer in QUESTIONS.items():
+            _until(controller, stream, lambda seen=seen: _waits(screen, seen))
+            os.write(controller, question.encode() + b"\r")
+            seen = answer
+        _until(controller, stream, lambda: _waits(screen, seen))
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         os.close(controller)
     return screen
+
+
+def _skip_welcome(home: Path) -> None:
+    """The picture shows any session, not the first."""
+    for folder in (home / ".local/state/aichat", home / "Library/Application Support/aichat"):
+        folder.mkdir(parents=True)
+        (folder / "welcomed").touch()
 
 
 def _with_command(home: Path) -> Path:
@@ -168,6 +198,15 @@ def _take_terminal(terminal: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
 
+def _waits(screen: Any, seen: str) -> bool:
+    """Whether a text is on the screen, the prompt is empty after an empty line, and nothing is being answered."""
+    if not any(seen in line for line in screen.display):
+        return False
+    above = str(screen.display[max(screen.cursor.y - 1, 0)])
+    status = str(screen.display[min(screen.cursor.y + 1, HEIGHT - 1)])
+    return _line(screen) == ">" and not above.strip() and "gpt-4o-mini |" in status and "Ctrl+C stops" not in status
+
+
 def _line(screen: Any) -> str:
     return str(screen.display[screen.cursor.y]).strip()
 
@@ -186,7 +225,14 @@ def _text(screen: Any) -> Text:
     for row in range(HEIGHT):
         for column in range(WIDTH):
             cell = screen.buffer[row][column]
-            drawn.append(cell.data, Style(color=_color(cell.fg), bold=cell.bold or None, reverse=cell.reverse or None))
+            style = Style(
+                color=_color(cell.fg),
+                bold=cell.bold or None,
+                italic=cell.italics or None,
+                underline=cell.underscore or None,
+                reverse=cell.reverse or None,
+            )
+            drawn.append(cell.data, style)
         drawn.append("\n")
     return drawn
 

@@ -27,6 +27,7 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import to_filter
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import create_input
+from prompt_toolkit.renderer import CPR_Support
 
 from aichat_cli.core import interrupts
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 SHORTEST_FRAME = 1 / 30
 RESIZE_SECONDS = 0.1
+PATIENCE_SECONDS = 0.5
+"""How long a terminal may take to tell where the cursor is; some never do."""
 MENU_ROWS = 8
 
 
@@ -80,6 +83,7 @@ class Front:
         self._is_drawing_due = False
         self._last_drawn = 0.0
         self._drawn_width = 0
+        self._patient_until = 0.0
         self._resize_timer: asyncio.TimerHandle | None = None
         self._submitted: deque[_Submitted] = deque()
         self._has_submitted = threading.Condition()
@@ -111,6 +115,8 @@ class Front:
             output=self._output,
         )
         self._session.app.terminal_size_polling_interval = None  # signals tell, and what they start comes first
+        # A terminal that does not tell where the cursor is works just as well; nobody needs to be warned.
+        self._session.app.renderer.cpr_not_supported_callback = self._session.app.invalidate
         # The status line stands right below the input, also where the rest of the screen is empty.
         self._session.layout.current_window.dont_extend_height = to_filter(True)
         self._session.app.before_render += lambda _: self._before_render()
@@ -325,6 +331,7 @@ class Front:
         self._loop = asyncio.get_running_loop()
         self._is_drawing_due = False
         self._drawn_width = self.width
+        self._patient_until = time.monotonic() + PATIENCE_SECONDS
 
         def begun() -> None:
             started.set()
@@ -367,7 +374,10 @@ class Front:
             return
         if self._resize_timer is None and self.width != self._drawn_width:
             self._resized()
-        if app._running_in_terminal:  # noqa: SLF001 (an editor has the terminal, or the window changes its size)
+        # An editor has the terminal, or the window changes its size; or the terminal has not told yet where the cursor
+        # is: what is printed before it does would make its answer wrong.
+        is_lost = app.renderer.waiting_for_cpr and time.monotonic() < self._patient_until
+        if app._running_in_terminal or is_lost:  # noqa: SLF001
             self._draw_soon()
             return
         try:
@@ -406,6 +416,7 @@ class Front:
         self._resize_timer = None
         app._running_in_terminal = False  # noqa: SLF001
         if app.is_running and not app.is_done:
+            self._patient_until = time.monotonic() + PATIENCE_SECONDS
             with self._output.one_write():
                 self._meet_size()
                 app._on_resize()  # noqa: SLF001 (what prompt_toolkit does on SIGWINCH in a main thread)
@@ -420,6 +431,9 @@ class Front:
 
     def _before_render(self) -> None:
         self._meet_size()
+        renderer = self._session.app.renderer
+        if renderer.cpr_support is CPR_Support.NOT_SUPPORTED and not renderer.height_is_known:
+            renderer._min_available_height = 1  # noqa: SLF001 (else the status line would wait for ever)
         self._session.reserve_space_for_menu = MENU_ROWS if self._session.default_buffer.complete_state else 0
 
     def _resumed(self) -> None:

@@ -64,7 +64,7 @@ def print_above(app: Application[Any], output: WholeOutput, lines: Sequence[str]
     with output.one_write():
         renderer.erase(leave_alternate_screen=False)
         output.write_raw("".join(f"{line}\x1b[0m\r\n" for line in lines))
-        renderer._min_available_height = max(1, room - rows) if room else 0  # noqa: SLF001
+        renderer._min_available_height = max(1, room - rows)  # noqa: SLF001
         app._redraw()  # noqa: SLF001 (a redraw that is only asked for comes in a write of its own)
 
 

@@ -17,7 +17,7 @@ BOLD, RESET = "\x1b[1m", "\x1b[0m"
 STYLE = Style.from_dict(
     {
         "bottom-toolbar": "noreverse fg:ansibrightblack",
-        "prompt": "bold",
+        "input-mark": "bold",
         "queued": "fg:ansibrightblack",
         "completion-menu": "bg:default",
         "completion-menu.completion": "bg:default fg:default",
@@ -45,7 +45,7 @@ def prompt_text(
     if carried:
         told.append("with: " + ", ".join(carried))
     waiting = [("class:queued", cut(text, columns - 1) + "\n") for text in told]
-    return FormattedText([*fragments, *waiting, ("class:prompt", "> ")])
+    return FormattedText([*fragments, *waiting, ("class:input-mark", "> ")])
 
 
 def status_line(parts: Sequence[str], columns: int) -> StyleAndTextTuples:

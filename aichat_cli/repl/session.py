@@ -107,6 +107,7 @@ class Session:
             self.terminal.say(welcome)
         elif self._first is None:
             self.say(f"{safe_line(self.template.model.name)} answers. /help lists the commands, Ctrl+D leaves.")
+            self.terminal.say([""])
 
     def _converse(self) -> None:
         if self._first is not None:
@@ -353,7 +354,7 @@ class Session:
                 fetch_if_absent(self.house, model, self.diagnostics)
 
     def _warm(self) -> None:
-        """Connect to the provider, and load what draws its answer, while the user is still typing."""
+        """Connect to the provider, and load what draws answers and chats, while the user is still typing."""
         threading.Thread(target=self._connect, args=(self.template.model,), name="warm", daemon=True).start()
 
     def _connect(self, model: Model) -> None:
@@ -361,3 +362,4 @@ class Session:
         if model.wire not in {"local", "litellm"}:
             self.house.provider_for(model).warm(model, self.house.timeouts)
         from aichat_cli.repl import answer_view  # noqa: F401 (loading it is the point)
+        from aichat_cli.repl.picker import chats  # noqa: F401

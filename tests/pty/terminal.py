@@ -27,6 +27,7 @@ class Terminal:
     def __init__(self, process: subprocess.Popen[bytes], descriptor: int, columns: int, rows: int) -> None:
         self.process = process
         self.sent = b""
+        self.tells_position = True
         self._descriptor = descriptor
         self._screen = pyte.HistoryScreen(columns, rows, history=10_000)
         self._stream = pyte.ByteStream(self._screen)
@@ -107,7 +108,7 @@ class Terminal:
         except OSError:
             return False
         self.sent += data
-        if b"\x1b[6n" in data:
+        if b"\x1b[6n" in data and self.tells_position:
             # The program asks where the cursor is; a terminal answers.
             position = f"\x1b[{self._screen.cursor.y + 1};{self._screen.cursor.x + 1}R"
             os.write(self._descriptor, position.encode())
