@@ -274,6 +274,17 @@ def test_links_are_osc_8_where_the_terminal_has_it() -> None:
     )
 
 
+def test_an_address_in_a_link_is_a_link_of_its_own() -> None:
+    source = "[see <https://e.com/x> there](https://o.example)"
+
+    assert shown(source, 80) == "see https://e.com/x there (https://o.example)"
+    assert re.findall(r"8;;([^\x1b]+)", render(source, 80, Theme(hyperlinks=True))[0]) == [
+        "https://o.example",
+        "https://e.com/x",
+        "https://o.example",
+    ]
+
+
 @pytest.mark.parametrize("hyperlinks", [True, False])
 def test_addresses_are_shown_in_the_letters_of_their_script(hyperlinks: bool) -> None:
     theme = Theme(is_colored=False, hyperlinks=hyperlinks)

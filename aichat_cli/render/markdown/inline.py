@@ -71,7 +71,7 @@ class _Styled:
         self._styles = [base]
         self._spans: Row = []
         self._source_line = 0
-        self._link: Token | None = None
+        self._links: list[tuple[Token, int]] = []  # the open ones, and where each begins: an address may be in a link
         self._link_start = 0
 
     def of(self, tokens: Sequence[Token]) -> Row:
@@ -120,7 +120,7 @@ class _Styled:
             self._spans.append(Span(text, style))
 
     def _text(self, text: str) -> None:
-        if self._link is not None or "://" not in text:
+        if self._links or "://" not in text:
             self._put(text)
             return
         end = 0
@@ -140,14 +140,14 @@ class _Styled:
             self._styles.pop()
 
     def _open_link(self, token: Token) -> None:
-        self._link, self._link_start = token, len(self._spans)
+        self._link_start = len(self._spans)
+        self._links.append((token, self._link_start))
         self._change_style("link", is_open=True)
 
     def _close_link(self) -> None:
-        assert self._link is not None
-        href, title = str(self._link.attrs.get("href", "")), str(self._link.attrs.get("title", ""))
+        token, start = self._links.pop()
+        href, title = str(token.attrs.get("href", "")), str(token.attrs.get("title", ""))
         self._change_style("link", is_open=False)
-        self._link, start = None, self._link_start
         shown = "".join(span.text for span in self._spans[start:])
         is_linked = self._link_to(href, start)
         self._link_start = len(self._spans)
@@ -164,7 +164,7 @@ class _Styled:
     def _link_to(self, href: str, start: int) -> bool:
         target = link_target(href) if self._theme.hyperlinks else ""
         if target:
-            self._spans[start:] = [Span(span.text, span.style, target) for span in self._spans[start:]]
+            self._spans[start:] = [Span(span.text, span.style, span.link or target) for span in self._spans[start:]]
         return bool(target)
 
     def _image(self, token: Token) -> None:
