@@ -18,7 +18,7 @@ from tests.servers.scripted import ScriptedServer
 
 COLUMNS, ROWS = 100, 40
 DELTA = 4
-LIMIT_SECONDS = 1200
+LIMIT_SECONDS = 300
 
 _SECTION = """\
 ## Part {number}: what was asked, and what follows from it

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
 
 from aichat_cli.core.errors import AichatError
@@ -26,6 +28,9 @@ FRAME_SECONDS = 1 / 30
 WARM_SECONDS = 0.1
 """How long the renderer waits with being imported, so that the request is sent first."""
 
+BUSY_SECONDS = 0.5
+"""How long Ctrl-Z waits for a redraw to be over; it may hang where the terminal takes nothing (Ctrl-S)."""
+
 
 class LiveSink:
     """Takes the text of one answer and shows it rendered. `size` is asked before each redraw."""
@@ -38,7 +43,7 @@ class LiveSink:
         self._size = size
         self._echo = Echo(stream)
         self._screen: Screen | None = None
-        self._drawing = threading.Lock()
+        self._drawing = threading.RLock()  # Ctrl-Z may come while the main thread has it
         self._deltas: list[str] = []
         self._wake = threading.Event()
         self._ended = threading.Event()
@@ -50,6 +55,8 @@ class LiveSink:
         """Make ready for text that will come."""
         if self._thread is None:
             self._echo.silence()
+            if _suspension() is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTSTP, self._suspend)
             self._thread = threading.Thread(target=self._draw_until_ended, name="draw", daemon=True)
             self._thread.start()
 
@@ -74,6 +81,8 @@ class LiveSink:
             while self._thread is not None and self._thread.is_alive() and not is_pending():
                 self._thread.join(FRAME_SECONDS)
             self._echo.restore()
+            if _suspension() == self._suspend:
+                signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         if self._failure is not None:
             raise self._failure
 
@@ -87,6 +96,22 @@ class LiveSink:
                 self._put(self._screen.without_open_lines(self._taken()))
             write()
             self._is_paused = is_open
+        self._wake.set()
+
+    def _suspend(self, number: int, _frame: FrameType | None) -> None:
+        """Ctrl-Z: leave the shell a fresh line and its echo; what was open is drawn again below what it said meanwhile."""
+        is_free = self._drawing.acquire(timeout=BUSY_SECONDS)
+        try:
+            if is_free and self._screen is not None:
+                self._put(self._screen.without_open_lines(self._taken()))
+            self._echo.restore()
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)  # stops here, and goes on from here
+            signal.signal(number, self._suspend)
+            self._echo.silence()
+        finally:
+            if is_free:
+                self._drawing.release()
         self._wake.set()
 
     def _draw_until_ended(self) -> None:
@@ -133,3 +158,8 @@ class LiveSink:
             write_all(self._stream, text.encode("utf-8", "replace"))
         except (ClosedPipe, AichatError) as exc:
             self._failure = exc
+
+
+def _suspension() -> object:
+    """What Ctrl-Z does now; None where there is no such thing."""
+    return signal.getsignal(signal.SIGTSTP) if hasattr(signal, "SIGTSTP") else None

@@ -51,10 +51,6 @@ class Screen:
         erased = self._fitted()
         return self._change(erased, [*self._stream.feed(text), *self._stream.finish()], [])
 
-    def forget(self) -> None:
-        """Somebody else has written here: what was open stays as it is, and is drawn again below."""
-        self._shown = []
-
     def _fitted(self) -> str:
         """Notice that the terminal has another width; what takes the open lines away as they look now."""
         columns, self._rows = self._size()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tests.pty.terminal import Terminal, terminal
 from tests.runner import PROGRAM, Cli
 from tests.servers.scripted import ScriptedServer
 
-CTRL_C = "\x03"
+CTRL_C, CTRL_Z = "\x03", "\x1a"
 ANSWER = """\
 # Retrying
 
@@ -107,6 +108,24 @@ def test_a_stalled_answer_is_seen_to_its_last_character(cli: Cli, server: Script
         assert screen.wait_for_exit() == 0
 
     assert screen.text == "One bold word and"
+
+
+def test_ctrl_z_leaves_the_shell_a_fresh_line_and_fg_draws_what_was_open_again(
+    cli: Cli, server: ScriptedServer
+) -> None:
+    server.script = {"deltas": ["Done.\n\nThe open ", "line ends."], "stall_after": 1}
+    with terminal(cli, program=("bash", "--norc", "-i"), columns=100, PS1="shell> ") as screen:
+        screen.type(f"stty echo; {shlex.join([*PROGRAM, 'hello'])}\r")
+        screen.wait_for("The open")
+        screen.type(CTRL_Z)
+        stopped = screen.wait_for("Stopped")
+        screen.type("fg\r")
+        screen.wait_for(lambda text: text.endswith("The open"))
+        server.release()
+        shown = screen.wait_for("line ends.")
+
+    assert "The open" not in stopped
+    assert shown.count("Done.") == shown.count("The open line ends.") == shown.count("The open") == 1
 
 
 def test_keys_typed_meanwhile_do_not_disturb_the_picture(cli: Cli, server: ScriptedServer) -> None:

@@ -18,7 +18,7 @@ WIDTHS = (40, 80, 100)
 
 _INLINE = (
     "plain words", "**strong**", "*emphasis*", "~~struck~~", "`code`", "[text](https://example.com/a_b)", "![alt](image.png)",
-    "<https://example.com>", "https://example.com/x_y_z.", "$x_1^2$", "$5 and $10", r"\(a * b\)", "漢字かな交じり文。", "👩‍👩‍👧",
+    "<https://example.com>", "[a <https://example.com> b](c)", "https://example.com/x_y_z.", "$x_1^2$", "$5 and $10", r"\(a * b\)", "漢字かな交じり文。", "👩‍👩‍👧",
     "🇩🇪", "❤️", "e\u0301", "שלום", "&amp;", "&#27;[2J", "&#x202e;", "**unclosed", "`open", "[ref]", "\\*escaped\\*", "<b>raw</b>",
     "a" * 130, "  \nhard break", "\\\nhard break", "\x1b[31m", "\x1b]0;title\x07", "\r", "\t", "snake_case_name",
 )  # fmt: skip

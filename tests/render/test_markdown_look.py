@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from aichat_cli.render.markdown import MarkdownStream, Theme, render
+from aichat_cli.render.markdown.cells import cells
 from aichat_cli.render.markdown.code import Highlighter
 
 PLAIN = Theme(is_colored=False)
@@ -66,7 +67,8 @@ See [the docs](https://example.com/a_b "Docs"), https://example.com/x_y_z, and !
 SCREEN = r"""Retrying
 
 The first answer says 429, so wait() as long as the header
-says; at once never sooner. Short lines
+says; at once never sooner.
+Short lines
 stay lines.
 
 1. Read the header
@@ -225,9 +227,35 @@ def test_code_is_coloured_line_by_line_as_it_would_be_at_once(language: str, lin
     assert [each for each in drawn if not each[0].isspace()] == [each for each in at_once if not each[0].isspace()]
 
 
-def test_a_language_nobody_knows_and_no_language_are_plain() -> None:
-    for fence in ("```nonsense", "```", "```text"):
-        assert render(f"{fence}\ndef f(): 1\n```", 40, Theme())[-1] == "def f(): 1"
+def test_code_in_a_language_nobody_knows_and_in_none_looks_like_code_in_a_line() -> None:
+    for block in ("```nonsense\ndef f(): 1\n```", "```\ndef f(): 1\n```", "```text\ndef f(): 1", "    def f(): 1"):
+        assert render(block, 40, Theme())[-1] == render("`def f(): 1`", 40, Theme())[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("1.2G\t/var\n12\t/log", ["1.2G    /var", "12      /log"]),
+        ("\tif x {\n\t\ty\t// z", ["    if x {", "        y       // z"]),
+    ],
+)
+def test_tabs_in_code_indent_by_four_and_set_columns_as_a_terminal_does(source: str, lines: list[str]) -> None:
+    assert shown(f"```\n{source}\n```", 60).split("\n") == lines
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("Once upon a midnight dreary, while I pondered, weak and weary,\nOver many a volume", 2),
+        ("Once upon a *midnight* dreary, while I pondered, weak and weary,\n*Over* many a volume", 2),
+        ("So what may be the reason that nobody has ever said so?\n**Answer:** nobody knows", 2),
+        ("[^1]: A footnote that says rather more than the others say of it\n[^2]: Another", 2),
+        ("A line that was wrapped by the editor it was written in, and\ngoes on", 1),
+        ("A line that was wrapped by the editor it was written in by\n**Alice**", 1),
+    ],
+)
+def test_a_line_of_the_source_is_one_on_the_screen_where_it_ends_a_clause(source: str, lines: int) -> None:
+    assert len(shown(source, 120).split("\n")) == lines
 
 
 def test_links_are_osc_8_where_the_terminal_has_it() -> None:
@@ -246,6 +274,26 @@ def test_links_are_osc_8_where_the_terminal_has_it() -> None:
     )
 
 
+def test_an_address_in_a_link_is_a_link_of_its_own() -> None:
+    source = "[see <https://e.com/x> there](https://o.example)"
+
+    assert shown(source, 80) == "see https://e.com/x there (https://o.example)"
+    assert re.findall(r"8;;([^\x1b]+)", render(source, 80, Theme(hyperlinks=True))[0]) == [
+        "https://o.example",
+        "https://e.com/x",
+        "https://o.example",
+    ]
+
+
+@pytest.mark.parametrize("hyperlinks", [True, False])
+def test_addresses_are_shown_in_the_letters_of_their_script(hyperlinks: bool) -> None:
+    theme = Theme(is_colored=False, hyperlinks=hyperlinks)
+
+    assert shown("<https://e.com/ü>", 60, theme) == "https://e.com/ü"
+    assert shown("[https://e.com/ü](https://e.com/ü)", 60, theme) == "https://e.com/ü"
+    assert shown("[a](ftp://e.com/机%20%FF)", 60, theme) == "a (ftp://e.com/机%20%FF)"
+
+
 def test_without_colors_bold_italic_and_underline_stay() -> None:
     assert render("# A\n**b** *c* `d`", 40, PLAIN) == ["\x1b[1;4mA\x1b[0m", "", "\x1b[1mb\x1b[0m \x1b[3mc\x1b[0m d"]
 
@@ -254,6 +302,11 @@ def test_a_code_theme_of_pygments_is_used_in_as_many_colors_as_there_are() -> No
     source = "```python\ndef\n```"
     assert "\x1b[38;2;" in render(source, 40, Theme(code_theme="monokai", has_truecolor=True))[-1]
     assert "\x1b[38;5;" in render(source, 40, Theme(code_theme="monokai"))[-1]
+
+
+@pytest.mark.parametrize("theme", [Theme(), Theme(code_theme="monokai")])
+def test_a_kind_of_token_that_no_style_knows_looks_like_the_kind_it_is_one_of(theme: Theme) -> None:
+    assert shown("```yaml\na: [1, 2]\n```", 40, theme) == "yaml\na: [1, 2]"
 
 
 @pytest.mark.parametrize("width", [40, 80, 100])
@@ -295,3 +348,11 @@ def test_a_paragraph_without_end_is_printed_in_parts() -> None:
 
     assert len(finished) > 50
     assert all(len(line) == 79 for line in finished)
+
+
+def test_marks_without_end_make_no_line_without_end() -> None:
+    assert max(map(len, render("a" + "\u0301" * 20_000, 40, PLAIN))) < 4_000
+
+
+def test_a_blank_with_a_joiner_is_as_wide_as_what_it_joins() -> None:
+    assert all(cells(line) <= 20 for line in render("中中中中_-  \u200d1```_\u200d* é)", 20, PLAIN))

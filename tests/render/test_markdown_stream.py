@@ -72,8 +72,9 @@ def test_what_is_open_is_what_would_follow_if_the_text_ended_here(data: st.DataO
     for delta in data.draw(splits(text)):
         finished += stream.feed(delta)
         so_far += delta
-        if not so_far.endswith("\r"):
-            assert letters(finished + stream.open_lines()) == letters(render(so_far, width, COLORED))
+        has_marks = re.search(r"[*`~]", so_far.rpartition("\n\n")[2])  # which may be open, and are closed for now
+        if not so_far.endswith("\r") and not has_marks:
+            assert finished + stream.open_lines() == render(so_far, width, COLORED)
 
 
 @settings(max_examples=60, deadline=None)

@@ -20,6 +20,9 @@ from aichat_cli.render.markdown.table import Table, cells_of, delimiters
 from aichat_cli.render.theme import Theme
 
 TAB = 4
+CODE_TAB = 8
+"""The stops of tabs behind other text in code: it was laid out for a terminal."""
+
 MAX_DEPTH = 24
 """Containers in containers; what opens more is text."""
 
@@ -31,6 +34,7 @@ _RULE = re.compile(r" {0,3}(?:(?:\* *){3,}|(?:- *){3,}|(?:_ *){3,})")
 _UNDERLINE = re.compile(r" {0,3}(=+|-+) *")
 _QUOTE = re.compile(r" {0,3}> ?")
 _TASK = re.compile(r"\[([ xX])\] +(?=\S)")
+_CODE_PREFIX = re.compile(r"[ \t>]*")
 _STARTERS = frozenset("#`~<>-+*_=|:$\\0123456789")
 
 
@@ -46,7 +50,8 @@ class Blocks:
 
     def take(self, line: str, *, is_cut: bool = False) -> list[str]:
         """One line of the source, without its newline; `is_cut` tells that `more` of it follows."""
-        line = line.expandtabs(TAB)
+        if "\t" in line:
+            line = _without_tabs(line, is_code=isinstance(self._leaf, Verbatim) and bool(self._leaf.fence))
         rest, depth = self._matched(line)
         if depth < len(self._containers) or not self._taken_by_leaf(rest, is_cut=is_cut):
             self._open_blocks(rest, depth, is_cut=is_cut)
@@ -321,3 +326,12 @@ class Blocks:
 
 def _indent(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
+
+
+def _without_tabs(line: str, *, is_code: bool) -> str:
+    """The line with blanks for tabs: an indentation of `TAB` each; what follows text in code is set in columns as it was."""
+    if not is_code:
+        return line.expandtabs(TAB)
+    match = _CODE_PREFIX.match(line)
+    assert match is not None
+    return match[0].expandtabs(TAB) + line[match.end() :].expandtabs(CODE_TAB)

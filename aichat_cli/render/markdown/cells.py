@@ -20,6 +20,9 @@ _NARROW = re.compile(
 )
 """Characters that take one cell everywhere: most text is made of them alone."""
 
+_LONGEST_CLUSTER = 64
+"""Code points. No character and no emoji has so many."""
+
 _NEVER_FIRST = frozenset("、。，．！？；：）〕］｝〉》」』】’”…ー々・")  # noqa: RUF001 (these are meant)
 """Punctuation that East Asian typesetting does not put at the beginning of a line."""
 
@@ -81,7 +84,9 @@ def clusters(text: str) -> list[Cluster]:
     start, size = 0, len(text)
     while start < size:
         end = _cluster_end(text, start)
-        found.append(Cluster(start, end, _cluster_cells(text[start:end])))
+        # Marks without end must not make a line without end.
+        least = 1 if end - start >= _LONGEST_CLUSTER else 0
+        found.append(Cluster(start, end, max(_cluster_cells(text[start:end]), least)))
         start = end
     return found
 
@@ -90,6 +95,7 @@ def _cluster_end(text: str, start: int) -> int:
     end, size = start + 1, len(text)
     if _is_flag_half(text[start]) and end < size and _is_flag_half(text[end]):
         end += 1
+    size = min(size, start + _LONGEST_CLUSTER)
     while end < size:
         character = text[end]
         if character == "\u200d":
@@ -173,8 +179,8 @@ def _wide_breaks(line: str, width: int) -> Iterator[tuple[int, int]]:
     was_wide = was_blank = False
     for cluster in clusters(stripped):
         character = stripped[cluster.start]
-        is_wide = cluster.cells > 1
-        if character == " ":
+        is_wide, is_blank = cluster.cells > 1, stripped[cluster.start : cluster.end] == " "
+        if is_blank:
             end, following = (end if was_blank else cluster.start), cluster.end
             column += 1
         else:
@@ -188,7 +194,7 @@ def _wide_breaks(line: str, width: int) -> Iterator[tuple[int, int]]:
                 column = cells(stripped[start : cluster.start])
                 end = following = start
             column += cluster.cells
-        was_wide, was_blank = is_wide, character == " "
+        was_wide, was_blank = is_wide, is_blank
     yield start, len(stripped)
 
 

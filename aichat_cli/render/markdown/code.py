@@ -63,7 +63,7 @@ class _Unclosed(NamedTuple):
 
 
 class Highlighter:
-    """Colours the lines of one code block, in order. A language nobody knows stays plain."""
+    """Colours the lines of one code block, in order. A language nobody knows has one colour."""
 
     def __init__(self, language: str, theme: Theme) -> None:
         self._theme = theme
@@ -74,7 +74,7 @@ class Highlighter:
     def line(self, text: str) -> Row:
         """The next line, without its newline."""
         if self._lexer is None:
-            return [Span(text)] if text else []
+            return [Span(text, self._theme.style("code"))] if text else []
         row: Row = []
         for kind, value in self._tokens(text):
             style = token_style(kind, self._theme)
@@ -242,7 +242,10 @@ def _style_of_palette(kind: Any, background: Background) -> str:
 def _style_of_theme(kind: Any, name: str, has_truecolor: bool) -> str:  # noqa: FBT001 (a key of the cache)
     from pygments.styles import get_style_by_name
 
-    style = get_style_by_name(name).style_for_token(kind)
+    known = get_style_by_name(name)
+    while not known.styles_token(kind):  # lexers have types of their own
+        kind = kind.parent
+    style = known.style_for_token(kind)
     parts = [number for number, key in (("1", "bold"), ("3", "italic"), ("4", "underline")) if style[key]]
     if style["color"]:
         red, green, blue = (int(style["color"][at : at + 2], 16) for at in (0, 2, 4))

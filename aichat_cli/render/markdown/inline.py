@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 WRAPPED_LINE = 50
 """A source line of so many characters was wrapped by its writer, so its line break is a blank; a shorter one (a poem,
-an address) ends where its writer ended it."""
+an address) ends where its writer ended it, and so does one that ends a clause, where the next one begins anew."""
 
 _MARKS = re.compile(r"[!$&*<\[\\\]_`~]|://")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`|]+")
+_ENCODED = re.compile(r"(?:%[89A-Fa-f][0-9A-Fa-f])+")
+_CLAUSE_END = re.compile(r"[.,;:!?…—。，；：！？][)\]\"'”’»]*$")  # noqa: RUF001 (these are meant)
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _DOLLAR_MATH = re.compile(r"\$\$(?:[^$\\]|\\.)+\$\$|\$(?![\s$])(?:[^$\\\n`]|\\[^\n`])*(?<![\s\\])\$(?!\d)", re.DOTALL)
 MATHS_SIGNS = re.compile(r"[\\^_={}<>+*/|-]")
@@ -69,13 +71,21 @@ class _Styled:
         self._styles = [base]
         self._spans: Row = []
         self._source_line = 0
-        self._link: Token | None = None
+        self._links: list[tuple[Token, int]] = []  # the open ones, and where each begins: an address may be in a link
         self._link_start = 0
 
     def of(self, tokens: Sequence[Token]) -> Row:
-        for token in tokens:
-            self._take(token)
+        for number, token in enumerate(tokens):
+            if token.type == "softbreak":
+                self._end_source_line(next(filter(None, (each.content for each in tokens[number + 1 :])), ""))
+            else:
+                self._take(token)
         return self._spans
+
+    def _end_source_line(self, following: str) -> None:
+        last = self._spans[-1].text if self._spans else ""
+        self._put(_line_end(self._source_line, last, following))
+        self._source_line = 0
 
     def _take(self, token: Token) -> None:
         kind, _, side = token.type.partition("_")
@@ -85,9 +95,6 @@ class _Styled:
             self._open_link(token)
         elif token.type == "link_close":
             self._close_link()
-        elif token.type == "softbreak":
-            self._put("\n" if self._source_line < WRAPPED_LINE else " ")
-            self._source_line = 0
         elif token.type == "hardbreak":
             self._put("\n")
             self._source_line = 0
@@ -113,7 +120,7 @@ class _Styled:
             self._spans.append(Span(text, style))
 
     def _text(self, text: str) -> None:
-        if self._link is not None or "://" not in text:
+        if self._links or "://" not in text:
             self._put(text)
             return
         end = 0
@@ -133,22 +140,22 @@ class _Styled:
             self._styles.pop()
 
     def _open_link(self, token: Token) -> None:
-        self._link, self._link_start = token, len(self._spans)
+        self._link_start = len(self._spans)
+        self._links.append((token, self._link_start))
         self._change_style("link", is_open=True)
 
     def _close_link(self) -> None:
-        assert self._link is not None
-        href, title = str(self._link.attrs.get("href", "")), str(self._link.attrs.get("title", ""))
+        token, start = self._links.pop()
+        href, title = str(token.attrs.get("href", "")), str(token.attrs.get("title", ""))
         self._change_style("link", is_open=False)
-        self._link, start = None, self._link_start
         shown = "".join(span.text for span in self._spans[start:])
         is_linked = self._link_to(href, start)
         self._link_start = len(self._spans)
         told = title and f'"{_safe(title)}"'
         # A text that looks like an address must not hide that the link goes elsewhere.
-        is_elsewhere = "://" in shown and shown != href
+        address = _visible(href)
+        is_elsewhere = "://" in shown and shown not in {href, address}
         if not is_linked or is_elsewhere:
-            address = _visible(href)
             told = " ".join(filter(None, ("" if address in {shown, f"mailto:{shown}"} else address, told)))
         if told:
             self._put(f" ({told})" if shown else f"({told})", "url")
@@ -157,7 +164,7 @@ class _Styled:
     def _link_to(self, href: str, start: int) -> bool:
         target = link_target(href) if self._theme.hyperlinks else ""
         if target:
-            self._spans[start:] = [Span(span.text, span.style, target) for span in self._spans[start:]]
+            self._spans[start:] = [Span(span.text, span.style, span.link or target) for span in self._spans[start:]]
         return bool(target)
 
     def _image(self, token: Token) -> None:
@@ -183,7 +190,16 @@ def link_target(href: str) -> str:
 
 
 def _visible(href: str) -> str:
-    return "".join(_safe(href).split())
+    """The address for reading: letters of any script instead of their bytes."""
+    return "".join(_safe(_ENCODED.sub(_decoded, href)).split())
+
+
+def _decoded(match: re.Match[str]) -> str:
+    try:
+        text = bytes.fromhex(match[0].replace("%", "")).decode("utf-8")
+    except UnicodeDecodeError:
+        return match[0]
+    return text if text.isprintable() else match[0]
 
 
 def _added(style: str, more: str) -> str:
@@ -201,12 +217,19 @@ def _safe(text: str, keep: str = "") -> str:
 def _joined_lines(source: str) -> str:
     if "\n" not in source:
         return source
-    *lines, last = source.split("\n")
+    lines = source.split("\n")
+    stripped = [line.strip(" ") for line in lines]
     joined = (
-        line.strip(" ") + (" " if len(line.strip(" ")) >= WRAPPED_LINE and not line.endswith("  ") else "\n")
-        for line in lines
+        text + ("\n" if line.endswith("  ") else _line_end(len(text), text, following))
+        for line, text, following in zip(lines, stripped, stripped[1:], strict=False)
     )
-    return "".join(joined) + last.strip(" ")
+    return "".join(joined) + stripped[-1]
+
+
+def _line_end(size: int, line: str, following: str) -> str:
+    """What stands between a source line, of that size, and the following one."""
+    ends_clause = _CLAUSE_END.search(line[-4:]) is not None and not following[:1].islower()
+    return "\n" if size < WRAPPED_LINE or ends_clause or following.startswith("[^") else " "
 
 
 def _trimmed(address: str) -> str:
