@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from prompt_toolkit.application import in_terminal
+from prompt_toolkit.application import in_terminal, run_in_terminal
 from prompt_toolkit.application.current import get_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
@@ -44,6 +44,10 @@ class Terminal(Protocol):
 
     def stop_work(self) -> None:
         """Stop what the session does."""
+        ...
+
+    def suspend_program(self) -> None:
+        """Give the terminal to the shell until it gives it back."""
         ...
 
     def show_hint(self, text: str) -> None:
@@ -142,6 +146,10 @@ def _bind_leaving(bound: KeyBindings, terminal: Terminal, at_prompt: Condition) 
         else:
             last_interrupt = time.monotonic()
             terminal.show_hint("Ctrl+C again leaves.")
+
+    @bound.add("c-z", filter=at_prompt)
+    def _suspend(_event: KeyPressEvent) -> None:
+        run_in_terminal(terminal.suspend_program)
 
     @Condition
     def is_empty() -> bool:

@@ -151,15 +151,16 @@ class Session:
     def _send(self, submission: Submission) -> None:
         """Ask; a message that was not even stored goes back into the prompt."""
         edited, carried = self.edited, list(self.carried)
+        result = TurnResult()
         try:
             request = composed(self, edited or self.template, submission)
             self.edited = None
             self.carried.clear()
-            self.answer(request)
-        except AichatError:
-            self.edited, self.carried[:] = edited, carried
-            self.terminal.prefill(submission.text)
-            raise
+            self.answer(request, result)
+        finally:
+            if result.started is None:
+                self.edited, self.carried[:] = edited, carried
+                self.terminal.prefill(submission.text)
 
     # ----- what commands use
 
@@ -179,9 +180,9 @@ class Session:
         """Print something of ours, safe for the terminal and wrapped to it."""
         self.terminal.say(wrapped(text.rstrip("\n"), self.terminal.width))
 
-    def answer(self, request: TurnRequest) -> None:
-        """Run a turn and show it."""
-        result = TurnResult()
+    def answer(self, request: TurnRequest, result: TurnResult | None = None) -> None:
+        """Run a turn and show it. A `result` that is handed in tells how far it came, whatever strikes it."""
+        result = result or TurnResult()
         is_first = request.conversation_id is None
         self.terminal.begin_answer()
         try:
