@@ -444,7 +444,9 @@ class Front:
 
     def _before_render(self) -> None:
         self._meet_size()
-        self._session.reserve_space_for_menu = MENU_ROWS if self._session.default_buffer.complete_state else 0
+        room = max(self._output.get_size().rows - 2, 0)  # beside the input and the status line
+        has_menu = self._session.default_buffer.complete_state is not None
+        self._session.reserve_space_for_menu = min(MENU_ROWS, room) if has_menu else 0
 
     def _resumed(self) -> None:
         """The shell has put the terminal into its own mode while the program was stopped, and written on it."""

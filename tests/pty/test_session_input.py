@@ -23,7 +23,7 @@ def test_a_mentioned_file_is_named_and_sent_with_the_message(cli: Cli, server: S
     with terminal(cli) as screen:
         screen.wait_for(PROMPT)
         screen.type(f"what is in @{cli.home}/notes.txt ?\r")
-        screen.wait_for("notes.txt: about")
+        screen.wait_for("notes.txt:")
         screen.wait_for("You said:")
 
     sent = str(contents(server)[0])
@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_taken_gives_the_message_back(cli: Cli, server: Sc
     with terminal(cli) as screen:
         screen.wait_for(PROMPT)
         screen.type(f"what is @{cli.home}/binary\r")
-        screen.wait_for("aichat: ")
+        screen.wait_for("neither text nor an image")
         screen.wait_for(lambda text: text.count("> what is @") == 2)
 
     assert server.requests == []
