@@ -28,7 +28,8 @@ def edited(text: str) -> str:
             with _signals_taken():
                 code = subprocess.run([*shlex.split(command), str(file)], check=False).returncode
         except (OSError, ValueError) as exc:
-            raise ConfigError(f'Cannot run the editor "{command}": {exc}.', hint="Set EDITOR") from exc
+            reason = getattr(exc, "strerror", None) or exc
+            raise ConfigError(f'Cannot run the editor "{command}": {reason}. Set EDITOR to another.') from exc
         if code:
             raise ConfigError(f'The editor "{command}" ended with code {code}; the message is as it was.')
         try:

@@ -89,7 +89,11 @@ class Feed:
             answer.shows_reasoning = self.shows_reasoning = not answer.shows_reasoning
             return ()
         reasoning = answer.reasoning if answer is not None else self._last_reasoning
-        return tuple(f"{DIM}{line}{RESET}" for line in reasoning.strip().split("\n")) if reasoning.strip() else None
+        if not reasoning.strip():
+            return None
+        from aichat_cli.repl.picker.cells import wrapped
+
+        return tuple(f"{DIM}{line}{RESET}" for line in wrapped(reasoning.strip(), self._width()))
 
     def _lines_of(self, shown: Shown) -> Sequence[str]:
         if isinstance(shown, Lines):

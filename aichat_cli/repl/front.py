@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -46,6 +47,7 @@ SHORTEST_FRAME = 1 / 30
 RESIZE_SECONDS = 0.1
 PATIENCE_SECONDS = 0.5
 """How long a terminal may take to tell where the cursor is; some never do."""
+SUSPEND_SECONDS = 0.5
 MENU_ROWS = 8
 
 
@@ -90,6 +92,8 @@ class Front:
         self._is_busy = True
         self._busy_since = time.monotonic()
         self._is_answering = False
+        self._is_stopping = False
+        self._has_continued = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -108,7 +112,6 @@ class Front:
             editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
             cursor=ModalCursorShapeConfig() if vi else None,
             style=STYLE,
-            enable_suspend=True,
             erase_when_done=True,
             reserve_space_for_menu=0,
             input=create_input(always_prefer_tty=True),
@@ -129,15 +132,17 @@ class Front:
         handlers = (
             (signal.SIGINT, self._on_sigint),
             (signal.SIGWINCH, lambda *_: self._in_loop(self._resized)),
-            (signal.SIGCONT, lambda *_: self._in_loop(self._resumed)),
+            (signal.SIGCONT, lambda *_: self._on_sigcont()),
         )
         for number, handler in handlers:
             self._handlers[number] = signal.signal(number, handler)
         self._run()
 
     def stop(self) -> None:
-        """Take the prompt away and give the terminal back."""
+        """Take the prompt away and give the terminal back. What was typed and not sent is kept for the Up key."""
         self._halt()
+        if (text := self._session.default_buffer.text).strip():
+            self.remember(text)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
@@ -159,7 +164,7 @@ class Front:
             EOFError: the user wants to leave.
             Interrupted: a signal asks the program to end.
         """
-        self._is_busy = False
+        self._is_busy = self._is_stopping = False
         self.refresh()
         with self._has_submitted:
             while not self._submitted and self._failure is None:
@@ -267,8 +272,23 @@ class Front:
         return None
 
     def stop_work(self) -> None:
-        """Stop what the session does, as Ctrl+C does in a shell."""
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        """Stop what the session does, as Ctrl+C does in a shell.
+
+        That is said first: counting the tokens of what arrived may take a second, the first time.
+        """
+        self._is_stopping = True
+        self._session.app.invalidate()
+        main = threading.main_thread().ident or 0
+        asyncio.get_running_loop().call_soon(signal.pthread_kill, main, signal.SIGINT)
+
+    def suspend_program(self) -> None:
+        """Stop, as Ctrl+Z asks of a program, with all of its pipeline.
+
+        The signal stops the process a moment after it was sent: whoever draws in that moment draws over the shell.
+        """
+        self._has_continued.clear()
+        os.kill(0, signal.SIGTSTP)
+        self._has_continued.wait(SUSPEND_SECONDS)
 
     def show_hint(self, text: str) -> None:
         """A word in the status line, until the next key."""
@@ -401,6 +421,10 @@ class Front:
         if self._is_busy:
             interrupts.deliver(number, frame)
 
+    def _on_sigcont(self) -> None:
+        self._has_continued.set()
+        self._in_loop(self._resumed)
+
     def _resized(self) -> None:
         """Draw nothing until the window keeps its size: what is drawn at one size and arrives at another tears lines."""
         app = self._session.app
@@ -434,7 +458,9 @@ class Front:
         renderer = self._session.app.renderer
         if renderer.cpr_support is CPR_Support.NOT_SUPPORTED and not renderer.height_is_known:
             renderer._min_available_height = 1  # noqa: SLF001 (else the status line would wait for ever)
-        self._session.reserve_space_for_menu = MENU_ROWS if self._session.default_buffer.complete_state else 0
+        room = max(self._output.get_size().rows - 2, 0)  # beside the input and the status line
+        has_menu = self._session.default_buffer.complete_state is not None
+        self._session.reserve_space_for_menu = min(MENU_ROWS, room) if has_menu else 0
 
     def _resumed(self) -> None:
         """The shell has put the terminal into its own mode while the program was stopped, and written on it."""
@@ -460,7 +486,9 @@ class Front:
 
     def _toolbar(self) -> StyleAndTextTuples:
         parts = [self._hint or self._status]
-        if self._is_busy:
+        if self._is_stopping:
+            parts.append("stopping")
+        elif self._is_busy:
             doing = "answering" if self._is_answering else "working"
             parts.append(f"{doing} {time.monotonic() - self._busy_since:.0f} s, Ctrl+C stops")
         return status_line(parts, self.width)

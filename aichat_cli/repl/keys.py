@@ -6,12 +6,19 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from prompt_toolkit.application import in_terminal
+from prompt_toolkit.application import in_terminal, run_in_terminal
 from prompt_toolkit.application.current import get_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER
-from prompt_toolkit.filters import Condition, completion_is_selected, has_focus, is_searching, vi_navigation_mode
+from prompt_toolkit.filters import (
+    Condition,
+    completion_is_selected,
+    emacs_insert_mode,
+    has_focus,
+    is_searching,
+    vi_navigation_mode,
+)
 from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
@@ -44,6 +51,10 @@ class Terminal(Protocol):
 
     def stop_work(self) -> None:
         """Stop what the session does."""
+        ...
+
+    def suspend_program(self) -> None:
+        """Give the terminal to the shell until it gives it back."""
         ...
 
     def show_hint(self, text: str) -> None:
@@ -114,6 +125,13 @@ def _bind_sending(bound: KeyBindings, terminal: Terminal, at_prompt: Condition) 
     for sequence in SHIFT_ENTER:
         ANSI_SEQUENCES[sequence] = (Keys.Escape, Keys.ControlM)  # as Alt+Enter, instead of as Enter
     bound.add("escape", "enter", filter=at_prompt)(new_line)
+
+    @bound.add("escape", "/", filter=at_prompt & emacs_insert_mode)
+    def _slash(event: KeyPressEvent) -> None:
+        # Escape, which left a picker, must not take the slash from the command after it: its name would be sent.
+        event.current_buffer.insert_text("/")
+        event.current_buffer.start_completion()
+
     bound.add("c-j", filter=at_prompt)(new_line)
 
 
@@ -147,6 +165,10 @@ def _bind_leaving(bound: KeyBindings, terminal: Terminal, at_prompt: Condition) 
         else:
             last_interrupt = time.monotonic()
             terminal.show_hint("Ctrl+C again leaves.")
+
+    @bound.add("c-z", filter=at_prompt)
+    def _suspend(_event: KeyPressEvent) -> None:
+        run_in_terminal(terminal.suspend_program)
 
     @Condition
     def is_empty() -> bool:

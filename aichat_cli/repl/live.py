@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from aichat_cli.render.diagnostics import Diagnostics
+
+_COLORED = re.compile(r"(\x1b\[[0-9;]*m)(.*)(\x1b\[0m)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +127,17 @@ class _LineStream(io.StringIO):
 
     def write(self, text: str) -> int:
         *lines, self._open = (self._open + text).split("\n")
-        if lines:
-            self._terminal.say(lines)
+        for line in lines:
+            self._terminal.say(self._wrapped(line))
         return len(text)
+
+    def _wrapped(self, line: str) -> list[str]:
+        """A line, which may have one colour, broken at blanks: a terminal breaks words."""
+        from aichat_cli.repl.picker.cells import wrapped
+
+        parts = _COLORED.fullmatch(line)
+        color, text, end = parts.groups() if parts else ("", line, "")
+        return [f"{color}{each}{end}" for each in wrapped(text, self._terminal.width)]
 
     def isatty(self) -> bool:
         return True

@@ -11,7 +11,7 @@ from functools import partial
 
 from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
-from aichat_cli.core.errors import EXIT_OK, AichatError, StorageError, UsageError
+from aichat_cli.core.errors import EXIT_OK, AichatError, NotFound, StorageError, UsageError
 from aichat_cli.core.ids import ConversationId
 from aichat_cli.core.interrupts import Interrupted, leave_signals_to_the_main_thread, shielded
 from aichat_cli.core.messages import Conversation, Message
@@ -127,10 +127,17 @@ class Session:
         try:
             action()
         except AichatError as error:
-            self.diagnostics.error(error)
+            self.diagnostics.error(self._as_lost_conversation(error) or error)
             self.terminal.take_back_queue()
         except Interrupted as interruption:
             self._take_interruption(interruption)
+
+    def _as_lost_conversation(self, error: AichatError) -> AichatError | None:
+        """What is wrong where the conversation in use is gone: nobody asked for it by its number."""
+        current = self.template.conversation_id
+        if current is None or not isinstance(error, NotFound) or current not in error.message:
+            return None
+        return NotFound("This conversation was deleted in another session.", hint="/new begins another")
 
     def _take_interruption(self, interruption: KeyboardInterrupt) -> None:
         code = int(getattr(interruption, "exit_code", SIGINT_CODE))
@@ -152,15 +159,16 @@ class Session:
     def _send(self, submission: Submission) -> None:
         """Ask; a message that was not even stored goes back into the prompt."""
         edited, carried = self.edited, list(self.carried)
+        result = TurnResult()
         try:
             request = composed(self, edited or self.template, submission)
             self.edited = None
             self.carried.clear()
-            self.answer(request)
-        except AichatError:
-            self.edited, self.carried[:] = edited, carried
-            self.terminal.prefill(submission.text)
-            raise
+            self.answer(request, result)
+        finally:
+            if result.started is None:
+                self.edited, self.carried[:] = edited, carried
+                self.terminal.prefill(submission.text)
 
     # ----- what commands use
 
@@ -180,9 +188,9 @@ class Session:
         """Print something of ours, safe for the terminal and wrapped to it."""
         self.terminal.say(wrapped(text.rstrip("\n"), self.terminal.width))
 
-    def answer(self, request: TurnRequest) -> None:
-        """Run a turn and show it."""
-        result = TurnResult()
+    def answer(self, request: TurnRequest, result: TurnResult | None = None) -> None:
+        """Run a turn and show it. A `result` that is handed in tells how far it came, whatever strikes it."""
+        result = result or TurnResult()
         is_first = request.conversation_id is None
         self.terminal.begin_answer()
         try:

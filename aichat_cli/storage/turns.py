@@ -79,8 +79,10 @@ def begin(db: Database, turn: BeginTurn) -> OpenTurn:
                 db, conversation_id, user_message_id, "assistant", "", "streaming", turn.model, now
             )
             liveness.hold(db.path, seq)
+            # What goes on is not deleted: another session may have put it in the trash, which would take this along.
             db.execute(
-                "UPDATE conversations SET head_id = ?, updated_at = ? WHERE id = ?", (message_id, now, conversation_id)
+                "UPDATE conversations SET head_id = ?, updated_at = ?, deleted_at = NULL WHERE id = ?",
+                (message_id, now, conversation_id),
             )
     except BaseException:
         if seq is not None:

@@ -129,3 +129,23 @@ def test_there_is_no_welcome_in_a_pipe(cli: Cli, server: ScriptedServer) -> None
     done = cli.run("hello")
 
     assert b"Welcome" not in done.stdout + done.stderr
+
+
+def test_commands_are_offered_in_the_smallest_terminal(cli: Cli, server: ScriptedServer) -> None:
+    with terminal(cli, columns=20, rows=5) as screen:
+        screen.wait_for("gpt-4o-mini")
+        screen.type("/mod")
+        screen.wait_for("> /mod\n")
+        screen.type("\t")
+        screen.wait_for("> /model\n")
+
+
+def test_escape_before_a_command_does_not_take_its_slash(cli: Cli, server: ScriptedServer) -> None:
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type(ESCAPE)
+        screen.settle(0.7)  # longer than a terminal takes to send a key, shorter than a prefix waits for the next one
+        screen.type("/title\r")
+        screen.wait_for("There is no conversation yet.")
+
+    assert server.requests == []

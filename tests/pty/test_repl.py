@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import signal
 import stat
 import time
@@ -7,7 +8,7 @@ import time
 import pytest
 
 from tests.pty.terminal import terminal
-from tests.runner import Cli
+from tests.runner import PROGRAM, Cli
 from tests.servers.scripted import ScriptedServer
 
 ALT_ENTER = "\x1b\r"
@@ -388,3 +389,21 @@ def test_a_suspended_session_comes_back_as_it_was(cli: Cli, server: ScriptedServ
         screen.wait_for("fine")
 
     assert last_prompt(server) == "kept"
+
+
+def test_ctrl_z_leaves_the_shell_a_clean_terminal(cli: Cli, server: ScriptedServer) -> None:
+    server.script = [{"deltas": ["Once upon ", "a time"], "stall_after": 1}]
+    with terminal(cli, program=("sh", "-i"), PS1="shell: ") as screen:
+        screen.type(f"{shlex.join(PROGRAM)}\r")
+        screen.wait_for(PROMPT)
+        screen.type("tell\r")
+        screen.wait_for("Once upon")
+        screen.type("half ty\x1a")
+        screen.wait_for("Stopped")
+        assert screen.settle(0.5).endswith("shell:")  # and nothing that the terminal answered to the program
+        screen.type("fg\r")
+        screen.wait_for("> half ty")
+        screen.type("ped")
+        screen.wait_for("> half typed")
+        server.release()
+        screen.wait_for("a time")

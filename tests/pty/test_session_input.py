@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+
+from aichat_cli.storage.database import Database
 from tests.pty.terminal import terminal
 from tests.runner import Cli
 from tests.servers.scripted import ScriptedServer
 
 PROMPT = "gpt-4o-mini | "
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
-CTRL_C, TAB = "\x03", "\t"
+CTRL_C, TAB, UP = "\x03", "\t", "\x1b[A"
 
 
 def contents(server: ScriptedServer, number: int = -1) -> list[object]:
@@ -20,7 +23,7 @@ def test_a_mentioned_file_is_named_and_sent_with_the_message(cli: Cli, server: S
     with terminal(cli) as screen:
         screen.wait_for(PROMPT)
         screen.type(f"what is in @{cli.home}/notes.txt ?\r")
-        screen.wait_for("notes.txt: about")
+        screen.wait_for("notes.txt:")
         screen.wait_for("You said:")
 
     sent = str(contents(server)[0])
@@ -73,7 +76,7 @@ def test_a_file_that_cannot_be_taken_gives_the_message_back(cli: Cli, server: Sc
     with terminal(cli) as screen:
         screen.wait_for(PROMPT)
         screen.type(f"what is @{cli.home}/binary\r")
-        screen.wait_for("aichat: ")
+        screen.wait_for("neither text nor an image")
         screen.wait_for(lambda text: text.count("> what is @") == 2)
 
     assert server.requests == []
@@ -208,3 +211,37 @@ def test_a_prompt_can_be_answered_before_the_chat_goes_on(cli: Cli, server: Scri
         screen.wait_for("You said: second")
 
     assert contents(server) == ["first question", "You said: first question", "second"]
+
+
+def test_a_message_stopped_before_it_was_stored_comes_back_with_its_files(cli: Cli, server: ScriptedServer) -> None:
+    (cli.home / "notes.txt").write_text("remember the milk")
+    with terminal(cli, folder=cli.home) as screen:
+        screen.wait_for(PROMPT)
+        screen.type("hello\r")
+        screen.wait_for("ctx 0%")
+        screen.type("/file notes.txt\r")
+        screen.wait_for("with: notes.txt")
+        with Database.open(cli.database) as database, database.transaction():
+            screen.type("what is it\r")
+            screen.wait_for("answering")
+            screen.type(CTRL_C)
+            screen.wait_for("Stopped.")
+            screen.wait_for("with: notes.txt\n> what is it\n")
+        screen.type("\r")
+        screen.wait_for(lambda text: text.count("You said:") == 2)
+
+    assert str(contents(server)[-1]).endswith("remember the milk\n</file>\n\nwhat is it")
+
+
+def test_what_was_typed_before_a_signal_ended_the_session_can_be_had_back(cli: Cli, server: ScriptedServer) -> None:
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type("half a thought")
+        screen.wait_for("> half a thought")
+        screen.process.send_signal(signal.SIGTERM)
+        screen.wait_for_exit()
+
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type(UP)
+        screen.wait_for("> half a thought")

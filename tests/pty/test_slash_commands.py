@@ -176,3 +176,16 @@ def test_retry_with_another_model_asks_that_one(cli: Cli, server: ScriptedServer
         screen.wait_for("claude-haiku-4-5 | ctx")
 
     assert server.requests[1].path.endswith("/v1/messages")
+
+
+def test_a_conversation_deleted_in_another_session_is_said_so_and_the_message_stays(
+    cli: Cli, server: ScriptedServer
+) -> None:
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type("about birds\r")
+        screen.wait_for("ctx 0%")
+        cli.run("history", "rm", "--yes", "about birds")
+        screen.type("and more\r")
+        screen.wait_for("aichat: This conversation was deleted in another session. /new begins another")
+        screen.wait_for(lambda text: text.count("> and more") == 2)

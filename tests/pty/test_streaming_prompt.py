@@ -139,7 +139,7 @@ def test_ctrl_c_hit_again_and_again_leaves_a_session_that_works(cli: Cli, server
             time.sleep(0.05 * number)
             for _ in range(3):
                 screen.type(CTRL_C)
-            screen.wait_for(lambda text: "s, Ctrl+C stops" not in text)
+            screen.wait_for(lambda text: "s, Ctrl+C stops" not in text and "| stopping" not in text)
         server.script = {"text": "still here"}
         screen.type("and now?\r")
         screen.wait_for("still here")

@@ -136,6 +136,15 @@ def test_a_turn_of_a_conversation_deleted_meanwhile_is_still_paid_for(db: Databa
     assert db.row("SELECT count(*) FROM messages") == (0,)
 
 
+def test_a_conversation_in_the_trash_that_goes_on_is_taken_out_of_it(db: Database) -> None:
+    turn = turns.begin(db, opening())
+    turns.settle(db, turn, outcome())
+    conversations.move_to_trash(db, turn.conversation_id)
+    turns.begin(db, opening(conversation_id=turn.conversation_id, parent_id=turn.message_id))
+    assert conversations.purge(db, before="9999", also=[turn.conversation_id]) == 0
+    assert conversations.latest(db) is not None
+
+
 def test_a_turn_that_another_machine_took_for_dead_still_settles_with_its_whole_text(db: Database) -> None:
     turn = turns.begin(db, opening())
     turns.checkpoint(db, turn, "half giraffe", "")
