@@ -14,10 +14,8 @@ import os
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,33 +26,23 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import to_filter
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import create_input
-from prompt_toolkit.renderer import CPR_Support
 
 from aichat_cli.core import interrupts
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.repl import keys
 from aichat_cli.repl.feed import AnswerBegins, AnswerEnds, AnswerText, AnswerThought, Feed, Lines, Shown
+from aichat_cli.repl.inbox import Inbox, Sent
 from aichat_cli.repl.input_history import opened_history
 from aichat_cli.repl.live import Submission
-from aichat_cli.repl.output import WholeOutput, erase_after_resize, print_above
+from aichat_cli.repl.output import WholeOutput
+from aichat_cli.repl.painter import Painter
 from aichat_cli.repl.pastes import Pastes
 from aichat_cli.repl.prompt_view import STYLE, echo, prompt_text, status_line
 
 if TYPE_CHECKING:
     from aichat_cli.render.theme import Theme
 
-SHORTEST_FRAME = 1 / 30
-RESIZE_SECONDS = 0.1
-PATIENCE_SECONDS = 0.5
-"""How long a terminal may take to tell where the cursor is; some never do."""
 SUSPEND_SECONDS = 0.5
-MENU_ROWS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class _Submitted:
-    text: str | None
-    by_key: bool
 
 
 class Front:
@@ -77,26 +65,16 @@ class Front:
         vi: bool,
         reflows: bool,
     ) -> None:
-        self._reflows = reflows
         self._status = ""
         self._hint = ""
         self._carried: tuple[str, ...] = ()
         self._pastes = Pastes()
-        self._is_drawing_due = False
-        self._last_drawn = 0.0
-        self._drawn_width = 0
-        self._patient_until = 0.0
-        self._resize_timer: asyncio.TimerHandle | None = None
-        self._submitted: deque[_Submitted] = deque()
-        self._has_submitted = threading.Condition()
-        self._is_busy = True
-        self._busy_since = time.monotonic()
+        self._inbox = Inbox()
         self._is_answering = False
         self._is_stopping = False
         self._has_continued = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
         self._handlers: dict[int, Any] = {}
         self._output = WholeOutput.on_stdout()
         self._feed = Feed(width=lambda: self.width, theme=theme, shows_reasoning=shows_reasoning)
@@ -117,13 +95,10 @@ class Front:
             input=create_input(always_prefer_tty=True),
             output=self._output,
         )
-        self._session.app.terminal_size_polling_interval = None  # signals tell, and what they start comes first
-        # A terminal that does not tell where the cursor is works just as well; nobody needs to be warned.
-        self._session.app.renderer.cpr_not_supported_callback = self._session.app.invalidate
         # The status line stands right below the input, also where the rest of the screen is empty.
         self._session.layout.current_window.dont_extend_height = to_filter(True)
-        self._session.app.before_render += lambda _: self._before_render()
         self._session.app.key_processor.before_key_press += lambda _: self.show_hint("")
+        self._painter = Painter(self._session, self._output, self._feed, reflows=reflows)
 
     # ----- what the session calls, in the main thread
 
@@ -131,7 +106,7 @@ class Front:
         """Show the prompt."""
         handlers = (
             (signal.SIGINT, self._on_sigint),
-            (signal.SIGWINCH, lambda *_: self._in_loop(self._resized)),
+            (signal.SIGWINCH, lambda *_: self._in_loop(self._painter.resized)),
             (signal.SIGCONT, lambda *_: self._on_sigcont()),
         )
         for number, handler in handlers:
@@ -151,7 +126,7 @@ class Front:
     def suspended(self) -> Iterator[None]:
         """The terminal is somebody else's within the block: a picker's, or another program's."""
         self._halt()
-        self._flush_without_prompt()
+        self._painter.flush_without_prompt()
         try:
             yield
         finally:
@@ -164,15 +139,9 @@ class Front:
             EOFError: the user wants to leave.
             Interrupted: a signal asks the program to end.
         """
-        self._is_busy = self._is_stopping = False
+        self._inbox.is_busy = self._is_stopping = False
         self.refresh()
-        with self._has_submitted:
-            while not self._submitted and self._failure is None:
-                self._has_submitted.wait()
-            self._is_busy, self._busy_since = True, time.monotonic()
-            if self._failure is not None:
-                raise self._failure
-            submitted = self._submitted.popleft()
+        submitted = self._inbox.take()
         text = submitted.text
         if text is None:
             raise EOFError
@@ -213,9 +182,7 @@ class Front:
 
     def take_back_queue(self) -> None:
         """What waits to be sent goes back into the input line: after a stop, nothing is sent unasked."""
-        with self._has_submitted:
-            waiting = [each.text for each in self._submitted if each.text is not None and not each.by_key]
-            self._submitted = deque(each for each in self._submitted if each.text is None)
+        waiting = self._inbox.take_back_all()
         if waiting:
             self.prefill("\n".join(waiting))
 
@@ -243,33 +210,22 @@ class Front:
     @property
     def width(self) -> int:
         """Cells in a line."""
-        return max(self._output.get_size().columns, 1)
+        return self._painter.width
 
     # ----- what keys call, in the prompt's thread
 
     @property
     def is_busy(self) -> bool:
         """Whether the session is at work: what is submitted now waits."""
-        return self._is_busy
-
-    @property
-    def queue(self) -> tuple[str, ...]:
-        """What was submitted and waits."""
-        waiting = tuple(self._submitted)
-        return tuple(each.text for each in waiting if each.text is not None) if self._is_busy else ()
+        return self._inbox.is_busy
 
     def submit(self, text: str | None, *, by_key: bool = False) -> None:
         """Hand a message, or None to leave, to the session. What a key stands for is not shown as if it was typed."""
-        with self._has_submitted:
-            self._submitted.append(_Submitted(text, by_key=by_key))
-            self._has_submitted.notify()
+        self._inbox.put(Sent(text, by_key=by_key))
 
     def unqueue_last(self) -> str | None:
         """Take the last message that waits back."""
-        with self._has_submitted:
-            if self._is_busy and self._submitted and self._submitted[-1].text is not None:
-                return self._submitted.pop().text
-        return None
+        return self._inbox.take_back_last()
 
     def stop_work(self) -> None:
         """Stop what the session does, as Ctrl+C does in a shell.
@@ -340,22 +296,18 @@ class Front:
         except EOFError:
             self.submit(None)
         except BaseException as exc:  # noqa: BLE001 (handed to the session, which raises it)
-            with self._has_submitted:
-                self._failure = exc
-                self._has_submitted.notify()
+            self._inbox.fail(exc)
         finally:
             self._loop = None
             started.set()
 
     async def _live_until_left(self, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
-        self._is_drawing_due = False
-        self._drawn_width = self.width
-        self._patient_until = time.monotonic() + PATIENCE_SECONDS
+        self._painter.begin()
 
         def begun() -> None:
             started.set()
-            self._draw_soon()
+            self._painter.draw_soon()
             self._draw_each_second()
 
         self._loop.call_soon(begun)
@@ -370,106 +322,24 @@ class Front:
     def _post(self, shown: Shown) -> None:
         self._feed.put(shown)
         if self._thread is None:
-            self._flush_without_prompt()
-        elif not self._is_drawing_due:
-            self._is_drawing_due = True
-            self._in_loop(self._draw_soon)
-
-    def _draw_soon(self) -> None:
-        loop = self._loop
-        if loop is not None:
-            self._is_drawing_due = True
-            loop.call_later(max(0.0, self._last_drawn + SHORTEST_FRAME - time.monotonic()), self._draw)
+            self._painter.flush_without_prompt()
+        elif not self._painter.is_due:
+            self._in_loop(self._painter.draw_soon)
 
     def _draw_each_second(self) -> None:
         if self._loop is not None and self._session.app.is_running:
-            if self._is_busy:
+            if self._inbox.is_busy:
                 self._session.app.invalidate()
             self._loop.call_later(1.0, self._draw_each_second)
 
-    def _draw(self) -> None:
-        app = self._session.app
-        self._is_drawing_due = False
-        if not app.is_running or app.is_done:
-            return
-        if self._resize_timer is None and self.width != self._drawn_width:
-            self._resized()
-        # An editor has the terminal, or the window changes its size; or the terminal has not told yet where the cursor
-        # is: what is printed before it does would make its answer wrong.
-        is_lost = app.renderer.waiting_for_cpr and time.monotonic() < self._patient_until
-        if app._running_in_terminal or is_lost:  # noqa: SLF001
-            self._draw_soon()
-            return
-        try:
-            lines = self._feed.finished_lines()
-            if lines:
-                print_above(app, self._output, lines)
-            else:
-                app.invalidate()
-        except Exception as exc:  # noqa: BLE001 (ends the prompt, and with it the session)
-            app.exit(exception=exc)
-        self._last_drawn = time.monotonic()
-
-    def _flush_without_prompt(self) -> None:
-        """Show what is finished where no prompt runs."""
-        lines = self._feed.finished_lines()
-        self._output.write_raw("".join(f"{line}\x1b[0m\r\n" for line in lines))
-        self._output.flush()
-
     def _on_sigint(self, number: int, frame: Any) -> None:
         """Ctrl+C belongs to what the session does; where it does nothing, the answer it was meant for has just ended."""
-        if self._is_busy:
+        if self._inbox.is_busy:
             interrupts.deliver(number, frame)
 
     def _on_sigcont(self) -> None:
         self._has_continued.set()
-        self._in_loop(self._resumed)
-
-    def _resized(self) -> None:
-        """Draw nothing until the window keeps its size: what is drawn at one size and arrives at another tears lines."""
-        app = self._session.app
-        if not app.is_running or (app._running_in_terminal and self._resize_timer is None):  # noqa: SLF001
-            return
-        app._running_in_terminal = True  # noqa: SLF001 (the one switch that keeps keys from drawing)
-        if self._resize_timer is not None:
-            self._resize_timer.cancel()
-        self._resize_timer = asyncio.get_running_loop().call_later(RESIZE_SECONDS, self._draw_resized)
-
-    def _draw_resized(self) -> None:
-        app = self._session.app
-        self._resize_timer = None
-        app._running_in_terminal = False  # noqa: SLF001
-        if app.is_running and not app.is_done:
-            self._patient_until = time.monotonic() + PATIENCE_SECONDS
-            with self._output.one_write():
-                self._meet_size()
-                app._on_resize()  # noqa: SLF001 (what prompt_toolkit does on SIGWINCH in a main thread)
-
-    def _meet_size(self) -> None:
-        """Before anything is drawn: the terminal may have another width now, and its signal still be on its way."""
-        width = self.width
-        if width != self._drawn_width:
-            erase_after_resize(self._session.app, width, reflows=self._reflows)
-            self._drawn_width = width
-            self._feed.resize(width)
-
-    def _before_render(self) -> None:
-        self._meet_size()
-        renderer = self._session.app.renderer
-        if renderer.cpr_support is CPR_Support.NOT_SUPPORTED and not renderer.height_is_known:
-            renderer._min_available_height = 1  # noqa: SLF001 (else the status line would wait for ever)
-        room = max(self._output.get_size().rows - 2, 0)  # beside the input and the status line
-        has_menu = self._session.default_buffer.complete_state is not None
-        self._session.reserve_space_for_menu = min(MENU_ROWS, room) if has_menu else 0
-
-    def _resumed(self) -> None:
-        """The shell has put the terminal into its own mode while the program was stopped, and written on it."""
-        app = self._session.app
-        if app.is_running and not app._running_in_terminal:  # noqa: SLF001
-            app.input.raw_mode().__enter__()
-            app.renderer.reset()
-            app._request_absolute_cursor_position()  # noqa: SLF001
-            app._redraw()  # noqa: SLF001
+        self._in_loop(self._painter.resumed)
 
     # ----- what the prompt shows
 
@@ -477,7 +347,7 @@ class Front:
         size = self._output.get_size()
         return prompt_text(
             self._feed.open_lines(),
-            self.queue,
+            self._inbox.queue,
             self._carried,
             columns=size.columns,
             rows=size.rows,
@@ -488,9 +358,9 @@ class Front:
         parts = [self._hint or self._status]
         if self._is_stopping:
             parts.append("stopping")
-        elif self._is_busy:
+        elif self._inbox.is_busy:
             doing = "answering" if self._is_answering else "working"
-            parts.append(f"{doing} {time.monotonic() - self._busy_since:.0f} s, Ctrl+C stops")
+            parts.append(f"{doing} {time.monotonic() - self._inbox.busy_since:.0f} s, Ctrl+C stops")
         return status_line(parts, self.width)
 
     def _insert_before(self, text: str) -> None:
