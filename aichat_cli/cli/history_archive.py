@@ -71,8 +71,8 @@ def _chosen(database: Database, references: list[str], *, everything: bool) -> l
 
 
 def import_(
-    paths: Annotated[
-        list[Path],
+    files: Annotated[
+        list[str],
         typer.Argument(help="A .zip, conversations.json, logs.db or JSON export, or a folder.", metavar="FILE..."),
     ],
     archive_format: Annotated[
@@ -87,6 +87,9 @@ def import_(
     from aichat_cli.render.progress import import_progress
 
     with opened(as_json=as_json, debug=debug) as (house, diagnostics):
+        if "" in files:
+            raise UsageError("The name of a file is empty.")  # as a path it would be the current folder
+        paths = [Path(file) for file in files]
         for path in paths:
             if not path.exists():
                 raise NotFound(f"There is no file {path}.")

@@ -33,8 +33,19 @@ LONGEST_SLUG = 50
 
 
 def format_of(path: Path | None) -> ExportFormat:
-    """The format that a file's suffix asks for; Markdown where it asks for none."""
-    return SUFFIXES.get(path.suffix.lower(), "markdown") if path is not None else "markdown"
+    """The format that a file's suffix asks for; Markdown where it has none.
+
+    Raises:
+        ArchiveError: nothing is exported to such files.
+    """
+    if path is None or not path.suffix:
+        return "markdown"
+    try:
+        return SUFFIXES[path.suffix.lower()]
+    except KeyError:
+        raise ArchiveError(
+            f"There is no export to {path.suffix} files.", hint="To choose: --format markdown, json or html"
+        ) from None
 
 
 def render_export(db: Database, listed: Sequence[Conversation], export_format: ExportFormat) -> Iterator[str]:

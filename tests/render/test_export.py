@@ -169,6 +169,10 @@ class Page(HTMLParser):
         if tag not in ("meta", "br", "hr", "img"):
             self.open.append(tag)
 
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in ("meta", "br", "hr", "img"), f"a browser does not close {tag} here"
+        self.handle_starttag(tag, attrs)
+
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
@@ -331,6 +335,8 @@ def test_a_folder_gets_a_file_for_each_conversation(db: Database, tmp_path: Path
 
 
 def test_the_format_follows_the_suffix() -> None:
-    named = {name: format_of(Path(name)) for name in ("a.json", "a.HTML", "a.htm", "a.md", "a", "a.pdf")}
-    assert list(named.values()) == ["json", "html", "html", "markdown", "markdown", "markdown"]
+    named = {name: format_of(Path(name)) for name in ("a.json", "a.HTML", "a.htm", "a.md", "a")}
+    assert list(named.values()) == ["json", "html", "html", "markdown", "markdown"]
     assert format_of(None) == "markdown"
+    with pytest.raises(ArchiveError, match=r"There is no export to \.pdf files"):
+        format_of(Path("a.pdf"))
