@@ -519,7 +519,7 @@ def test_reset_brings_the_default_back_and_the_environment_comes_first(cli: Cli)
         assert re.search(r"show_usage +true +environment", screen.settle())
         screen.type(CTRL_R)
         screen.wait_for(matching(r"model +\(empty\) +default"))
-        screen.type(DOWN * 4 + ENTER)
+        screen.type("show_usage" + ENTER)
         screen.wait_for("Stored, but AICHAT_SHOW_USAGE is set and comes first.")
     assert cli.config_file.read_text() == "show_usage = false\n"
 

@@ -20,31 +20,31 @@ def contents(server: ScriptedServer, number: int = -1) -> list[object]:
 
 def test_a_mentioned_file_is_named_and_sent_with_the_message(cli: Cli, server: ScriptedServer) -> None:
     (cli.home / "notes.txt").write_text("remember the milk")
-    with terminal(cli) as screen:
+    with terminal(cli, folder=cli.home) as screen:
         screen.wait_for(PROMPT)
-        screen.type(f"what is in @{cli.home}/notes.txt ?\r")
+        screen.type("what is in @notes.txt ?\r")
         screen.wait_for("notes.txt:")
         screen.wait_for("You said:")
 
     sent = str(contents(server)[0])
     assert "remember the milk" in sent
-    assert sent.endswith(f"what is in @{cli.home}/notes.txt ?")
+    assert sent.endswith("what is in @notes.txt ?")
 
 
 def test_a_mention_that_was_pasted_reads_nothing(cli: Cli, server: ScriptedServer) -> None:
     (cli.home / "secret.txt").write_text("the secret")
-    with terminal(cli) as screen:
+    with terminal(cli, folder=cli.home) as screen:
         screen.wait_for(PROMPT)
-        screen.type(f"explain \x1b[200~cat @{cli.home}/secret.txt\x1b[201~\r")
+        screen.type("explain \x1b[200~cat @secret.txt\x1b[201~\r")
         screen.wait_for("You said:")
 
-    assert contents(server) == [f"explain cat @{cli.home}/secret.txt"]
+    assert contents(server) == ["explain cat @secret.txt"]
 
 
 def test_a_pasted_line_is_neither_a_command_nor_one_of_the_shell(cli: Cli, server: ScriptedServer) -> None:
-    with terminal(cli) as screen:
+    with terminal(cli, folder=cli.home) as screen:
         screen.wait_for(PROMPT)
-        screen.type(f"\x1b[200~!touch {cli.home}/made\x1b[201~\r")
+        screen.type("\x1b[200~!touch made\x1b[201~\r")
         screen.wait_for("You said: !touch")
         screen.type("\x1b[200~/quit\x1b[201~\r")
         screen.wait_for("You said: /quit")
@@ -61,9 +61,9 @@ def test_colours_in_what_is_typed_do_no_harm(cli: Cli, server: ScriptedServer) -
 
 def test_a_path_is_completed_after_an_at_sign(cli: Cli, server: ScriptedServer) -> None:
     (cli.home / "a-long-name.txt").write_text("found")
-    with terminal(cli) as screen:
+    with terminal(cli, folder=cli.home) as screen:
         screen.wait_for(PROMPT)
-        screen.type(f"see @{cli.home}/a-lo")
+        screen.type("see @a-lo")
         screen.wait_for("a-long-name.txt")
         screen.type(f"{TAB}\r\r")
         screen.wait_for("You said:")
@@ -73,9 +73,9 @@ def test_a_path_is_completed_after_an_at_sign(cli: Cli, server: ScriptedServer) 
 
 def test_a_file_that_cannot_be_taken_gives_the_message_back(cli: Cli, server: ScriptedServer) -> None:
     (cli.home / "binary").write_bytes(bytes(range(256)) * 40)
-    with terminal(cli) as screen:
+    with terminal(cli, folder=cli.home) as screen:
         screen.wait_for(PROMPT)
-        screen.type(f"what is @{cli.home}/binary\r")
+        screen.type("what is @binary\r")
         screen.wait_for("neither text nor an image")
         screen.wait_for(lambda text: text.count("> what is @") == 2)
 
@@ -85,14 +85,14 @@ def test_a_file_that_cannot_be_taken_gives_the_message_back(cli: Cli, server: Sc
 def test_files_wait_beside_the_prompt_until_they_are_sent_or_dropped(cli: Cli, server: ScriptedServer) -> None:
     (cli.home / "photo.png").write_bytes(PNG)
     (cli.home / "notes.txt").write_text("remember the milk")
-    with terminal(cli) as screen:
+    with terminal(cli, folder=cli.home) as screen:
         screen.wait_for(PROMPT)
-        screen.type(f"/file {cli.home}/notes.txt\r")
+        screen.type("/file notes.txt\r")
         screen.wait_for("with: ")
         screen.type("/file -\r")
         screen.wait_for("Dropped 1.")
         screen.wait_for(lambda text: "with: " not in text)
-        screen.type(f"/attach {cli.home}/photo.png\r")
+        screen.type("/attach photo.png\r")
         screen.wait_for("photo.png")
         screen.type("what is this?\r")
         screen.wait_for("You said: what is this?")
@@ -188,9 +188,9 @@ def test_a_conversation_that_begins_with_a_paste_is_named_after_the_answer(cli: 
 
 def test_an_undone_question_comes_back_with_its_files(cli: Cli, server: ScriptedServer) -> None:
     (cli.home / "photo.png").write_bytes(PNG)
-    with terminal(cli) as screen:
+    with terminal(cli, folder=cli.home) as screen:
         screen.wait_for(PROMPT)
-        screen.type(f"what is @{cli.home}/photo.png\r")
+        screen.type("what is @photo.png\r")
         screen.wait_for("You said:")
         screen.type("/undo\r")
         screen.wait_for("with: photo.png")

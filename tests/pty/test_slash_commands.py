@@ -87,15 +87,15 @@ def test_copy_puts_an_answer_or_its_code_on_the_clipboard(cli: Cli, server: Scri
 
 def test_save_writes_an_answer_to_a_new_file_and_never_over_one(cli: Cli, server: ScriptedServer) -> None:
     server.script = {"text": CODE}
-    with terminal(cli) as screen:
+    with terminal(cli, folder=cli.home) as screen:
         screen.wait_for(PROMPT)
         screen.type("hello\r")
         screen.wait_for("ls -l")
-        screen.type(f"/save {cli.home}/answer.md\r")
+        screen.type("/save answer.md\r")
         screen.wait_for("Saved to")
-        screen.type(f"/save code {cli.home}/list.sh\r")
+        screen.type("/save code list.sh\r")
         screen.wait_for("list.sh.")
-        screen.type(f"/save {cli.home}/answer.md\r")
+        screen.type("/save answer.md\r")
         screen.wait_for("exists already; nothing was written.")
         screen.type("/save /nowhere/at/all\r")
         screen.wait_for("Cannot write /nowhere/at/all")
