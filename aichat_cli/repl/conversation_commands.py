@@ -157,11 +157,12 @@ def title(session: Session, text: str) -> None:
 def delete(session: Session, word: str) -> None:
     """Put the conversation into the trash, or take the last one out of it."""
     if word == "undo":
-        if not session.deleted:
-            raise UsageError("Nothing was deleted in this session.")
-        *rest, last = session.deleted
+        # A session that was killed has left its trash to the next one.
+        last = session.deleted[-1] if session.deleted else conversations.last_in_trash(session.transcript)
+        if last is None:
+            raise UsageError("Nothing was deleted that could be taken back.")
         conversations.restore(session.transcript, last)
-        session.deleted = tuple(rest)
+        session.deleted = session.deleted[:-1]
         switch_to(session, conversations.get(session.transcript, last))
         return
     if word:

@@ -83,6 +83,7 @@ def _run(command: str) -> tuple[bytes, int]:
             process.terminate()
             if interruption.exit_code != INTERRUPTED:
                 raise
+            _show(b"\n")  # after the ^C that the terminal has shown
             return bytes(kept), INTERRUPTED
 
 

@@ -150,6 +150,7 @@ class Session:
     def _take(self, submission: Submission) -> None:
         if is_shell_command(submission.typed):
             run_shell_command(self, submission.text)
+            self.terminal.say([""])
         elif is_command(submission.typed):
             dispatch(self, submission.text)
             self.terminal.say([""])

@@ -124,6 +124,12 @@ def restore(db: Database, conversation_id: ConversationId) -> None:
     _set(db, conversation_id, "deleted_at = NULL", ())
 
 
+def last_in_trash(db: Database) -> ConversationId | None:
+    """What was put in the trash last, by any session."""
+    row = db.row("SELECT id FROM conversations WHERE deleted_at IS NOT NULL ORDER BY deleted_at DESC, id DESC LIMIT 1")
+    return ConversationId(row[0]) if row else None
+
+
 def purge(db: Database, *, before: str, also: Iterable[ConversationId] = ()) -> int:
     """Delete for good what was put in the trash before a moment (ISO 8601, UTC); returns how many.
 

@@ -189,3 +189,24 @@ def test_a_conversation_deleted_in_another_session_is_said_so_and_the_message_st
         screen.type("and more\r")
         screen.wait_for("aichat: This conversation was deleted in another session. /new begins another")
         screen.wait_for(lambda text: text.count("> and more") == 2)
+
+
+def test_what_a_killed_session_deleted_can_be_taken_back_in_the_next(cli: Cli, server: ScriptedServer) -> None:
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type("about birds\r")
+        screen.wait_for("ctx 0%")
+        screen.type("/delete\r")
+        screen.wait_for("Deleted")
+        screen.process.kill()
+        screen.process.wait(10)
+
+    assert cli.json("history", "list") == []
+    with terminal(cli) as screen:
+        screen.wait_for(PROMPT)
+        screen.type("/delete undo\r")
+        screen.wait_for("You said: about birds")
+        screen.type("/delete undo\r")
+        screen.wait_for("Nothing was deleted that could be taken back.")
+
+    assert [row["title"] for row in cli.json("history", "list")] == ["about birds"]
