@@ -76,6 +76,7 @@ class Front:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._handlers: dict[int, Any] = {}
+        self._raw_mode = contextlib.ExitStack()
         self._output = WholeOutput.on_stdout()
         self._feed = Feed(width=lambda: self.width, theme=theme, shows_reasoning=shows_reasoning)
         self._session: PromptSession[None] = PromptSession(
@@ -111,11 +112,14 @@ class Front:
         )
         for number, handler in handlers:
             self._handlers[number] = signal.signal(number, handler)
+        # Kept from one prompt or picker to the next: what is typed between two would be changed by the usual mode.
+        self._raw_mode.enter_context(self._session.input.raw_mode())
         self._run()
 
     def stop(self) -> None:
         """Take the prompt away and give the terminal back. What was typed and not sent is kept for the Up key."""
         self._halt()
+        self._raw_mode.close()
         if (text := self._session.default_buffer.text).strip():
             self.remember(text)
         for number, handler in self._handlers.items():
@@ -123,12 +127,13 @@ class Front:
         self._handlers.clear()
 
     @contextmanager
-    def suspended(self) -> Iterator[None]:
-        """The terminal is somebody else's within the block: a picker's, or another program's."""
+    def suspended(self, *, for_program: bool = False) -> Iterator[None]:
+        """The terminal is a picker's within the block or, in its usual mode, another program's."""
         self._halt()
         self._painter.flush_without_prompt()
         try:
-            yield
+            with self._session.input.cooked_mode() if for_program else contextlib.nullcontext():
+                yield
         finally:
             self._run()
 

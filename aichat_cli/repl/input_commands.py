@@ -48,7 +48,7 @@ def run_shell_command(session: Session, line: str) -> None:
     from aichat_cli.chat.blocks import command_output_block
 
     command = line.removeprefix("!").strip()
-    with session.terminal.suspended():
+    with session.terminal.suspended(for_program=True):
         output, code = _run(command)
         if output and not output.endswith(b"\n"):
             _show(b"\n")
@@ -73,8 +73,8 @@ def _run(command: str) -> tuple[bytes, int]:
     with process, process.stdout as pipe:
         try:
             while data := pipe.read1(65536):  # type: ignore[attr-defined]
-                _show(data)
                 kept += data
+                _show(data)
                 if len(kept) > MOST_OUTPUT_BYTES:
                     del kept[MOST_OUTPUT_BYTES // 2 : -MOST_OUTPUT_BYTES // 4]
             return bytes(kept), process.wait()

@@ -33,8 +33,8 @@ class SessionTerminal(Protocol):
         """Give the terminal back."""
         ...
 
-    def suspended(self) -> AbstractContextManager[None]:
-        """The terminal is somebody else's within the block."""
+    def suspended(self, *, for_program: bool = False) -> AbstractContextManager[None]:
+        """The terminal is a picker's within the block or, in its usual mode, another program's."""
         ...
 
     def next_input(self) -> Submission:

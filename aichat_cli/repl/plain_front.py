@@ -31,7 +31,7 @@ class PlainFront:
         """There is nothing to give back."""
 
     @contextmanager
-    def suspended(self) -> Iterator[None]:
+    def suspended(self, *, for_program: bool = False) -> Iterator[None]:  # noqa: ARG002
         """Between two lines the terminal is anybody's."""
         yield
 

@@ -359,7 +359,7 @@ class Session:
 
     def _prepare(self, model: Model) -> None:
         if is_absent(self.house, model):
-            with self.terminal.suspended():
+            with self.terminal.suspended(for_program=True):
                 fetch_if_absent(self.house, model, self.diagnostics)
 
     def _warm(self) -> None:

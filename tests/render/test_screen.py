@@ -94,8 +94,12 @@ def test_a_notice_in_the_middle_stands_on_a_line_of_its_own(data: st.DataObject,
     glass.put(screen.ended(""))
     lines = glass.cells()
     at = glass.text().index("NOTICE")
+    shown, expected = lines[:at] + lines[at + 1 :], printed(render(text, 80, THEME), 80).cells()
+    while shown and not shown[-1]:  # a notice after an empty line that was open leaves that line
+        shown.pop()
 
-    assert lines[:at] + lines[at + 1 :] == printed(render(text, 80, THEME), 80).cells()
+    assert shown == expected[: len(shown)]
+    assert not any(expected[len(shown) :])
 
 
 def test_text_that_only_grows_is_only_added_to() -> None:
