@@ -6,16 +6,14 @@ import os
 from pathlib import Path
 
 from aichat_cli.app import App
-from aichat_cli.core.errors import AichatError
 from aichat_cli.core.models import Model
 from aichat_cli.render.sanitize import safe_line
-from aichat_cli.storage import conversations
 
 BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
 def first_run_lines(house: App, model: Model) -> list[str]:
-    """The welcome, and none from the second time on, or where there are conversations already."""
+    """The welcome, and none from the second chat on."""
     if not _is_first(house):
         return []
     answers = f"{safe_line(model.name)} answers"
@@ -40,10 +38,10 @@ def _is_first(house: App) -> bool:
     try:
         marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(marker, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        return conversations.latest(house.readable_database) is None
-    except (OSError, AichatError):
+    except OSError:
         # Already there, or a folder that cannot be written: then it would be shown each time.
         return False
+    return True
 
 
 def _short(path: Path) -> str:

@@ -114,6 +114,7 @@ def test_a_paste_that_is_large_stands_for_itself_and_can_be_edited_around(cli: C
 
 
 def test_the_welcome_is_shown_once(cli: Cli, server: ScriptedServer) -> None:
+    cli.run("a question from the shell")
     with terminal(cli) as screen:
         screen.wait_for("Welcome to aichat.")
         screen.wait_for("~/data/aichat/aichat.db")
