@@ -6,13 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from aichat_cli.app import App
-from aichat_cli.core.errors import AichatError, ConfigError
+from aichat_cli.core.errors import AichatError
 from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.render.diagnostics import Diagnostics
 
@@ -52,20 +51,6 @@ def command_group(help_text: str) -> typer.Typer:
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-
-
-def edit_file(file: Path) -> None:
-    """Open a file in VISUAL or EDITOR and wait until that ends; raises ConfigError where it fails."""
-    import shlex
-    import subprocess
-
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    try:
-        code = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f'Cannot run the editor "{editor}": {exc}.', hint="Set EDITOR") from exc
-    if code:
-        raise ConfigError(f'The editor "{editor}" ended with code {code}.')
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from aichat_cli.cli.common import DebugFlag, JsonFlag, command_group, edit_file, opened
+from aichat_cli.cli.common import DebugFlag, JsonFlag, command_group, opened
 from aichat_cli.config import settings_file
+from aichat_cli.config.editor import edit_file
 from aichat_cli.config.paths import user_paths
 from aichat_cli.config.settings import Settings, as_text, known, parse
 from aichat_cli.render import json_shapes, tables

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from aichat_cli.cli.common import DebugFlag, JsonFlag, command_group, confirmed, edit_file, opened
+from aichat_cli.cli.common import DebugFlag, JsonFlag, command_group, confirmed, opened
 from aichat_cli.config import roles
+from aichat_cli.config.editor import edit_file
 from aichat_cli.config.settings_file import write_private
 from aichat_cli.core.errors import UsageError
 from aichat_cli.render import json_shapes, tables

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aichat_cli.config.editor import edit_file
 from aichat_cli.core.errors import ConfigError
 
 
@@ -20,18 +18,11 @@ def edited(text: str) -> str:
     Raises:
         ConfigError: the editor cannot be run, failed, or left what is no text.
     """
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with tempfile.TemporaryDirectory(prefix="aichat-") as folder:
         file = Path(folder) / "message.md"
         file.write_text(text, "utf-8")
-        try:
-            with _signals_taken():
-                code = subprocess.run([*shlex.split(command), str(file)], check=False).returncode
-        except (OSError, ValueError) as exc:
-            reason = getattr(exc, "strerror", None) or exc
-            raise ConfigError(f'Cannot run the editor "{command}": {reason}. Set EDITOR to another.') from exc
-        if code:
-            raise ConfigError(f'The editor "{command}" ended with code {code}; the message is as it was.')
+        with _signals_taken():
+            edit_file(file)
         try:
             return file.read_text("utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError) as exc:

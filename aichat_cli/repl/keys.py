@@ -24,6 +24,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 
 from aichat_cli.core.errors import ConfigError
+from aichat_cli.render.diagnostics import one_line
 from aichat_cli.repl.editor import edited
 
 LEAVE_SECONDS = 2.0
@@ -212,6 +213,6 @@ def _bind_editing(bound: KeyBindings, terminal: Terminal, at_prompt: Condition) 
             async with in_terminal():
                 text = await event.app.loop.run_in_executor(None, edited, buffer.text)  # type: ignore[union-attr]
         except ConfigError as error:
-            terminal.show_hint(error.message)
+            terminal.show_hint(one_line(error))
             return
         buffer.document = Document(text)

@@ -87,7 +87,7 @@ class SessionTerminal(Protocol):
         ...
 
 
-class LiveSink:
+class SessionSink:
     """The sink of one answer."""
 
     def __init__(self, terminal: SessionTerminal) -> None:

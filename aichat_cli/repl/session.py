@@ -25,7 +25,7 @@ from aichat_cli.render.turn_view import TurnResult, show
 from aichat_cli.repl.carried import Carried, composed, labels
 from aichat_cli.repl.commands import dispatch, is_command
 from aichat_cli.repl.input_commands import is_shell_command, run_shell_command
-from aichat_cli.repl.live import LiveDiagnostics, LiveSink, SessionTerminal, Submission
+from aichat_cli.repl.live import LiveDiagnostics, SessionSink, SessionTerminal, Submission
 from aichat_cli.repl.picker.cells import wrapped
 from aichat_cli.storage import conversations, messages, usage
 from aichat_cli.storage.database import Database
@@ -195,7 +195,13 @@ class Session:
         is_first = request.conversation_id is None
         self.terminal.begin_answer()
         try:
-            show(run(request, self.deps), LiveSink(self.terminal), self.diagnostics, show_reasoning=True, result=result)
+            show(
+                run(request, self.deps),
+                SessionSink(self.terminal),
+                self.diagnostics,
+                show_reasoning=True,
+                result=result,
+            )
         except Interrupted as struck:
             result.interruption = result.interruption or struck
         finally:
