@@ -73,6 +73,16 @@ def _seconds(raw: str) -> float:
     return seconds
 
 
+def _amount(raw: str) -> float:
+    try:
+        amount = float(raw)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount <= 1_000_000:
+        raise ValueError("an amount of dollars, 0 or more")
+    return amount
+
+
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
         try:
@@ -113,6 +123,17 @@ TABLE: tuple[Setting, ...] = (
     Setting("key_command", "", "Command that prints a key; {name} is the provider, e.g. 'pass show {name}'.", _text),
     Setting("database", "", "File that holds conversations and usage.", _text),
     Setting("attachments.max_mb", 20, "Largest file to attach or put in a prompt, in megabytes.", _whole(1, 1000)),
+    Setting("documents.collection", "default", "Collection that ingest, search and --docs use.", _text),
+    Setting(
+        "documents.embedding_model", "wordllama", "Embedding model of new collections; none for words alone.", _text
+    ),
+    Setting("documents.chunk_tokens", 400, "Most tokens of a chunk of new documents.", _whole(32, 8000)),
+    Setting("documents.limit", 5, "How many passages search and --docs find.", _whole(1, 100)),
+    Setting("documents.max_mb", 50, "Largest file or page to ingest, in megabytes.", _whole(1, 2000)),
+    Setting("documents.ignore", (), "Patterns, as in .gitignore, of files that ingest leaves out.", _names),
+    Setting("documents.confirm_usd", 0.05, "Ask before embedding costs more than this, in dollars.", _amount),
+    Setting("documents.rerank", True, "Rank the best results again, where the local model is there.", _boolean),
+    Setting("documents.private_addresses", False, "Whether pages of private networks may be fetched.", _boolean),
     Setting("timeouts.connect", 10.0, "Seconds to wait for a connection.", _seconds),
     Setting("timeouts.first_byte", 120.0, "Seconds to wait for an answer to begin.", _seconds),
     Setting("timeouts.idle", 60.0, "Seconds to wait for the next piece of an answer.", _seconds),

@@ -6,6 +6,8 @@
     ├── ConfigError             1    the settings file cannot be read or written
     ├── NotFound                1    no such conversation, setting or key
     ├── ArchiveError            1    a file to import cannot be read, or one to export cannot be written
+    ├── DocumentError           1    a document, page or folder cannot be taken in
+    ├── EmbeddingError          1    a collection's embedding model is another one, or is not here
     ├── ApiKeyError             3    (401)
     │   ├── KeyMissing          3
     │   └── KeyRejected         3
@@ -90,6 +92,18 @@ class ArchiveError(AichatError):
     """A file of conversations cannot be read or written."""
 
     code = "archive"
+
+
+class DocumentError(AichatError):
+    """A document, page or folder cannot be read, or is refused; the message is the reason, one sentence."""
+
+    code = "document"
+
+
+class EmbeddingError(AichatError):
+    """The embedding model of a collection is not the one that is asked for, or cannot run here. Nothing is deleted."""
+
+    code = "embedding"
 
 
 class ApiKeyError(AichatError):

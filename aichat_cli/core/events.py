@@ -1,7 +1,7 @@
 """What happens during a turn, in the order it happens.
 
 A provider yields `TextDelta`, `ReasoningDelta`, `Notice`, `Usage` and, last, `Finished`. `chat.turn.run` passes
-them on, opens with `Started`, tells of `Retrying`, `FellBack` and `NotSaved`, and closes with `Settled`, after
+them on, opens with `Started`, tells of `Retrieved`, `Citation`, `Retrying`, `FellBack` and `NotSaved`, and closes with `Settled`, after
 `Failed` where it failed.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aichat_cli.core.documents import Passage
 from aichat_cli.core.errors import AichatError, StorageError
 from aichat_cli.core.ids import ConversationId, MessageId, RequestId
 from aichat_cli.core.messages import Status
@@ -43,6 +44,23 @@ class Notice:
     """Something the user should know, in one line, such as an option that was not sent."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The passages of documents that the model is shown, in the order of their numbers from 1; none were relevant
+    where it is empty.
+    """
+
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """The answer cites a passage for the first time, by the number it has in `Retrieved`."""
+
+    number: int
+    passage: Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +128,4 @@ class Settled:
 
 
 ProviderEvent = TextDelta | ReasoningDelta | Notice | Usage | Finished
-TurnEvent = Started | ProviderEvent | Retrying | FellBack | NotSaved | Failed | Settled
+TurnEvent = Started | Retrieved | Citation | ProviderEvent | Retrying | FellBack | NotSaved | Failed | Settled

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any, Self
 import apsw
 
 from aichat_cli.core import interrupts
+from aichat_cli.core.errors import StorageError
 from aichat_cli.core.ids import new_id
 from aichat_cli.storage import failures
 from aichat_cli.storage.migrate import APPLICATION_ID, MIGRATIONS, available, migrate
@@ -44,6 +45,7 @@ class Database:
         self._connection = connection
         self._location = location
         self._busy_timeout_s = busy_timeout_s
+        self._has_vectors = False
         self.path = path
         self.is_read_only: bool = connection.readonly("main")
 
@@ -133,6 +135,38 @@ class Database:
         finally:
             if durable:
                 self.execute("PRAGMA synchronous = NORMAL")
+
+    def load_vector_extension(self) -> None:
+        """Make vec0 tables usable on this connection. Loading twice costs nothing.
+
+        Raises:
+            StorageError: sqlite-vec is not installed or does not load here.
+        """
+        if self._has_vectors:
+            return
+        try:
+            import sqlite_vec
+
+            self._connection.enable_load_extension(True)
+            try:
+                self._connection.load_extension(sqlite_vec.loadable_path())
+            finally:
+                self._connection.enable_load_extension(False)
+        except (ImportError, apsw.Error) as exc:
+            raise StorageError(f"sqlite-vec cannot be loaded: {exc}.", hint="Run: pip install sqlite-vec") from exc
+        self._has_vectors = True
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this connection has begun one."""
+        return bool(self._connection.in_transaction)
+
+    def execute_many(self, sql: str, parameters: Iterable[Sequence[Value]]) -> None:
+        """Run one statement for each row of parameters."""
+        try:
+            self._connection.executemany(sql, parameters)
+        except apsw.Error as exc:
+            raise failures.translated(exc, self.path, os_error=self._connection.system_errno) from exc
 
     def interrupt(self) -> None:
         """End the query another thread is running on this connection; it raises StorageError there.

@@ -1,0 +1,184 @@
+"""Documents: where each came from, what it was like when it was read, and its chunks, replaced as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aichat_cli.core.clock import utc_now
+from aichat_cli.core.documents import Collection, CollectionSeq, Document, DocumentId
+from aichat_cli.core.errors import NotFound
+from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId, new_id
+from aichat_cli.storage import chunks
+from aichat_cli.storage.database import Database
+
+_SELECT = """
+SELECT d.seq, d.id, c.name, d.name, d.path, d.root, d.title, d.media_type, d.size, d.modified_ns, d.etag, d.sha256,
+       d.settings, d.chunk_count, c.embedding_model, d.updated_at
+FROM documents d JOIN collections c ON c.seq = d.collection_seq
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document to store; the fields are those of `core.documents.Document`."""
+
+    name: str
+    path: str
+    root: str | None
+    title: str | None
+    media_type: str
+    size: int
+    modified_ns: int | None
+    etag: str | None
+    sha256: bytes
+    settings: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document that was stored: the seqs of its chunks, and of those it had before, which are gone."""
+
+    document_seq: int
+    chunk_seqs: list[int]
+    replaced_seqs: list[int]
+
+
+def in_collection(db: Database, collection: CollectionSeq) -> dict[str, Document]:
+    """Every document of a collection, by its path."""
+    rows = db.rows(f"{_SELECT} WHERE d.collection_seq = ?", (collection,))
+    return {row[4]: _document(row) for row in rows}
+
+
+def by_path(db: Database, collection: CollectionSeq, path: str) -> Document | None:
+    """The document that came from a path, None where there is none."""
+    row = db.row(f"{_SELECT} WHERE d.collection_seq = ? AND d.path = ?", (collection, path))
+    return _document(row) if row else None
+
+
+def by_id(db: Database, document_id: DocumentId) -> Document:
+    """The document with that id; raises NotFound."""
+    row = db.row(f"{_SELECT} WHERE d.id = ?", (document_id,))
+    if row is None:
+        raise NotFound("This document is no longer here.", hint="Run: aichat docs list")
+    return _document(row)
+
+
+def listing(
+    db: Database, *, collection: str | None = None, limit: int | None = None, user_id: ProfileId = LOCAL_PROFILE
+) -> list[Document]:
+    """Documents, the last changed first."""
+    rows = db.rows(
+        f"{_SELECT} WHERE d.user_id = ?1 AND (?2 IS NULL OR c.name = ?2) ORDER BY d.updated_at DESC, d.seq DESC LIMIT ?3",
+        (user_id, collection, -1 if limit is None else limit),
+    )
+    return [_document(row) for row in rows]
+
+
+def find(
+    db: Database, reference: str, *, collection: str | None = None, user_id: ProfileId = LOCAL_PROFILE
+) -> list[Document]:
+    """The documents a user means: by id or its beginning, by path, by name, or by the end of a path.
+
+    Raises:
+        NotFound: there is none; names a near one.
+    """
+    everything = listing(db, collection=collection, user_id=user_id)
+    meanings: tuple[Callable[[Document], bool], ...] = (
+        lambda document: reference in {document.id, document.path},
+        lambda document: document.name == reference,
+        lambda document: len(reference) >= 8 and document.id.startswith(reference),
+        lambda document: document.path.endswith(f"/{reference}"),
+    )
+    for is_meant in meanings:
+        if found := [document for document in everything if is_meant(document)]:
+            return found
+    import difflib
+
+    near = difflib.get_close_matches(reference, [document.name for document in everything], n=1)
+    meant = f' Did you mean "{near[0]}"?' if near else ""
+    raise NotFound(f'There is no document "{reference}".{meant}', hint="Run: aichat docs list")
+
+
+def store(
+    db: Database,
+    collection: Collection,
+    document: NewDocument,
+    new_chunks: Sequence[chunks.NewChunk],
+    *,
+    user_id: ProfileId = LOCAL_PROFILE,
+) -> Stored:
+    """Store a document with its chunks, inside the caller's transaction. One from the same path is replaced; its id
+    and the time it was first stored stay.
+    """
+    now = utc_now()
+    old = by_path(db, collection.seq, document.path)
+    replaced: list[int] = []
+    if old is not None:
+        replaced = chunks.seqs_of(db, old.seq)
+        chunks.delete(db, collection.seq, replaced)
+    db.execute(
+        "INSERT INTO documents (id, user_id, collection_seq, name, path, root, title, media_type, size, modified_ns,"
+        " etag, sha256, settings, chunk_count, created_at, updated_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?15, ?15)"
+        " ON CONFLICT (collection_seq, path) DO UPDATE SET name = excluded.name, root = excluded.root,"
+        " title = excluded.title, media_type = excluded.media_type, size = excluded.size,"
+        " modified_ns = excluded.modified_ns, etag = excluded.etag, sha256 = excluded.sha256,"
+        " settings = excluded.settings, chunk_count = excluded.chunk_count, updated_at = excluded.updated_at",
+        (
+            new_id(),
+            user_id,
+            collection.seq,
+            document.name,
+            document.path,
+            document.root,
+            document.title,
+            document.media_type,
+            document.size,
+            document.modified_ns,
+            document.etag,
+            document.sha256,
+            document.settings,
+            len(new_chunks),
+            now,
+        ),
+    )
+    [(seq,)] = db.rows(
+        "SELECT seq FROM documents WHERE collection_seq = ? AND path = ?", (collection.seq, document.path)
+    )
+    return Stored(seq, chunks.insert(db, seq, new_chunks), replaced)
+
+
+def mark_unchanged(db: Database, document: Document, *, size: int, modified_ns: int | None, etag: str | None) -> None:
+    """The same content was found again under other circumstances: what is compared next time."""
+    db.execute(
+        "UPDATE documents SET size = ?, modified_ns = ?, etag = ? WHERE seq = ?",
+        (size, modified_ns, etag, document.seq),
+    )
+
+
+def move(db: Database, document: Document, *, path: str, name: str, root: str | None, modified_ns: int | None) -> None:
+    """A file got another path with its content unchanged."""
+    db.execute(
+        "UPDATE documents SET path = ?, name = ?, root = ?, modified_ns = ?, updated_at = ? WHERE seq = ?",
+        (path, name, root, modified_ns, utc_now(), document.seq),
+    )
+
+
+def remove(db: Database, collection: CollectionSeq, document_seqs: Sequence[int]) -> list[int]:
+    """Delete documents with their chunks, inside the caller's transaction; the seqs of the chunks."""
+    gone: list[int] = []
+    for seq in document_seqs:
+        gone += chunks.seqs_of(db, seq)
+    chunks.delete(db, collection, gone)
+    db.execute_many("DELETE FROM documents WHERE seq = ?", ((seq,) for seq in document_seqs))
+    return gone
+
+
+def text(db: Database, document: Document) -> str:
+    """The whole text of a document."""
+    return "".join(passage.text for passage in chunks.of_document(db, document.seq))
+
+
+def _document(row: tuple[object, ...]) -> Document:
+    return Document(*row)  # type: ignore[arg-type]
