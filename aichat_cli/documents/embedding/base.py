@@ -23,12 +23,18 @@ class Embedder(Protocol):
         dimensions: of its vectors.
         relevance: the cosine that the best hit of an answerable question reaches; below it nothing is relevant.
         batch: how many texts are best handed over together.
+        is_slow: whether it pays to look for a vector that an equal text has already.
     """
 
     name: str
     dimensions: int
     relevance: float
     batch: int
+    is_slow: bool
+
+    def cost_nano(self, tokens: int) -> int | None:
+        """What embedding so many tokens costs, in nano-dollars: 0 for a local model, None where the price is unknown."""
+        ...
 
     def embed(self, texts: Sequence[str], *, is_query: bool = False) -> Matrix:
         """One row for each text. A text without a word it knows has a row of zeros, never NaN.

@@ -34,11 +34,16 @@ class StaticEmbedder:
     dimensions = DIMENSIONS
     relevance = RELEVANCE
     batch = 512
+    is_slow = False
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or _package_folder()
         self._vocabulary: Any = None
         self._weights: Matrix | None = None
+
+    def cost_nano(self, tokens: int) -> int:  # noqa: ARG002 (whatever they are, it is free)
+        """Nothing."""
+        return 0
 
     def embed(self, texts: Sequence[str], *, is_query: bool = False) -> Matrix:  # noqa: ARG002 (one space for both)
         """One row for each text; raises EmbeddingError where the files are not there or damaged."""

@@ -22,7 +22,7 @@ CREATE TABLE documents (
   id            TEXT NOT NULL UNIQUE,
   user_id       TEXT NOT NULL REFERENCES profiles (id),
   collection_seq INTEGER NOT NULL REFERENCES collections (seq) ON DELETE CASCADE,
-  name          TEXT NOT NULL,
+  name           TEXT NOT NULL,
   path          TEXT NOT NULL,
   root          TEXT,
   title         TEXT,
@@ -70,6 +70,14 @@ CREATE TABLE chunk_vectors (
 CREATE TABLE rerank_vectors (
   chunk_seq INTEGER PRIMARY KEY REFERENCES document_chunks (seq) ON DELETE CASCADE,
   vector    BLOB NOT NULL
+) STRICT;
+
+-- Vectors of the model a collection changes to, kept until all of them are there: what was paid for is not made twice.
+CREATE TABLE staged_vectors (
+  chunk_seq INTEGER NOT NULL REFERENCES document_chunks (seq) ON DELETE CASCADE,
+  model     TEXT NOT NULL,
+  vector    BLOB NOT NULL,
+  PRIMARY KEY (chunk_seq, model)
 ) STRICT;
 
 -- Clusters of a collection whose vectors are too many to compare with all of them: `vector` is float32.
