@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,9 @@ from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
     from aichat_cli.config.roles import ChatRole
+    from aichat_cli.documents.ingest.prepare import Reading
+    from aichat_cli.documents.library import Library
+    from aichat_cli.documents.sources import FoundFile, SkippedFile
 
 
 class App:
@@ -103,6 +106,51 @@ class App:
             return self.database
         except StorageError:
             return self._keep(Database.open(self.database_path, read_only=True))
+
+    @cached_property
+    def library(self) -> Library:
+        """The user's documents, for reading and writing; raises StorageError as `database` does."""
+        return self.library_on(self.database)
+
+    def library_on(self, database: Database) -> Library:
+        """The user's documents through a connection, which may be one of another thread."""
+        from aichat_cli.documents.library import Library, LibraryDeps
+        from aichat_cli.documents.sqlite_vectors import SqliteVectors
+
+        deps = LibraryDeps(
+            embedder_for=self.embedder,
+            store_for=lambda connection, collection: SqliteVectors(connection, collection.seq),
+            reranker=self.reranker,
+            reading=self._reading,
+            walk=self._walk,
+            default_model=self.settings.text("documents.embedding_model"),
+        )
+        return Library(database, deps)
+
+    def _reading(self) -> Reading:
+        from aichat_cli.documents.fetching import fetch
+        from aichat_cli.documents.ingest.prepare import Reading
+        from aichat_cli.documents.loading.loader import load
+        from aichat_cli.providers.tokens import tokenizer
+
+        max_bytes = self._largest_document
+        allow_private = self.settings.flag("documents.private_addresses")
+        return Reading(
+            load=lambda content, name, media_type: load(content, name, media_type=media_type),
+            fetch=lambda url, etag: fetch(url, max_bytes=max_bytes, allow_private=allow_private, etag=etag),
+            tokenizer=tokenizer(),
+            chunk_tokens=int(self.settings.number("documents.chunk_tokens")),
+            max_bytes=max_bytes,
+        )
+
+    def _walk(self, folder: Path) -> Iterable[FoundFile | SkippedFile]:
+        from aichat_cli.documents.sources import walk
+
+        return walk(folder, ignore=self.settings.names("documents.ignore"), max_bytes=self._largest_document)
+
+    @property
+    def _largest_document(self) -> int:
+        return int(self.settings.number("documents.max_mb")) * 1_000_000
 
     def has_key(self, name: str) -> bool:
         """Whether a key of that name is set anywhere; what keeps one from being read is added to `key_errors`."""

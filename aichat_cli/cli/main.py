@@ -16,6 +16,9 @@ from aichat_cli.render.diagnostics import Diagnostics
 
 COMMANDS = {
     "chat": "aichat_cli.cli.chat",
+    "ingest": "aichat_cli.cli.ingest",
+    "search": "aichat_cli.cli.search",
+    "docs": "aichat_cli.cli.docs",
     "history": "aichat_cli.cli.history",
     "models": "aichat_cli.cli.models",
     "keys": "aichat_cli.cli.keys",
@@ -34,6 +37,8 @@ aichat                                 chat, when stdin and stdout are terminals
 aichat "why is the sky blue?"          one answer; an unknown first word is a prompt
 git diff | aichat -s "review this"     stdin first, then the prompt
 aichat -c "and in French?"             go on with the last conversation
+aichat ingest ~/notes                  make documents searchable
+aichat --docs "what did we decide?"    answer from them
 
 Without any key it answers from a small embedded model.
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from aichat_cli.config.roles import ChatRole
 from aichat_cli.config.secrets import KeyLocation
 from aichat_cli.config.settings import Effective, as_text
+from aichat_cli.core.documents import Collection, Document
 from aichat_cli.core.messages import Conversation
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR
@@ -48,6 +49,37 @@ def search_hits(hits: Sequence[SearchHit]) -> None:
         for hit in hits
     ]
     _table(("id", "when", "title", "role", "found"), rows, flexible={2: 1, 4: 2})
+
+
+def documents(listed: Sequence[Document]) -> None:
+    """`docs list`."""
+    rows = [
+        (
+            document.name,
+            local_time(document.updated_at),
+            str(document.chunk_count),
+            document.collection,
+            document.path,
+        )
+        for document in listed
+    ]
+    headings = ("name", "updated", "chunks", "collection", "path")
+    _table(headings, rows, flexible={0: 2, 4: 2}, numbers={2}, narrow_drops={3, 4})
+
+
+def collections(listed: Sequence[Collection]) -> None:
+    """`docs collections`."""
+    rows = [
+        (
+            collection.name,
+            str(collection.document_count),
+            str(collection.chunk_count),
+            collection.embedding_model or "words alone",
+            local_time(collection.updated_at),
+        )
+        for collection in listed
+    ]
+    _table(("name", "documents", "chunks", "model", "updated"), rows, flexible={0: 1, 3: 1}, numbers={1, 2})
 
 
 def models(listed: Sequence[Model]) -> None:

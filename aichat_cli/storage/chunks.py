@@ -67,6 +67,18 @@ def index_words(db: Database, collection: CollectionSeq, rows: Iterable[tuple[in
     db.execute_many(f"INSERT INTO {fts_table(collection)} (rowid, heading, content) VALUES (?, ?, ?)", rows)  # noqa: S608
 
 
+def rebuild_words(db: Database, collection: CollectionSeq) -> None:
+    """Make the full-text index anew from the stored chunks, inside the caller's transaction."""
+    table = fts_table(collection)
+    db.execute(f"INSERT INTO {table} ({table}) VALUES ('delete-all')")  # noqa: S608
+    db.execute(
+        f"INSERT INTO {table} (rowid, heading, content)"  # noqa: S608
+        " SELECT c.seq, trim(coalesce(d.title, '') || ' ' || c.heading), c.content"
+        " FROM document_chunks c JOIN documents d ON d.seq = c.document_seq WHERE d.collection_seq = ? ORDER BY c.seq",
+        (collection,),
+    )
+
+
 def seqs_of(db: Database, document_seq: int) -> list[int]:
     """The seqs of a document's chunks, in their order."""
     rows = db.rows("SELECT seq FROM document_chunks WHERE document_seq = ? ORDER BY chunk_index", (document_seq,))

@@ -35,15 +35,6 @@ class NewDocument:
     settings: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A document that was stored: the seqs of its chunks, and of those it had before, which are gone."""
-
-    document_seq: int
-    chunk_seqs: list[int]
-    replaced_seqs: list[int]
-
-
 def in_collection(db: Database, collection: CollectionSeq) -> dict[str, Document]:
     """Every document of a collection, by its path."""
     rows = db.rows(f"{_SELECT} WHERE d.collection_seq = ?", (collection,))
@@ -106,17 +97,18 @@ def store(
     document: NewDocument,
     new_chunks: Sequence[chunks.NewChunk],
     *,
+    before_delete: Callable[[list[int]], None] | None,
     user_id: ProfileId = LOCAL_PROFILE,
-) -> Stored:
-    """Store a document with its chunks, inside the caller's transaction. One from the same path is replaced; its id
-    and the time it was first stored stay.
+) -> list[int]:
+    """Store a document with its chunks, inside the caller's transaction; the seqs of the chunks.
+
+    A document from the same path is replaced; its id and the time it was first stored stay. `before_delete` takes the
+    vectors of the chunks that go out of their index.
     """
     now = utc_now()
     old = by_path(db, collection.seq, document.path)
-    replaced: list[int] = []
     if old is not None:
-        replaced = chunks.seqs_of(db, old.seq)
-        chunks.delete(db, collection.seq, replaced)
+        _delete_chunks(db, collection.seq, chunks.seqs_of(db, old.seq), before_delete)
     db.execute(
         "INSERT INTO documents (id, user_id, collection_seq, name, path, root, title, media_type, size, modified_ns,"
         " etag, sha256, settings, chunk_count, created_at, updated_at)"
@@ -146,7 +138,7 @@ def store(
     [(seq,)] = db.rows(
         "SELECT seq FROM documents WHERE collection_seq = ? AND path = ?", (collection.seq, document.path)
     )
-    return Stored(seq, chunks.insert(db, seq, new_chunks), replaced)
+    return chunks.insert(db, seq, new_chunks)
 
 
 def mark_unchanged(db: Database, document: Document, *, size: int, modified_ns: int | None, etag: str | None) -> None:
@@ -165,19 +157,30 @@ def move(db: Database, document: Document, *, path: str, name: str, root: str | 
     )
 
 
-def remove(db: Database, collection: CollectionSeq, document_seqs: Sequence[int]) -> list[int]:
-    """Delete documents with their chunks, inside the caller's transaction; the seqs of the chunks."""
-    gone: list[int] = []
+def remove(
+    db: Database,
+    collection: CollectionSeq,
+    document_seqs: Sequence[int],
+    *,
+    before_delete: Callable[[list[int]], None] | None,
+) -> None:
+    """Delete documents with their chunks, inside the caller's transaction; `before_delete` as in `store`."""
     for seq in document_seqs:
-        gone += chunks.seqs_of(db, seq)
-    chunks.delete(db, collection, gone)
+        _delete_chunks(db, collection, chunks.seqs_of(db, seq), before_delete)
     db.execute_many("DELETE FROM documents WHERE seq = ?", ((seq,) for seq in document_seqs))
-    return gone
 
 
 def text(db: Database, document: Document) -> str:
     """The whole text of a document."""
     return "".join(passage.text for passage in chunks.of_document(db, document.seq))
+
+
+def _delete_chunks(
+    db: Database, collection: CollectionSeq, seqs: list[int], before_delete: Callable[[list[int]], None] | None
+) -> None:
+    if before_delete is not None:
+        before_delete(seqs)
+    chunks.delete(db, collection, seqs)
 
 
 def _document(row: tuple[object, ...]) -> Document:

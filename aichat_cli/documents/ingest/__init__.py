@@ -1,0 +1,1 @@
+"""From files and pages to searchable chunks: plan, prepare, store; whole or not at all for each document."""

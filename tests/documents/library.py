@@ -1,0 +1,89 @@
+"""A library as the program has it, and what is in its indexes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aichat_cli.storage.database import Database
+from tests.runner import ROOT, Cli
+
+INGEST = (sys.executable, "-m", "aichat_cli", "ingest")
+
+
+def write_files(folder: Path, count: int, *, words: str = "ocean") -> None:
+    """So many small Markdown files, each with words of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        text = (
+            f"# Note {number}\n\nThe {words} of item{number} is described here.\n\n## Details\n\nValue {number * 7}.\n"
+        )
+        (folder / f"note{number:05}.md").write_text(text, "utf-8")
+
+
+def contents(database: Path) -> dict[str, Any]:
+    """What the indexes of the default collection hold, by what they say, not by their numbers."""
+    with Database.open(database) as db:
+        [(seq,)] = db.rows("SELECT seq FROM collections WHERE name = 'default'")
+        db.load_vector_extension()
+        rows = db.rows(
+            "SELECT d.path, c.chunk_index, c.content, c.heading, c.line, hex(v.vector) FROM document_chunks c"
+            " JOIN documents d ON d.seq = c.document_seq LEFT JOIN chunk_vectors v ON v.chunk_seq = c.seq"
+            " WHERE d.collection_seq = ? ORDER BY d.path, c.chunk_index",
+            (seq,),
+        )
+        return {
+            "chunks": rows,
+            "words": db.rows(f"SELECT term, doc, cnt FROM chunks_words_{seq} ORDER BY term"),
+            "indexed": db.rows(f"SELECT count(*) FROM chunks_fts_{seq}"),
+            "vectors": db.rows(f"SELECT count(*) FROM chunk_vectors_{seq}"),
+        }
+
+
+def require_consistent(database: Path) -> None:
+    """No chunk without its words and vector, no word or vector without its chunk, no document twice or in part."""
+    with Database.open(database) as db:
+        db.load_vector_extension()
+        for seq, dimensions in db.rows("SELECT seq, dimensions FROM collections"):
+            chunk_seqs = {
+                row[0]
+                for row in db.rows(
+                    "SELECT c.seq FROM document_chunks c JOIN documents d ON d.seq = c.document_seq"
+                    " WHERE d.collection_seq = ?",
+                    (seq,),
+                )
+            }
+            assert {row[0] for row in db.rows(f"SELECT rowid FROM chunks_fts_{seq}")} == chunk_seqs
+            if dimensions is not None:
+                assert {row[0] for row in db.rows(f"SELECT rowid FROM chunk_vectors_{seq}")} == chunk_seqs
+        assert (
+            db.rows(
+                "SELECT d.path FROM documents d LEFT JOIN document_chunks c ON c.document_seq = d.seq GROUP BY d.seq"
+                " HAVING count(c.seq) <> d.chunk_count"
+            )
+            == []
+        )
+        assert db.rows(
+            "SELECT count(*) FROM document_chunks WHERE document_seq NOT IN (SELECT seq FROM documents)"
+        ) == [(0,)]
+        assert db.rows(
+            "SELECT count(*) FROM chunk_vectors WHERE chunk_seq NOT IN (SELECT seq FROM document_chunks)"
+        ) == [(0,)]
+
+
+def found(cli: Cli, query: str, *more: str) -> list[str]:
+    """The documents that a search finds, best first."""
+    done = cli.run("search", query, "--json", *more)
+    assert done.returncode == 0, done.stderr.decode()
+    return [row["document"] for row in json.loads(done.stdout)]
+
+
+def command(*arguments: str) -> Sequence[str]:
+    """The command line of an ingest."""
+    return [*INGEST, *arguments]
+
+
+__all__ = ["ROOT", "command", "contents", "found", "require_consistent", "write_files"]
