@@ -113,6 +113,19 @@ def matching(db: Database, collection: CollectionSeq, expression: str, limit: in
     return [(seq, -rank) for seq, rank in rows]
 
 
+def stems(db: Database, words: Sequence[str]) -> list[str]:
+    """Words as the full-text indexes have them; one that the tokenizer splits or drops stands for itself."""
+    db.execute(
+        "CREATE VIRTUAL TABLE IF NOT EXISTS temp.query_words"
+        " USING fts5 (word, tokenize = 'porter unicode61 remove_diacritics 2')"
+    )
+    db.execute("CREATE VIRTUAL TABLE IF NOT EXISTS temp.query_stems USING fts5vocab (temp, query_words, 'instance')")
+    db.execute_many("INSERT INTO temp.query_words (rowid, word) VALUES (?, ?)", enumerate(words))
+    found = dict(db.rows("SELECT doc, term FROM temp.query_stems"))
+    db.execute("DELETE FROM temp.query_words")
+    return [found.get(number, word) for number, word in enumerate(words)]
+
+
 def document_frequencies(db: Database, collection: CollectionSeq, stems: Sequence[str]) -> dict[str, int]:
     """In how many chunks each stemmed word is; words that are in none are left out."""
     rows = db.rows(

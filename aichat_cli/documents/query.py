@@ -1,0 +1,54 @@
+"""A question as a full-text query: its words without those that say nothing, safe for FTS5 whatever was typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+MOST_WORDS = 48
+COMMON_SHARE = 10
+"""A word that is in more than a tenth of the chunks ranks nothing, and costs the most."""
+
+_WORD = re.compile(r"\w+")
+_IDENTIFIER = re.compile(r"[A-Za-z]*(?:[0-9_]|[a-z][A-Z])\w*")
+
+STOPWORDS = frozenset(
+    ["a", "about", "above", "after", "again", "against", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "being", "below", "between", "both", "but", "by", "can", "cannot", "could", "did", "do", "does", "doing", "down", "during", "each", "few", "for", "from", "further", "had", "has", "have", "having", "he", "her", "here", "hers", "herself", "him", "himself", "his", "how", "i", "if", "in", "into", "is", "it", "its", "itself", "just", "me", "more", "most", "my", "myself", "no", "nor", "not", "now", "of", "off", "on", "once", "only", "or", "other", "our", "ours", "ourselves", "out", "over", "own", "per", "please", "same", "she", "should", "so", "some", "such", "tell", "than", "that", "the", "their", "theirs", "them", "themselves", "then", "there", "these", "they", "this", "those", "through", "to", "too", "under", "until", "up", "us", "very", "was", "we", "were", "what", "when", "where", "which", "while", "who", "whom", "why", "will", "with", "would", "you", "your", "yours", "yourself", "yourselves"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of the question: as it was typed, and as the index has it."""
+
+    typed: str
+    stem: str
+
+
+def words_of(query: str) -> list[str]:
+    """The words of a question, each once, without stopwords where others remain."""
+    words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query)))
+    return [word for word in words if word not in STOPWORDS][:MOST_WORDS] or words[:MOST_WORDS]
+
+
+def all_words(text: str) -> list[str]:
+    """Every word of a text, each once, in lower case."""
+    return list(dict.fromkeys(word.lower() for word in _WORD.findall(text)))
+
+
+def identifiers_of(query: str) -> frozenset[str]:
+    """Words that name one thing, such as `ERR_4031`, `v2` or `parseArgs`, in lower case."""
+    return frozenset(word.lower() for word in _WORD.findall(query) if _IDENTIFIER.fullmatch(word))
+
+
+def telling(words: Sequence[Word], frequencies: Mapping[str, int], chunk_count: int) -> list[Word]:
+    """The words that are in some chunks, without those that are in too many where others remain."""
+    present = [word for word in words if frequencies.get(word.stem)]
+    rare = [word for word in present if frequencies[word.stem] * COMMON_SHARE <= chunk_count]
+    return rare or present
+
+
+def expression(words: Sequence[Word]) -> str:
+    """An FTS5 expression that any of the words matches."""
+    return " OR ".join(f'"{word.typed}"' for word in words)
