@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ _FILE_NAMES = {
 """tiktoken's cache names: the SHA-1 of the address it would download from."""
 _USES_CL100K = re.compile(r"gpt-(3\.5|4(?!o|\.|-o))")
 _PIECE_CHARS = 2000
+_SHORT_PARTS = re.compile(r" ?[A-Z]?[a-z]{1,3}| ?[A-Z]{1,2}| ?[0-9]{1,2}|\s{1,8}|.", re.DOTALL)
+_IS_COMMON = re.compile("[\u2010-\u2027\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]")
 _environment_lock = threading.Lock()
 
 
@@ -77,6 +80,67 @@ def estimate_file(file: AttachmentSummary) -> int:
     if file.kind == "audio":
         return file.bytes // _BYTES_PER_TOKEN.get(file.media_type, _BYTES_PER_TOKEN["audio"])
     return file.bytes // 4 if file.media_type.startswith("text/") else 0
+
+
+class DocumentTokenizer:
+    """What documents are split by: o200k_base, or, where that is not here, a guess on the safe side.
+
+    Its methods are those of `documents.chunking.tokenizer.Tokenizer`.
+    """
+
+    def __init__(self) -> None:
+        self._encoding = _encoding("o200k_base")
+        self._chars_begun = _CharsBegun(self._encoding)
+
+    @property
+    def name(self) -> str:
+        return "o200k_base" if self._encoding else "estimate"
+
+    def count(self, text: str) -> int:
+        """Tokens of the text, exactly; as many as there could be where the vocabulary is missing."""
+        if self._encoding is None:
+            return len(_most_token_ends(text))
+        return len(self._encoding.encode_ordinary(text))
+
+    def ends(self, text: str) -> list[int]:
+        """The character that each token ends before, in a text of any length; one inside a character is past it."""
+        if self._encoding is None:
+            return _most_token_ends(text)
+        encode = self._encoding.encode_ordinary
+        ids = chain.from_iterable(encode(piece) for piece in _pieces(text))
+        return list(accumulate(map(self._chars_begun.__getitem__, ids)))
+
+
+class _CharsBegun(dict[int, int]):
+    """How many characters begin in each token."""
+
+    def __init__(self, encoding: tiktoken.Encoding | None) -> None:
+        super().__init__()
+        self._encoding = encoding
+
+    def __missing__(self, token: int) -> int:
+        content = self._encoding.decode_single_token_bytes(token) if self._encoding else b""
+        self[token] = chars = sum(byte & 0xC0 != 0x80 for byte in content)
+        return chars
+
+
+@cache
+def tokenizer() -> DocumentTokenizer:
+    """The tokenizer of documents; its vocabulary is read on the first call."""
+    return DocumentTokenizer()
+
+
+def _most_token_ends(text: str) -> list[int]:
+    """As `ends` of a text of which hardly any vocabulary makes more tokens: short parts of words, each sign by itself."""
+    ends: list[int] = []
+    for match in _SHORT_PARTS.finditer(text):
+        end = match.end()
+        ends.append(end)
+        if (char := text[end - 1]) > "\u07ff" and not _IS_COMMON.match(char):
+            ends.append(end)
+            if char > "\uffff":
+                ends += (end, end)
+    return ends
 
 
 def _pieces(text: str) -> Iterator[str]:
