@@ -16,7 +16,7 @@ _MOST_HEADINGS = 5_000
 _TITLE_CHARS = 200
 _LISTED_PAGES = 5
 
-_BROKEN_WORD = re.compile(r"(?P<left>\b[^\W\d_]{2,40})(?:-|\u00ad|\ufffe|\x02)\n(?P<right>[^\W\d_]{2,40}\b)")
+_BROKEN_WORD = re.compile(r"(?P<left>\b[^\W\d_]{2,40})(?:-\n|[\u00ad\ufffe\x02]\n?)(?P<right>[^\W\d_]{2,40}\b)")
 _MARKS = str.maketrans({"\ufffe": "-", "\x02": "-", "\uffff": None, "\u00ad": None})
 _PASSWORD_ERROR, _SECURITY_ERROR = 4, 5
 
