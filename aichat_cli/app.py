@@ -26,8 +26,10 @@ from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
     from aichat_cli.config.roles import ChatRole
+    from aichat_cli.documents.embedding.base import Embedder
     from aichat_cli.documents.ingest.prepare import Reading
     from aichat_cli.documents.library import Library
+    from aichat_cli.documents.loading.loader import Loader
     from aichat_cli.documents.sources import FoundFile, SkippedFile
 
 
@@ -130,18 +132,33 @@ class App:
     def _reading(self) -> Reading:
         from aichat_cli.documents.fetching import fetch
         from aichat_cli.documents.ingest.prepare import Reading
-        from aichat_cli.documents.loading.loader import load
         from aichat_cli.providers.tokens import tokenizer
 
         max_bytes = self._largest_document
         allow_private = self.settings.flag("documents.private_addresses")
         return Reading(
-            load=lambda content, name, media_type: load(content, name, media_type=media_type),
+            load=lambda content, name, media_type: self._loader.load(content, name, media_type=media_type),
             fetch=lambda url, etag: fetch(url, max_bytes=max_bytes, allow_private=allow_private, etag=etag),
             tokenizer=tokenizer(),
             chunk_tokens=int(self.settings.number("documents.chunk_tokens")),
             max_bytes=max_bytes,
         )
+
+    @cached_property
+    def _loader(self) -> Loader:
+        from aichat_cli.documents.loading.loader import Loader
+
+        return Loader()
+
+    def embedder(self, name: str) -> Embedder:
+        """The embedding model of that name; raises EmbeddingError where it is not here."""
+        from aichat_cli.documents.embedding.static import StaticEmbedder
+
+        return StaticEmbedder()
+
+    def reranker(self) -> Embedder | None:
+        """The model that ranks the best again, None where it is not here."""
+        return None
 
     def _walk(self, folder: Path) -> Iterable[FoundFile | SkippedFile]:
         from aichat_cli.documents.sources import walk
@@ -265,6 +282,8 @@ class App:
         """Close connections and databases."""
         for provider in self._providers.values():
             provider.close()
+        if "_loader" in self.__dict__:
+            self._loader.close()
         for database in self._databases:
             database.close()
 

@@ -29,6 +29,14 @@ def command_output_block(command: str, output: str, code: int) -> str:
     return _between_tags("output", attributes, _shortened(_plain(output)))
 
 
+def passage_block(number: int, source: str, heading: str, text: str) -> str:
+    """A numbered passage of a document, for a prompt, without control sequences."""
+    attributes = f'number="{number}" source="{_attribute(source)}"'
+    if heading:
+        attributes += f' heading="{_attribute(heading)}"'
+    return _between_tags("passage", attributes, _plain(text))
+
+
 def _between_tags(tag: str, attributes: str, text: str) -> str:
     end = "" if not text or text.endswith("\n") else "\n"
     closed = set(re.findall(rf"</{tag}(-[0-9]+)?", text, re.IGNORECASE))

@@ -6,7 +6,7 @@ A file's content is loaded only for a message that is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aichat_cli.chat.blocks import file_block
 from aichat_cli.core.errors import ContextTooLong, UsageError
@@ -48,10 +48,11 @@ def build(
     *,
     attachments: tuple[Attachment, ...] = (),
     load: Loader = lambda _: {},
+    preface: str = "",
 ) -> Context:
     """Fit a branch and the new prompt (None when the branch ends with the one to answer) to the model's window.
 
-    `attachments` go with the new prompt; those of the branch come from `load`.
+    `preface` stands in front of the newest message; `attachments` go with the new prompt; those of the branch come from `load`.
 
     Replies without text (stopped or failed before a word came) are not shown. The newest message is always kept.
     What tools and the system said in an imported conversation is shown as the user's, labelled: no wire takes it as
@@ -65,6 +66,10 @@ def build(
     if prompt is None and branch:
         require_readable(branch[-1].attachments, model)
     shown = [message for message in branch if message.content or message.attachments]
+    if preface and prompt is not None:
+        prompt = f"{preface}\n\n{prompt}"
+    elif preface and shown:
+        shown[-1] = replace(shown[-1], content=f"{preface}\n\n{shown[-1].content}")
     sizes = [_size(message.content, message.attachments) for message in shown]
     if prompt is not None:
         sizes.append(_size(prompt, [attachment.summary for attachment in attachments]))

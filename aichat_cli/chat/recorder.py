@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 
+from aichat_cli.core.documents import Source
 from aichat_cli.core.errors import StorageError
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.core.messages import Status
@@ -64,7 +65,14 @@ class Recorder:
             self._start_checkpoints()
 
     def settle(
-        self, *, status: Status, model: str, finish_reason: str | None, error: str | None, record: UsageRecord | None
+        self,
+        *,
+        status: Status,
+        model: str,
+        finish_reason: str | None,
+        error: str | None,
+        record: UsageRecord | None,
+        sources: tuple[Source, ...] = (),
     ) -> StorageError | None:
         """Write the end of the turn in one transaction; the error when that failed."""
         self._ended.set()
@@ -78,6 +86,7 @@ class Recorder:
             finish_reason=finish_reason,
             error=error,
             usage=record,
+            sources=sources,
         )
         try:
             if self._database is not None and self._turn is not None:

@@ -15,16 +15,20 @@ from dataclasses import dataclass, field
 from aichat_cli.billing.admission import Admission, admit
 from aichat_cli.billing.charges import chat_usage
 from aichat_cli.chat import context
+from aichat_cli.chat.citations import CitationFilter
+from aichat_cli.chat.grounding import Grounding, Retrieve, ground
 from aichat_cli.chat.recorder import Recorder
 from aichat_cli.chat.titles import title_from, title_from_answer
 from aichat_cli.core.errors import AichatError, StorageError
 from aichat_cli.core.events import (
+    Citation,
     Failed,
     FellBack,
     Finished,
     Notice,
     NotSaved,
     ReasoningDelta,
+    Retrieved,
     Retrying,
     Settled,
     Started,
@@ -59,6 +63,7 @@ class TurnRequest:
         system: the system prompt; None keeps the conversation's own.
         question: what the user typed, where `prompt` also holds what was piped in or pasted; a new conversation is named
             after it, or after the answer where it is empty. None: the prompt is what was typed.
+        docs: the collection to answer from, None to answer without documents.
     """
 
     model: Model
@@ -71,6 +76,7 @@ class TurnRequest:
     stream: bool = True
     question: str | None = None
     attachments: tuple[Attachment, ...] = ()
+    docs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class TurnDeps:
         provider_for, key_for: the wire and the key of a model; `key_for` raises `KeyMissing`.
         prepare: makes a model ready before it is asked, such as by fetching its weights; raises what keeps it from that.
         sleep: waits between attempts.
+        retrieve: searches documents, None where there are none.
     """
 
     transcript: Database
@@ -95,14 +102,15 @@ class TurnDeps:
     retry: RetryPolicy = RetryPolicy()
     prepare: Callable[[Model], None] = lambda _: None
     sleep: Callable[[float], None] = time.sleep
+    retrieve: Retrieve | None = None
 
 
 def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None]:
     """Run one turn and yield what happens.
 
     Raises:
-        AichatError: the turn was not admitted, the model cannot read an attachment, or the conversation cannot be
-            read; nothing was stored or sent.
+        AichatError: the turn was not admitted, the model cannot read an attachment, or the conversation or the
+            documents cannot be read; nothing was stored or sent.
     """
     admission = admit(request.model)
     context.require_readable(request.attachments, request.model)
@@ -116,6 +124,7 @@ def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None
         interruption = exc
     except AichatError as exc:
         failure = exc
+        yield from turn.flush()
     except BaseException as exc:
         turn.settle("stopped" if isinstance(exc, GeneratorExit) else "failed", error=type(exc).__name__)
         raise
@@ -150,6 +159,8 @@ class _Turn:
         self._shown: tuple[ChatMessage, ...] = ()
         self._opened: turns.OpenTurn | None = None
         self._title = title_from(request.question or request.prompt or "")
+        self._grounding = None if request.docs is None else self._grounded(request.docs)
+        self._citations = CitationFilter(())
 
     def open(self) -> Iterator[TurnEvent]:
         """Store the prompt and an empty answer, before a byte is sent."""
@@ -172,8 +183,23 @@ class _Turn:
             opened.conversation_id if opened else None, opened.message_id if opened else None, self._model.name
         )
 
+    def flush(self) -> Iterator[TurnEvent]:
+        """What was held back of the answer until it could be told whether it cites something."""
+        if self._grounding is not None and (rest := self._citations.finish()):
+            self._recorder.add_text(rest)
+            yield TextDelta(rest)
+
+    def _grounded(self, collection: str) -> Grounding:
+        question = self._request.question or self._request.prompt
+        branch = self._branch
+        if question is None and branch:
+            question, branch = branch[-1].content, branch[:-1]
+        return ground(collection, question or "", branch, self._model, self._deps.retrieve)
+
     def stream(self) -> Iterator[TurnEvent]:
         """Ask the model, then each fallback in turn while nothing arrived."""
+        if self._grounding is not None:
+            yield from self._tell_what_was_found(self._grounding)
         candidates = (self._request.model, *self._request.fallbacks)
         for position, model in enumerate(candidates):
             self._model, self._tokens = model, None
@@ -191,7 +217,12 @@ class _Turn:
             record = self._usage_record(status)
             reason = self._finished.reason if self._finished else None
             unsaved = self._recorder.settle(
-                status=status, model=self._model.name, finish_reason=reason, error=error, record=record
+                status=status,
+                model=self._model.name,
+                finish_reason=reason,
+                error=error,
+                record=record,
+                sources=self._grounding.sources(self._citations.cited) if self._grounding else (),
             )
             if unsaved is None:
                 self._name_after_answer()
@@ -235,6 +266,7 @@ class _Turn:
             model,
             attachments=self._request.attachments,
             load=lambda ids: attachments.of_messages(self._deps.transcript, ids) if ids else {},
+            preface=self._grounding.preface if self._grounding else "",
         )
         self._shown = shown.messages
         if shown.left_out:
@@ -243,6 +275,8 @@ class _Turn:
             )
         if shown.unread_files:
             yield Notice(f"Earlier files that {model.name} is not shown: {', '.join(shown.unread_files)}.")
+        if self._grounding is not None:
+            self._citations = CitationFilter(self._grounding.passages, attributes=model.wire == "local")
         self._deps.prepare(model)
         chat_request = ChatRequest(
             model=model,
@@ -258,8 +292,31 @@ class _Turn:
         )
         with closing(events):
             for event in events:
-                self._take(event)
-                yield event
+                yield from self._passed_on(event)
+
+    def _tell_what_was_found(self, grounding: Grounding) -> Iterator[TurnEvent]:
+        for notice in grounding.notices:
+            yield Notice(notice)
+        if grounding.left_out:
+            yield Notice(f"{grounding.left_out} passages do not fit in the window of {self._model.name}.")
+        yield Retrieved(grounding.passages)
+
+    def _passed_on(self, event: TurnEvent | Retrying) -> Iterator[TurnEvent]:
+        """Take an event of the provider and pass it on, its citations made true."""
+        if self._grounding is None or not isinstance(event, TextDelta | Finished):
+            self._take(event)
+            yield event
+            return
+        known = len(self._citations.cited)
+        text = self._citations.feed(event.text) if isinstance(event, TextDelta) else self._citations.finish()
+        if text:
+            self._take(TextDelta(text))
+            yield TextDelta(text)
+        for number in self._citations.cited[known:]:
+            yield Citation(number, self._grounding.passages[number - 1])
+        if isinstance(event, Finished):
+            self._take(event)
+            yield event
 
     def _take(self, event: TurnEvent | Retrying) -> None:
         if isinstance(event, TextDelta):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -83,7 +84,7 @@ def ingested(
     house: App,
     diagnostics: Diagnostics,
     target: Collection,
-    given: list[IngestSource],
+    given: Sequence[IngestSource],
     options: IngestOptions,
     *,
     yes: bool,

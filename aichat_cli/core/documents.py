@@ -103,6 +103,11 @@ class Document:
     updated_at: str
 
 
+def place_of(document: str, line: int, page: int | None) -> str:
+    """A place in a document, as `aichat docs show` takes it: `notes.md:12`, or `report.pdf p.3` where it has pages."""
+    return f"{document} p.{page}" if page is not None else f"{document}:{line}"
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A stored chunk with its place, as search finds it and a citation names it."""
@@ -122,7 +127,28 @@ class Passage:
     @property
     def place(self) -> str:
         """Where it is, in one word: `notes.md:12` or `report.pdf p.3`."""
-        return f"{self.document} p.{self.page}" if self.page is not None else f"{self.document}:{self.line}"
+        return place_of(self.document, self.line, self.page)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A passage that an answer was given, as it is kept with the answer: its place outlives the document."""
+
+    number: int
+    document_id: DocumentId
+    document: str
+    path: str
+    heading: str
+    line: int
+    page: int | None
+    start: int
+    end: int
+    is_cited: bool
+
+    @property
+    def place(self) -> str:
+        """As `Passage.place`."""
+        return place_of(self.document, self.line, self.page)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from aichat_cli.core.documents import Source
 from aichat_cli.core.ids import ConversationId, MessageId
 
 Role = Literal["user", "assistant", "system", "tool"]
@@ -80,7 +81,7 @@ class Message:
 
     `input_tokens`, `output_tokens` and `cost_nano` (nano-dollars) are those of the turn that made an
     assistant message, None for a user message or where nothing was reported. `tool_name` is whose output an imported
-    tool message holds, where that is known.
+    tool message holds, where that is known. `sources` are the passages of documents an answer was given.
     """
 
     id: MessageId
@@ -99,6 +100,7 @@ class Message:
     created_at: str
     attachments: tuple[AttachmentSummary, ...] = ()
     tool_name: str | None = None
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from aichat_cli.core.errors import EmbeddingError
 from aichat_cli.core.ingest import IngestPreview, IngestProgress
 from aichat_cli.core.interrupts import shielded
 from aichat_cli.documents import sqlite_vectors
-from aichat_cli.documents.chunking import Tokenizer, embedding_text
+from aichat_cli.documents.chunking.embedded_text import embedding_text
+from aichat_cli.documents.chunking.tokenizer import Tokenizer
 from aichat_cli.documents.embedding.base import Embedder
 from aichat_cli.documents.vectors import VectorStore
 from aichat_cli.storage import chunks, collections, staging

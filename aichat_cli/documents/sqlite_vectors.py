@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aichat_cli.core.documents import CollectionSeq
+from aichat_cli.core.documents import Collection, CollectionSeq
 from aichat_cli.documents.embedding.base import Matrix
 from aichat_cli.documents.vectors import Neighbour
 from aichat_cli.storage import chunks, vectors
 from aichat_cli.storage.database import Database
 
+REBUILT_TOGETHER = 5000
 SPARE = 2
 """So many times the wanted number are taken from the index, to be ranked exactly."""
 
@@ -57,6 +58,19 @@ class SqliteVectors:
 
     def maintain(self) -> None:
         """Nothing to do while all are compared with all; see `VectorStore.maintain`."""
+
+
+def rebuild(database: Database, collection: Collection) -> None:
+    """Make the index anew from the stored vectors, inside the caller's transaction."""
+    if collection.dimensions is None:
+        return
+    vectors.drop(database, collection.seq)
+    vectors.create(database, collection.seq, collection.dimensions)
+    after = 0
+    while stored := chunks.stored_vectors(database, collection.seq, after=after, limit=REBUILT_TOGETHER):
+        after = max(stored)
+        rows = ((chunk_seq, quantised(unpacked(vector))) for chunk_seq, vector in stored.items())
+        vectors.add(database, collection.seq, rows)
 
 
 def quantised(vector: Matrix) -> bytes:

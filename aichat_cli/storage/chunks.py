@@ -155,6 +155,18 @@ def vectors_of(db: Database, seqs: Sequence[int]) -> dict[int, bytes]:
     )
 
 
+def stored_vectors(db: Database, collection: CollectionSeq, *, after: int, limit: int) -> dict[int, bytes]:
+    """Stored vectors of a collection by seq, in the order of their seqs, from beyond `after`."""
+    return dict(
+        db.rows(
+            "SELECT v.chunk_seq, v.vector FROM chunk_vectors v JOIN document_chunks c ON c.seq = v.chunk_seq"
+            " JOIN documents d ON d.seq = c.document_seq WHERE d.collection_seq = ? AND v.chunk_seq > ?"
+            " ORDER BY v.chunk_seq LIMIT ?",
+            (collection, after, limit),
+        )
+    )
+
+
 def vectors_by_hash(db: Database, model: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
     """Vectors that chunks with the same text have already in collections of one model, by their hash."""
     rows = db.rows(

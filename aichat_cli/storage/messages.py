@@ -12,6 +12,7 @@ from typing import Any
 from aichat_cli.core.errors import NotFound
 from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.messages import AttachmentSummary, Message, Role, Status
+from aichat_cli.storage import sources
 from aichat_cli.storage.database import Database
 
 # The cost of a message is unknown (NULL) as soon as one of its calls has no known price.
@@ -21,7 +22,8 @@ SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.reasoning, m.s
        CASE WHEN count(u.cost_nano) = count(u.request_id) THEN sum(u.cost_nano) END, m.created_at,
        (SELECT json_group_array(json_array(a.name, a.media_type, a.bytes) ORDER BY a.seq)
         FROM attachments a WHERE a.message_id = m.id),
-       CASE WHEN m.role = 'tool' AND json_valid(m.extra) THEN m.extra ->> 'name' END
+       CASE WHEN m.role = 'tool' AND json_valid(m.extra) THEN m.extra ->> 'name' END,
+       CASE WHEN m.role = 'assistant' AND json_valid(m.extra) THEN m.extra -> 'passages' END
 """
 
 
@@ -102,8 +104,8 @@ def tail(db: Database, head_id: MessageId | None, *, limit: int, longest: int) -
 
 
 def _message(row: tuple[Any, ...]) -> Message:
-    *fields, attached, tool_name = row
-    return Message(*(*fields, _summaries(attached), tool_name))
+    *fields, attached, tool_name, passages = row
+    return Message(*(*fields, _summaries(attached), tool_name, sources.parsed(passages)))
 
 
 def _summaries(listed: str) -> tuple[AttachmentSummary, ...]:

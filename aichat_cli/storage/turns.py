@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aichat_cli.core.clock import utc_now
+from aichat_cli.core.documents import Source
 from aichat_cli.core.errors import NotFound, StorageError
 from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, new_id
 from aichat_cli.core.messages import Attachment, Status
 from aichat_cli.core.usage import UsageRecord
-from aichat_cli.storage import attachments, liveness, usage
+from aichat_cli.storage import attachments, liveness, sources, usage
 from aichat_cli.storage.database import Database
 
 
@@ -51,7 +52,7 @@ class OpenTurn:
 
 @dataclass(frozen=True, slots=True)
 class TurnOutcome:
-    """How a turn ended. `usage` is None where nothing was sent, or nothing came of it."""
+    """How a turn ended. `usage` is None where nothing was sent, or nothing came of it; `sources` are what it was given."""
 
     text: str
     reasoning: str
@@ -60,6 +61,7 @@ class TurnOutcome:
     finish_reason: str | None
     error: str | None
     usage: UsageRecord | None
+    sources: tuple[Source, ...] = ()
 
 
 def begin(db: Database, turn: BeginTurn) -> OpenTurn:
@@ -187,7 +189,7 @@ def _settle(db: Database, turn: OpenTurn, outcome: TurnOutcome) -> None:
     if row is not None and (row[0] == "streaming" or liveness.is_own(db.path, turn.seq)):
         db.execute(
             "UPDATE messages SET content = ?, reasoning = ?, status = ?, model = ?, finish_reason = ?, error = ?,"
-            " updated_at = ? WHERE seq = ?",
+            " extra = ?, updated_at = ? WHERE seq = ?",
             (
                 outcome.text,
                 outcome.reasoning,
@@ -195,6 +197,7 @@ def _settle(db: Database, turn: OpenTurn, outcome: TurnOutcome) -> None:
                 outcome.model,
                 outcome.finish_reason,
                 outcome.error,
+                sources.extra_of(outcome.sources),
                 now,
                 turn.seq,
             ),

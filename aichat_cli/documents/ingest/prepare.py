@@ -12,7 +12,9 @@ from pathlib import Path
 
 from aichat_cli.core.documents import Document, LoadedDocument
 from aichat_cli.core.errors import DocumentError
-from aichat_cli.documents.chunking import Tokenizer, content_hash, embedding_text, split
+from aichat_cli.documents.chunking.embedded_text import content_hash, embedding_text
+from aichat_cli.documents.chunking.splitter import split
+from aichat_cli.documents.chunking.tokenizer import Tokenizer
 from aichat_cli.documents.embedding.base import Embedder, Matrix
 from aichat_cli.documents.fetching import FetchedPage, NotModified
 from aichat_cli.documents.ingest.plan import Task
