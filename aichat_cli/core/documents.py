@@ -179,7 +179,8 @@ class SearchResult:
     Attributes:
         hits: best first; empty where nothing is relevant enough.
         considered: how many chunks were candidates.
-        best_similarity, threshold: the best hit's cosine and what it had to reach, None where there are no vectors.
+        best_similarity: the best hit's cosine, None where there are no vectors.
+        threshold: what it had to reach, where that was given.
         models: which models took part, such as `wordllama-256` and `all-MiniLM-L6-v2`.
         notices: what the user should know, such as that meaning was not compared.
     """

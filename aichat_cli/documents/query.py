@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import normalize
 
 MOST_WORDS = 48
 COMMON_SHARE = 10
@@ -168,6 +169,11 @@ def words_of(query: str) -> list[str]:
 def all_words(text: str) -> list[str]:
     """Every word of a text, each once, in lower case."""
     return list(dict.fromkeys(word.lower() for word in _WORD.findall(text)))
+
+
+def beginning(word: str) -> str:
+    """What words of one stem have in common: their first two letters, without accents."""
+    return normalize("NFKD", word[:2])[:1] + normalize("NFKD", word[1:2])[:1]
 
 
 def identifiers_of(query: str) -> frozenset[str]:

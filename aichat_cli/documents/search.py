@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import log1p
 
-from aichat_cli.core.documents import Collection, Hit, SearchResult
+from aichat_cli.core.documents import Collection, Hit, Passage, SearchResult
 from aichat_cli.core.errors import EmbeddingError, UsageError
 from aichat_cli.documents import query as queries
 from aichat_cli.documents.embedding.base import Embedder, Matrix
@@ -19,6 +20,13 @@ CANDIDATES = 100
 RERANKED = 50
 RANK_CONSTANT = 60
 """Of reciprocal rank fusion, as Cormack, Clarke and Buettcher gave it."""
+COVERAGE_WEIGHT = 0.3
+"""What holding all words of a query adds to a cosine in the question whether anything is relevant."""
+LOOKED_AT = 5
+"""Of the best hits, when it is asked whether anything is relevant."""
+WHOLE_QUERY = 0.95
+WORDS_ALONE = 0.3
+"""The coverage that is enough whatever the cosine, and where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +40,10 @@ class SearchDeps:
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What the words found: chunks, best first, and the words by their stems."""
+    """What the words found: chunks, best first, and how much each word tells: the rarer it is, the more."""
 
     ranked: list[int]
-    words: list[queries.Word]
+    weights: dict[queries.Word, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +90,34 @@ def search(
     best = sorted(scores, key=lambda chunk_seq: (-scores[chunk_seq], chunk_seq))
     similarities = {each.chunk_seq: each.similarity for each in meaning.ranked} if meaning else {}
     best_similarity = max(similarities.values(), default=None)
-    needed = threshold if threshold is not None else meaning.relevance if meaning is not None else None
     passages = chunks.passages(database, best[: 2 * limit])
+    shown = [passages[chunk_seq] for chunk_seq in best if chunk_seq in passages][:limit]
+    terms = _terms(database, shown, list(words.weights))
+    by_vector = {each.chunk_seq: rank for rank, each in enumerate(meaning.ranked, 1)} if meaning else {}
+    by_words = {chunk_seq: rank for rank, chunk_seq in enumerate(words.ranked, 1)}
+    by_reranker = {chunk_seq: rank for rank, chunk_seq in enumerate(again, 1)}
     hits = [
         Hit(
-            passage=passages[chunk_seq],
-            score=scores[chunk_seq],
-            similarity=similarities.get(chunk_seq),
-            text_rank=_rank(words.ranked, chunk_seq),
-            vector_rank=_rank([each.chunk_seq for each in meaning.ranked], chunk_seq) if meaning else None,
-            rerank_rank=_rank(again, chunk_seq),
-            terms=_terms(database, passages[chunk_seq].text, words.words),
+            passage=passage,
+            score=scores[passage.chunk_seq],
+            similarity=similarities.get(passage.chunk_seq),
+            text_rank=by_words.get(passage.chunk_seq),
+            vector_rank=by_vector.get(passage.chunk_seq),
+            rerank_rank=by_reranker.get(passage.chunk_seq),
+            terms=held,
         )
-        for chunk_seq in best[: 2 * limit]
-        if chunk_seq in passages
-    ][:limit]
-    is_relevant = needed is None or best_similarity is None or best_similarity >= needed or _names(query, hits)
+        for passage, held in zip(shown, terms, strict=True)
+    ]
+    coverage = max((_coverage(hit, words.weights) for hit in hits[:LOOKED_AT]), default=0.0)
+    if threshold is not None:
+        is_relevant = best_similarity is None or best_similarity >= threshold
+    else:
+        is_relevant = _is_relevant(best_similarity, coverage, meaning) or _names(query, hits[:LOOKED_AT])
     return SearchResult(
         hits=tuple(hits) if is_relevant else (),
         considered=len(scores),
         best_similarity=best_similarity,
-        threshold=needed,
+        threshold=threshold,
         models=tuple(model for model in (meaning and meaning.model, reranker and reranker.name) if model),
         notices=tuple(notices),
     )
@@ -112,11 +127,12 @@ def _by_words(database: Database, collection: Collection, query: str) -> _Words:
     typed = queries.words_of(query)
     words = [queries.Word(word, stem) for word, stem in zip(typed, chunks.stems(database, typed), strict=True)]
     frequencies = chunks.document_frequencies(database, collection.seq, [word.stem for word in words])
+    weights = {word: log1p(collection.chunk_count / max(frequencies.get(word.stem, 1), 1)) for word in words}
     telling = queries.telling(words, frequencies, collection.chunk_count)
     if not telling:
-        return _Words([], words)
+        return _Words([], weights)
     found = chunks.matching(database, collection.seq, queries.expression(telling), CANDIDATES)
-    return _Words([chunk_seq for chunk_seq, _ in found], words)
+    return _Words([chunk_seq for chunk_seq, _ in found], weights)
 
 
 def _by_meaning(
@@ -154,13 +170,32 @@ def _reranked(database: Database, query: str, scores: Mapping[int, float], reran
     return sorted(similarities, key=lambda chunk_seq: (-similarities[chunk_seq], chunk_seq))
 
 
-def _rank(ranked: Sequence[int], chunk_seq: int) -> int | None:
-    return ranked.index(chunk_seq) + 1 if chunk_seq in ranked else None
+def _terms(database: Database, passages: Sequence[Passage], words: Sequence[queries.Word]) -> list[tuple[str, ...]]:
+    """The words of the query that each passage holds, compared by their stems."""
+    beginnings = {queries.beginning(word.typed) for word in words}
+    alike = []
+    for passage in passages:
+        text = " ".join((passage.title or "", passage.heading, passage.text))
+        alike.append([word for word in queries.all_words(text) if queries.beginning(word) in beginnings])
+    distinct = list({word for each in alike for word in each})
+    stems = dict(zip(distinct, chunks.stems(database, distinct), strict=True))
+    held = [{stems[word] for word in each} for each in alike]
+    return [tuple(word.typed for word in words if word.stem in each) for each in held]
 
 
-def _terms(database: Database, text: str, words: Sequence[queries.Word]) -> tuple[str, ...]:
-    held = set(chunks.stems(database, queries.all_words(text)))
-    return tuple(word.typed for word in words if word.stem in held)
+def _coverage(hit: Hit, weights: Mapping[queries.Word, float]) -> float:
+    """Which part of what the query's words tell the hit holds, from 0 to 1."""
+    whole = sum(weights.values())
+    return sum(weight for word, weight in weights.items() if word.typed in hit.terms) / whole if whole else 0.0
+
+
+def _is_relevant(similarity: float | None, coverage: float, meaning: _Meaning | None) -> bool:
+    """Whether the best hit answers the query at all, by its meaning and its words together."""
+    if coverage >= WHOLE_QUERY:
+        return True
+    if similarity is None or meaning is None:
+        return coverage >= WORDS_ALONE
+    return similarity + COVERAGE_WEIGHT * coverage >= meaning.relevance
 
 
 def _names(query: str, hits: Sequence[Hit]) -> bool:

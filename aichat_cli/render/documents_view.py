@@ -234,10 +234,11 @@ def _size(size: float) -> str:
 
 def nothing_found(result: SearchResult) -> str:
     """Why there is no result, and how to see what there is."""
-    if result.best_similarity is not None and result.threshold is not None and result.considered:
+    if result.best_similarity is not None and result.considered:
+        needed = f", and {result.threshold:.2f} is needed" if result.threshold is not None else ""
         return (
-            f"Nothing relevant found: the nearest passage has a cosine of {result.best_similarity:.2f},"
-            f" and {result.threshold:.2f} is needed. --threshold 0 shows it."
+            f"Nothing relevant found: the nearest passage has a cosine of {result.best_similarity:.2f}{needed}."
+            " --threshold 0 shows it."
         )
     return "Nothing found."
 

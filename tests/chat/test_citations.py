@@ -92,7 +92,7 @@ ANSWERS = st.lists(
 
 
 @given(ANSWERS, st.lists(st.integers(1, 5), min_size=1, max_size=4), st.booleans())
-def test_the_pieces_an_answer_comes_in_change_nothing(answer: str, sizes: list[int], attributes: bool) -> None:  # noqa: FBT001
+def test_the_pieces_an_answer_comes_in_change_nothing(answer: str, sizes: list[int], attributes: bool) -> None:
     assert shown(answer, sizes=tuple(sizes), attributes=attributes) == shown(answer, attributes=attributes)
 
 

@@ -21,7 +21,8 @@ class Embedder(Protocol):
     Attributes:
         name: what a collection records, such as `wordllama-256`; another name is another space.
         dimensions: of its vectors.
-        relevance: the cosine that the best hit of an answerable question reaches; below it nothing is relevant.
+        relevance: what the best hit of an answerable question reaches by its cosine and, for a smaller part, by the share
+            of the query's words that it holds; below it nothing is relevant. 0 where that is not known.
         batch: how many texts are best handed over together.
         is_slow: whether it pays to look for a vector that an equal text has already.
     """
