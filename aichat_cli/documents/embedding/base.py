@@ -25,10 +25,17 @@ class Embedder(Protocol):
         batch: how many texts are best handed over together.
     """
 
-    name: str
-    dimensions: int
-    relevance: float
-    batch: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    @property
+    def relevance(self) -> float: ...
+
+    @property
+    def batch(self) -> int: ...
 
     def embed(self, texts: Sequence[str], *, is_query: bool = False) -> Matrix:
         """One row for each text. A text without a word it knows has a row of zeros, never NaN.
