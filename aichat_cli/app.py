@@ -21,11 +21,12 @@ from aichat_cli.providers.custom import custom_models
 from aichat_cli.providers.endpoints import key_environment_variables
 from aichat_cli.providers.registry import Registry
 from aichat_cli.providers.retry import RetryPolicy
-from aichat_cli.storage import turns
+from aichat_cli.storage import turns, usage
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
     from aichat_cli.config.roles import ChatRole
+    from aichat_cli.core.usage import UsageRecord
     from aichat_cli.documents.embedding.base import Embedder
     from aichat_cli.documents.ingest.prepare import Reading
     from aichat_cli.documents.library import Library
@@ -150,12 +151,6 @@ class App:
 
         return Loader()
 
-    def embedder(self, name: str) -> Embedder:
-        """The embedding model of that name; raises EmbeddingError where it is not here."""
-        from aichat_cli.documents.embedding.static import StaticEmbedder
-
-        return StaticEmbedder()
-
     def reranker(self) -> Embedder | None:
         """The model that ranks the best again, None where it is not here."""
         return None
@@ -209,6 +204,43 @@ class App:
         from aichat_cli.config import roles
 
         return roles.load(self.paths.role_dir, name)
+
+    def embedder(self, name: str, *, record: Callable[[UsageRecord], None] | None = None) -> Embedder:
+        """The embedding model of that name: ours, or one behind an API, which is used only where it is named.
+
+        Args:
+            record: keeps what a call cost, in the thread that embeds; by default in this run's database.
+
+        Raises:
+            EmbeddingError: our model is not installed.
+            UnknownModel, ConfigError: nothing answers to that name.
+            KeyMissing: it needs a key and there is none.
+        """
+        from aichat_cli import embedders
+
+        if name in embedders.STATIC_NAMES:
+            from aichat_cli.documents.embedding.static import StaticEmbedder
+
+            return StaticEmbedder()
+        model = self.registry.embedding_model(name)
+        access = embedders.Access(self.key_for(model), self.timeouts, self._retry)
+        return embedders.api_embedder(model, access, record or self._record_usage)
+
+    def embedding_price(self, name: str, tokens: int) -> int | None:
+        """Nano-dollars for embedding this many tokens, None where nobody knows the price; raises as `embedder` does."""
+        from aichat_cli import embedders
+        from aichat_cli.billing.charges import embedding_price
+
+        return 0 if name in embedders.STATIC_NAMES else embedding_price(self.registry.embedding_model(name), tokens)
+
+    def _record_usage(self, record: UsageRecord) -> None:
+        # Whoever embeds may be another thread than the one that uses the database.
+        with self.database.reopen() as ledger, ledger.transaction(durable=True):
+            usage.insert(ledger, record, conversation_id=None, message_id=None)
+
+    @property
+    def _retry(self) -> RetryPolicy:
+        return RetryPolicy(attempts=int(self.settings.number("retry.attempts")))
 
     @property
     def largest_file(self) -> int:
@@ -266,7 +298,7 @@ class App:
             key_for=self.key_for,
             timeouts=self.timeouts,
             prepare=prepare,
-            retry=RetryPolicy(attempts=int(self.settings.number("retry.attempts"))),
+            retry=self._retry,
         )
 
     @property

@@ -32,3 +32,32 @@ def chat_usage(
         provenance="estimated" if is_estimate else "calculated",
         status=status,
     )
+
+
+def embedding_usage(
+    admission: Admission,
+    model: Model,
+    tokens: TokenUsage,
+    *,
+    is_estimate: bool,
+    served_model: str | None,
+    status: Status,
+) -> UsageRecord:
+    """The usage row of one call that made vectors, or that may be on the provider's bill although it failed."""
+    return UsageRecord(
+        request_id=admission.request_id,
+        type="embedding",
+        provider=model.provider,
+        model=model.name,
+        served_model=served_model,
+        provider_id=None,
+        tokens=tokens,
+        cost_nano=None if model.price is None else cost_nano(tokens, model.price),
+        provenance="estimated" if is_estimate else "calculated",
+        status=status,
+    )
+
+
+def embedding_price(model: Model, tokens: int) -> int | None:
+    """What embedding this many tokens will cost, in nano-dollars; None where the model has no known price."""
+    return None if model.price is None else cost_nano(TokenUsage(tokens, 0), model.price)

@@ -29,6 +29,7 @@ class Model:
         output_limit_field: `max_tokens` or `max_completion_tokens`.
         reads_images, reads_pdf, reads_audio: whether it takes such files; None where unknown.
         retired: the successor's name, or None while it is served.
+        dimensions: of an embedding model's vectors, None where unknown.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Model:
     reads_pdf: bool | None = None
     reads_audio: bool | None = None
     retired: str | None = None
+    dimensions: int | None = None
 
     def reads(self, kind: MediaKind) -> bool | None:
         """Whether it takes files of this kind; None where unknown."""

@@ -45,6 +45,16 @@ class ChatRequest:
     timeouts: Timeouts = Timeouts()
 
 
+class Call(Protocol):
+    """What messages about a failed call are made of: whom it went to, and which key not to show."""
+
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def key(self) -> Secret | None: ...
+
+
 class Provider(Protocol):
     """A wire. One instance serves one thread at a time and may keep a connection alive between calls."""
 

@@ -20,6 +20,9 @@ from aichat_cli.core.money import FREE, Price, Rates, nano_per_mtok
 CHAT_MODES = frozenset({"chat", "responses"})
 """`responses` models speak OpenAI's newer endpoint only; they take the same messages."""
 
+EMBEDDING_MODE = "embedding"
+"""Models that make vectors, which are charged for what they read alone."""
+
 _LOCAL_PROVIDERS = frozenset({"ollama", "ollama_chat", "lm_studio", "llamafile"})
 _KEPT_UP = frozenset({"openai", "anthropic"})
 _TEXT_ONLY = re.compile(r"(ft:)?gpt-(3\.5-|4($|-\d))")
@@ -32,9 +35,9 @@ _TIER = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 class CatalogEntry:
     """What the map says of one model.
 
-    `provider` is litellm's name for it. `reasons_unasked` is False where reasoning must be asked for. `takes_sampling`
-    is False where the map says that temperature and top_p are refused. `reads_images` and its like are None where the map
-    does not tell. `deprecation_date` is ISO text, or None.
+        `provider` is litellm's name for it. `reasons_unasked` is False where reasoning must be asked for. `takes_sampling`
+        is False where the map says that temperature and top_p are refused. `reads_images` and its like are None where the map
+    does not tell. `dimensions` are an embedding model's. `deprecation_date` `deprecation_date` is ISO text, or None.
     """
 
     name: str
@@ -50,6 +53,7 @@ class CatalogEntry:
     reads_pdf: bool | None
     reads_audio: bool | None
     deprecation_date: str | None
+    dimensions: int | None
 
 
 class Catalog:
@@ -79,6 +83,10 @@ class Catalog:
     def names(self) -> Iterable[str]:
         """The names of all models in the map, of whatever kind."""
         return self._all().keys()
+
+    def names_of(self, mode: str) -> list[str]:
+        """The names of all models of one mode, such as `embedding`."""
+        return [name for name, fields in self._all().items() if isinstance(fields, dict) and fields.get("mode") == mode]
 
     def has_provider(self, provider: str) -> bool:
         """Whether the map holds a model of this provider."""
@@ -153,6 +161,7 @@ def _entry(name: str, fields: dict[str, Any]) -> CatalogEntry:
         reads_pdf=_reads(fields, "supports_pdf_input", reads_images if is_kept_up else None),
         reads_audio=_reads(fields, "supports_audio_input", False if is_kept_up else None),
         deprecation_date=deprecation if isinstance(deprecation, str) else None,
+        dimensions=_count(fields.get("output_vector_size")),
     )
 
 
@@ -201,6 +210,8 @@ def _rates(fields: dict[str, Any], suffix: str, base: Rates | None = None) -> Ra
         cached_name = "input_cost_per_token_cache_hit"
     input_rate = _nano(fields.get("input_cost_per_token" + suffix)) or (base.input if base else None)
     output_rate = _nano(fields.get("output_cost_per_token" + suffix)) or (base.output if base else None)
+    if fields.get("mode") == EMBEDDING_MODE:
+        output_rate = 0
     if input_rate is None or output_rate is None:
         return None
     return Rates(

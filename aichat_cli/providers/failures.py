@@ -19,7 +19,7 @@ from aichat_cli.core.errors import (
     RequestRejected,
 )
 from aichat_cli.core.secret import Secret
-from aichat_cli.providers.base import ChatRequest
+from aichat_cli.providers.base import Call
 
 ERROR_BODY_BYTES = 65536
 _MESSAGE_CHARS = 400
@@ -83,7 +83,7 @@ class Said:
         return any(pattern.search(text) for text in (self.message, *self.kinds))
 
 
-def who(request: ChatRequest) -> str:
+def who(request: Call) -> str:
     """How messages name the other side."""
     if request.model.provider != "custom" or request.model.base_url is None:
         return request.model.provider
@@ -151,7 +151,7 @@ def _seconds(value: float) -> float | None:
     return max(0.0, value) if value < float("inf") else None
 
 
-def status_error(request: ChatRequest, status: int, said: Said, wait: float | None = None) -> AichatError:
+def status_error(request: Call, status: int, said: Said, wait: float | None = None) -> AichatError:
     """The error for a status of 400 and above."""
     name, words = who(request), _after_colon(said.message)
     if status == 402 or said.matches(_NO_MONEY):
@@ -169,7 +169,7 @@ def status_error(request: ChatRequest, status: int, said: Said, wait: float | No
     return _refusal(request, status, said)
 
 
-def _refusal(request: ChatRequest, status: int, said: Said) -> AichatError:
+def _refusal(request: Call, status: int, said: Said) -> AichatError:
     """The provider read the request and will not serve it."""
     name, words = who(request), _after_colon(said.message)
     if status == 404 or said.matches(_NO_MODEL):
@@ -182,7 +182,7 @@ def _refusal(request: ChatRequest, status: int, said: Said) -> AichatError:
     return RequestRejected(f"{name} rejected the request ({status}){words}")
 
 
-def _key_error(request: ChatRequest, words: str) -> KeyRejected:
+def _key_error(request: Call, words: str) -> KeyRejected:
     name, key_name = who(request), request.model.key_name
     hint = f"Run: aichat keys set {key_name}" if key_name else "Give it one with --key"
     if request.key is not None and request.key.source.startswith("$"):
@@ -192,7 +192,7 @@ def _key_error(request: ChatRequest, words: str) -> KeyRejected:
     return KeyRejected(f"{name} refused the API key from {request.key.source}{words}", hint=hint)
 
 
-def _not_found(request: ChatRequest, said: Said) -> ModelNotFound:
+def _not_found(request: Call, said: Said) -> ModelNotFound:
     name = who(request)
     if said.is_structured:
         return ModelNotFound(

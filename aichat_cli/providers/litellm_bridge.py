@@ -6,23 +6,29 @@ import json
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from aichat_cli.core.errors import AichatError, ConnectFailed, ProviderError, UsageError
 from aichat_cli.core.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, Usage
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.providers.base import ChatRequest, Timeouts
+from aichat_cli.providers.base import Call, ChatRequest, Timeouts
 from aichat_cli.providers.failures import who
 from aichat_cli.providers.litellm_errors import provider_error
 from aichat_cli.providers.parts import openai_messages
 from aichat_cli.providers.wire import TextChannel, broken_after_content, checked_key, count, without_sampling
 
+if TYPE_CHECKING:
+    from aichat_cli.providers.embeddings import EmbeddingRequest
+
 _LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai")
 _OURS = frozenset(("model", "messages", "stream", "stream_options", "api_key", "timeout", "num_retries", "max_retries"))
+_INPUT_TYPES = {"cohere": ("search_document", "search_query"), "voyage": ("document", "query")}
+"""What providers call passages and questions."""
 _STREAM_HOLDERS = ("completion_stream", "streaming_response", "response_iterator", "response", "_response")
 
 
@@ -71,25 +77,77 @@ def _litellm() -> Any:
     litellm.disable_streaming_logging = True
     # It breaks off an answer that repeats one delta a hundred times, as a ruler or a table may.
     litellm.REPEATED_STREAMING_CHUNK_LIMIT = sys.maxsize
+    # For embeddings it takes an explicit 0 for its own default of two retries.
+    litellm.DEFAULT_MAX_RETRIES = 0
     return litellm
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _answer(request: ChatRequest, options: dict[str, Any]) -> Generator[ProviderEvent, None, None]:
-    api_key = checked_key(request)
+def _imported(request: Call) -> Any:
     try:
-        litellm = _litellm()
+        return _litellm()
     except ImportError as exc:
         raise ProviderError(
             f"{request.model.name} is served through litellm, which cannot be imported: {exc}.",
             hint="Run: pip install litellm",
         ) from exc
+
+
+class _Silence:
+    """No warnings while any thread is inside: their filters are the process's, not a thread's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = ExitStack()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._filters.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._filters.close()
+
+
+_quiet = _Silence()
+
+
+def embedding_answer(request: EmbeddingRequest) -> dict[str, Any]:
+    """The answer in OpenAI's form, from whichever provider; its errors are those of a chat."""
+    api_key = checked_key(request)
+    litellm = _imported(request)
+    model, limits = request.model, request.timeouts
+    arguments: dict[str, Any] = {
+        "model": model.wire_name,
+        "input": list(request.texts),
+        "timeout": litellm.httpx.Timeout(max(limits.first_byte, limits.idle), connect=limits.connect),
+        "num_retries": 0,
+        "max_retries": 0,
+    }
+    if kinds := _INPUT_TYPES.get(model.provider):
+        arguments["input_type"] = kinds[request.is_query]
+    if model.base_url:
+        arguments["api_base"] = model.base_url
+    if api_key:
+        arguments["api_key"] = api_key
+    try:
+        with _quiet():
+            answer = litellm.embedding(**arguments).model_dump(mode="json")
+    except Exception as exc:
+        raise provider_error(request, exc) from exc
+    return dict(answer)
+
+
+def _answer(request: ChatRequest, options: dict[str, Any]) -> Generator[ProviderEvent, None, None]:
+    api_key = checked_key(request)
+    litellm = _imported(request)
     arguments = _arguments(request, options, litellm) | ({"api_key": api_key} if api_key else {})
     reader = _Reader(request)
     response: Any = None

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from aichat_cli.core.errors import AichatError, BadResponse, ConnectFailed, ProviderError, TimedOut
-from aichat_cli.providers.base import ChatRequest
+from aichat_cli.providers.base import Call
 from aichat_cli.providers.failures import Said, clean_line, retry_after, said_by, said_in, status_error, who
 
 _WRAPPINGS = re.compile(r"^(?:litellm\.\w+: |\w+ ?(?:Error|Exception): |\w*(?:Error|Exception) - )+")
@@ -17,7 +17,7 @@ _NO_KEY = re.compile(
 _LONGEST_CHAIN = 12
 
 
-def provider_error(request: ChatRequest, error: Exception) -> AichatError:
+def provider_error(request: Call, error: Exception) -> AichatError:
     """The error for whatever a call of litellm raised."""
     chain = _chain(error)
     names = {name for link in chain for name in _class_names(link)}
@@ -36,7 +36,7 @@ def provider_error(request: ChatRequest, error: Exception) -> AichatError:
     return status_error(request, status, said, _retry_after(chain))
 
 
-def _transport_error(request: ChatRequest, said: Said, *, is_timeout: bool) -> AichatError:
+def _transport_error(request: Call, said: Said, *, is_timeout: bool) -> AichatError:
     if is_timeout:
         return TimedOut(f"{who(request)} did not answer in time.", hint="Raise it: aichat config set timeouts.idle 300")
     return ConnectFailed(f"Could not reach {who(request)}, or it closed the connection: {said.message}")
@@ -78,7 +78,7 @@ def _retry_after(chain: list[BaseException]) -> float | None:
     return None
 
 
-def _said(request: ChatRequest, chain: list[BaseException]) -> Said:
+def _said(request: Call, chain: list[BaseException]) -> Said:
     """The provider's words: the body of its error where the chain holds it, else the text without its wrapping."""
     for link in chain:
         body = getattr(link, "body", None)

@@ -15,7 +15,7 @@ from aichat_cli.core.models import Model
 from aichat_cli.core.money import FREE
 from aichat_cli.providers import catalog as catalogs
 from aichat_cli.providers import shipped
-from aichat_cli.providers.catalog import CHAT_MODES, Catalog, CatalogEntry
+from aichat_cli.providers.catalog import CHAT_MODES, EMBEDDING_MODE, Catalog, CatalogEntry
 from aichat_cli.providers.custom import CustomModel
 from aichat_cli.providers.endpoints import (
     ANTHROPIC,
@@ -80,6 +80,32 @@ class Registry:
             or self._own_endpoint(name)
             or self._unknown(name)
         )
+
+    def embedding_model(self, typed: str) -> Model:
+        """The embedding model a name stands for; a provider's prefix is taken at its word, as in `resolve`.
+
+        Raises:
+            UnknownModel: nothing answers to the name; names near ones.
+            ConfigError: as `resolve` does.
+        """
+        name = self._without_aliases(typed.strip())
+        if name in self._custom:
+            return self._custom[name].as_model()
+        prefix, _, rest = name.partition("/")
+        endpoint = endpoint_of(prefix) if rest else None
+        if endpoint and endpoint.wire == "openai":
+            return self._embedding_at(endpoint, rest)
+        entry = self._catalog.lookup(name)
+        if entry and entry.mode == EMBEDDING_MODE:
+            endpoint = BY_CATALOG_PROVIDER.get(entry.provider)
+            return (
+                self._embedding_at(endpoint, name) if endpoint else self._through_litellm(_litellm_name(entry), entry)
+            )
+        if rest and entry is None and endpoint is None and self._catalog.has_provider(prefix):
+            return self._through_litellm(name, self._embedding_entry(rest))
+        if name and entry is None and not rest and url_from_environment(OPENAI, self._environ):
+            return replace(self._embedding_at(OPENAI, name), name=name)
+        return self._unknown_embedding(name)
 
     def default_model(self, configured: str | None, has_key: Callable[[str], bool]) -> Model:
         """The model to use when none was named: the setting, else the first provider that can be reached, else ours."""
@@ -184,6 +210,33 @@ class Registry:
         meant = f" Did you mean {' or '.join(near)}?" if near else ""
         raise UnknownModel(f'No model "{name}".{meant}', hint="Run: aichat models list")
 
+    def _embedding_at(self, endpoint: Endpoint, wire_name: str) -> Model:
+        entry = self._entry_at(endpoint, wire_name)
+        is_bare = endpoint is OPENAI and entry is not None and entry.name == wire_name
+        model = Model(
+            name=wire_name if is_bare else f"{endpoint.provider}/{wire_name}",
+            wire_name=wire_name,
+            provider=endpoint.provider,
+            wire=endpoint.wire,
+            price=FREE if endpoint.is_local and not wire_name.endswith("-cloud") else None,
+        )
+        return self._at(endpoint, _with_entry(model, entry))
+
+    def _embedding_entry(self, name: str) -> CatalogEntry | None:
+        entry = self._catalog.lookup(name)
+        return entry if entry and entry.mode == EMBEDDING_MODE else None
+
+    def _unknown_embedding(self, name: str) -> Model:
+        import difflib
+
+        known = self._catalog.names_of(EMBEDDING_MODE)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise UnknownModel(
+            f'No embedding model "{name}".{meant}',
+            hint="Use wordllama, which needs no key, or one such as text-embedding-3-small",
+        )
+
     def _direct(self, endpoint: Endpoint, wire_name: str) -> Model:
         entry = self._entry_at(endpoint, wire_name)
         name = wire_name if self._goes_bare(endpoint, wire_name, entry) else f"{endpoint.provider}/{wire_name}"
@@ -259,6 +312,7 @@ def _with_entry(model: Model, entry: CatalogEntry | None) -> Model:
         context_tokens=entry.context_tokens,
         max_output_tokens=entry.max_output_tokens,
         price=entry.price,
+        dimensions=entry.dimensions,
         takes_sampling=model.takes_sampling and entry.takes_sampling,
         reads_images=entry.reads_images,
         reads_pdf=entry.reads_pdf,

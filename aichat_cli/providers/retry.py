@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from aichat_cli.core.errors import AichatError, is_transient
 from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, Retrying, TextDelta
@@ -68,6 +69,41 @@ def stream_with_retries(
         yield Retrying(error, attempt, delay)
         sleep(delay)
         attempt += 1
+
+
+class Attempt(Protocol):
+    """One try of a call that gives its result at once."""
+
+    @property
+    def error(self) -> AichatError | None: ...
+
+
+AnyAttempt = TypeVar("AnyAttempt", bound=Attempt)
+
+
+def attempts(
+    attempt: Callable[[], AnyAttempt],
+    policy: RetryPolicy,
+    sleep: Callable[[float], object] = time.sleep,
+    random: Callable[[], float] = _random,
+) -> Iterator[AnyAttempt]:
+    """Try until it succeeds, fails for good, or the policy has had enough; yields every try, the last is what counts.
+
+    Args:
+        sleep: waits that many seconds; true means that nobody wants the result any more.
+    """
+    number = 1
+    while True:
+        tried = attempt()
+        yield tried
+        if tried.error is None or number >= policy.attempts or not is_transient(tried.error):
+            return
+        delay = _delay(tried.error, number, policy, random)
+        if delay is None:
+            return
+        if sleep(delay):
+            return
+        number += 1
 
 
 def _delay(error: AichatError, attempt: int, policy: RetryPolicy, random: Callable[[], float]) -> float | None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from aichat_cli.core.errors import AichatError, BadResponse, ConnectFailed, KeyRejected, StreamBroken
 from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta
 from aichat_cli.core.models import Model
-from aichat_cli.providers.base import ChatRequest, Timeouts
+from aichat_cli.providers.base import Call, ChatRequest, Timeouts
 from aichat_cli.providers.failures import (
     ERROR_BODY_BYTES,
     Said,
@@ -141,7 +141,7 @@ class HttpWire(ABC):
         if start == b"{":
             yield from self._whole(request, decoder, head, chunks)
         elif start in (b"", b"<"):
-            raise _not_the_protocol(request, head)
+            raise not_the_protocol(request, head)
         else:
             yield from _stream(request, decoder, head, chunks)
 
@@ -156,7 +156,7 @@ class HttpWire(ABC):
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError) as exc:
-            raise _not_the_protocol(request, bytes(body)) from exc
+            raise not_the_protocol(request, bytes(body)) from exc
         if answer.get("error"):
             raise said_error(request, answer)
         finished = False
@@ -164,7 +164,7 @@ class HttpWire(ABC):
             finished = finished or isinstance(event, Finished)
             yield event
         if not finished:
-            raise _not_the_protocol(request, bytes(body))
+            raise not_the_protocol(request, bytes(body))
 
 
 def broken_after_content(events: Generator[ProviderEvent, None, None]) -> Iterator[ProviderEvent]:
@@ -202,7 +202,7 @@ def _stream(request: ChatRequest, decoder: Decoder, head: bytes, chunks: Iterato
             sniffed += chunk
         events = parser.feed(chunk)
     if not has_event:
-        raise _not_the_protocol(request, sniffed)
+        raise not_the_protocol(request, sniffed)
     is_complete = False
     for last in decoder.end():
         is_complete = is_complete or isinstance(last, Finished)
@@ -218,19 +218,20 @@ def _parsed(request: ChatRequest, data: str) -> Any:
         raise BadResponse(f"{who(request)} sent an event that is not JSON: {snippet(data, request.key)}") from exc
 
 
-def _not_the_protocol(request: ChatRequest, body: bytes) -> BadResponse:
+def not_the_protocol(request: Call, body: bytes) -> BadResponse:
+    """The error for a body that is something else, such as a proxy's page."""
     text = snippet(body[:_SNIFFED_BYTES].decode("utf-8", "replace"), request.key)
     what = f"with something else than a model's answer: {text}" if text else "with nothing"
     return BadResponse(f"{who(request)} answered {what}", hint="Check the base URL")
 
 
-def said_error(request: ChatRequest, answer: Any) -> AichatError:
+def said_error(request: Call, answer: Any) -> AichatError:
     """The error that an error object in a response of status 200 stands for."""
     said = said_by(answer, request.key)
     return status_error(request, said.status, said)
 
 
-def checked_key(request: ChatRequest) -> str | None:
+def checked_key(request: Call) -> str | None:
     """The key for a header.
 
     Raises:

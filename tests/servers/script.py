@@ -22,6 +22,9 @@ A script is a mapping (JSON, or keyword arguments of `Script`); every field may 
                       a stream and no piece, -1 not even the status line
     status, headers   of the response (default 200); `error` {"message", "type", "code"} fills the body of a status of 400 and above
     body              a text or an object sent as it is instead of a stream, at any path; `content_type` goes with it
+    embeddings        {"dimensions": 8, "count": n, "format": "float"}: what an answer at `/embeddings` holds; by default as many
+                      vectors as texts, of 8 dimensions, packed if the request asks for base64; each depends on its text
+                      alone. `usage.input` is what it counts; without a script it counts words
     json              true answers with one JSON object even when a stream was asked for
     framing           "chunked" (default), "length" or "close"; each keeps the connection alive but "close"
     keep_alive        false adds `Connection: close` and closes after the response
@@ -38,8 +41,11 @@ from __future__ import annotations
 
 import json
 import math
+import struct
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import shake_128
 from typing import Any, Literal
 
 Piece = str | Mapping[str, Any]
@@ -71,6 +77,7 @@ class Script:
     error: Mapping[str, Any] | None = None
     body: str | Mapping[str, Any] | None = None
     content_type: str | None = None
+    embeddings: Mapping[str, Any] = field(default_factory=dict)
     json: bool = False
     framing: Literal["chunked", "length", "close"] = "chunked"
     keep_alive: bool = True
@@ -104,6 +111,8 @@ class Script:
 
 def echo_script(request: Mapping[str, Any]) -> Script:
     """The answer to a request that no script was given for."""
+    if "input" in request:
+        return Script(usage={"input": sum(len(text.split()) for text in request["input"])})
     messages = request.get("messages") or []
     content = messages[-1].get("content", "") if messages else ""
     if isinstance(content, list):
@@ -168,6 +177,33 @@ def whole_answer(dialect: Dialect, script: Script, request: Mapping[str, Any]) -
     answer = {"id": script.id, "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
     if script.usage is not None:
         answer["usage"] = openai_usage(script.usage)
+    return answer
+
+
+def embedding_of(text: str, dimensions: int = 8) -> list[float]:
+    """The vector that a scripted server has for a text: exact as 32-bit floats, not normalised."""
+    digest = shake_128(text.encode()).digest(dimensions)
+    return [(byte - 128) / 16 or 1.0 for byte in digest]
+
+
+def embedding_answer(script: Script, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer at `/embeddings`, the last text's vector first: `index` alone tells which is whose."""
+    texts = request["input"]
+    wanted = script.embeddings
+    count = wanted.get("count", len(texts))
+    vectors = [embedding_of(text, wanted.get("dimensions", 8)) for text in [*texts, *texts][:count]]
+    is_packed = request.get("encoding_format") == "base64" and wanted.get("format") != "float"
+    data = [
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() if is_packed else vector,
+        }
+        for index, vector in enumerate(vectors)
+    ]
+    answer = {"object": "list", "model": script.model or request.get("model"), "data": data[::-1]}
+    if script.usage is not None:
+        answer["usage"] = {"prompt_tokens": script.usage["input"], "total_tokens": script.usage["input"]}
     return answer
 
 

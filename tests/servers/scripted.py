@@ -1,5 +1,5 @@
 """A threaded loopback server that answers as `tests.servers.script` says, in OpenAI's dialect at any path that ends in
-`/chat/completions` and in Anthropic's at any that ends in `/messages`.
+`/chat/completions` or `/embeddings` and in Anthropic's at any that ends in `/messages`.
 
     with ScriptedServer([{"status": 500}, {"deltas": ["Hel", "lo"]}]) as server:
         call(server.openai_url)          # http://127.0.0.1:PORT/v1
@@ -33,6 +33,7 @@ from tests.servers.script import (
     Script,
     anthropic_stream,
     echo_script,
+    embedding_answer,
     error_body,
     openai_stream,
     whole_answer,
@@ -312,6 +313,8 @@ class _Response:
             return iter([json.dumps(error_body(dialect, script)).encode()]), "application/json"
         if script.status >= 300:
             return iter([b""]), "text/plain"
+        if request.path.split("?")[0].endswith("/embeddings"):
+            return iter([json.dumps(embedding_answer(script, request.body)).encode()]), "application/json"
         if script.json or not request.body.get("stream"):
             whole = whole_answer(dialect, script, request.body)
             return iter([json.dumps(whole).encode()]), "application/json"

@@ -27,11 +27,20 @@ class Embedder(Protocol):
         is_slow: whether it pays to look for a vector that an equal text has already.
     """
 
-    name: str
-    dimensions: int
-    relevance: float
-    batch: int
-    is_slow: bool
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    @property
+    def relevance(self) -> float: ...
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def is_slow(self) -> bool: ...
 
     def cost_nano(self, tokens: int) -> int | None:
         """What embedding so many tokens costs, in nano-dollars: 0 for a local model, None where the price is unknown."""

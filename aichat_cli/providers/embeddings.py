@@ -1,0 +1,217 @@
+"""Vectors from a provider: POST {base_url}/embeddings as OpenAI has it, or litellm for everyone who has it otherwise.
+
+Nothing is retried here, and what a failed call may have cost is said, not guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from base64 import b64decode
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from aichat_cli.core.errors import AichatError, BadResponse, ContextTooLong, TimedOut
+from aichat_cli.core.models import Model
+from aichat_cli.core.money import TokenUsage
+from aichat_cli.core.secret import Secret
+from aichat_cli.providers.base import Timeouts
+from aichat_cli.providers.failures import ERROR_BODY_BYTES, Said, retry_after, said_in, status_error, who
+from aichat_cli.providers.http import HttpResponse, HttpTransport
+from aichat_cli.providers.wire import checked_key, count, not_the_protocol, said_error, usage_json
+
+_DEFAULT_URL = "https://api.openai.com/v1"
+_MOST_ANSWER_BYTES = 256_000_000
+_BYTES_PER_NUMBER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """One call. `is_query` tells models that embed questions otherwise than passages which these are."""
+
+    model: Model
+    texts: tuple[str, ...]
+    key: Secret | None = None
+    timeouts: Timeouts = Timeouts()
+    is_query: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingResponse:
+    """Vectors in the order of the texts, each as little-endian 32-bit floats; not checked for number or length.
+
+    `tokens` is None where the provider gave no count.
+    """
+
+    vectors: tuple[bytes, ...]
+    tokens: TokenUsage | None
+    served_model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingAttempt:
+    """What came of a call: a response or an error. `is_billed` tells whether it is, or may be, on the provider's bill."""
+
+    response: EmbeddingResponse | None
+    error: AichatError | None
+    is_billed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """The most that a provider takes in one call."""
+
+    texts: int
+    tokens: int
+
+
+_LIMITS = {
+    "openai": BatchLimits(2048, 250_000),
+    "cohere": BatchLimits(96, 40_000),
+    "gemini": BatchLimits(100, 20_000),
+    "mistral": BatchLimits(128, 14_000),
+    "voyage": BatchLimits(1000, 90_000),
+    "ollama": BatchLimits(64, 30_000),
+}
+_OTHER_LIMITS = BatchLimits(96, 40_000)
+
+
+def batch_limits(model: Model) -> BatchLimits:
+    """What fits in one call to the model's provider; little where that is not known."""
+    return _LIMITS.get(model.provider, _OTHER_LIMITS)
+
+
+class EmbeddingClient:
+    """Makes calls, one at a time, and keeps its connection between them. One for each thread."""
+
+    def __init__(self) -> None:
+        self._transport = HttpTransport()
+        self._plain_urls: set[str] = set()
+
+    def attempt(self, request: EmbeddingRequest) -> EmbeddingAttempt:
+        """Make one call. Its errors are those of a chat's, and are returned, not raised."""
+        if request.model.wire == "litellm":
+            return _through_litellm(request)
+        is_answered = False
+        try:
+            with closing(self._respond(request)) as response:
+                is_answered = True
+                body = response.read_limited(_MOST_ANSWER_BYTES)
+            return EmbeddingAttempt(read_answer(request, body), None, is_billed=True)
+        except ContextTooLong as exc:
+            return EmbeddingAttempt(None, _too_long(request, exc), is_billed=False)
+        except AichatError as exc:
+            return EmbeddingAttempt(None, exc, is_billed=is_answered or isinstance(exc, TimedOut))
+
+    def close(self) -> None:
+        """Close the connection; one in use is closed when its call ends."""
+        self._transport.close()
+
+    def _respond(self, request: EmbeddingRequest) -> HttpResponse:
+        """The response once its head says that it is one."""
+        url = _url(request.model)
+        response = self._post(request, url)
+        if response.status < 400:
+            return response
+        said = _said(request, response)
+        if response.status in (400, 422) and url not in self._plain_urls and "encoding_format" in said.message:
+            self._plain_urls.add(url)
+            return self._respond(request)
+        raise status_error(request, response.status, said, retry_after(response.headers.get))
+
+    def _post(self, request: EmbeddingRequest, url: str) -> HttpResponse:
+        body: dict[str, Any] = {"model": request.model.wire_name, "input": request.texts}
+        if url not in self._plain_urls:
+            body["encoding_format"] = "base64"
+        key = checked_key(request)
+        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        payload = json.dumps(body, separators=(",", ":")).encode()
+        return self._transport.post_json(url, headers, payload, request.timeouts)
+
+
+def read_answer(request: EmbeddingRequest, body: bytes) -> EmbeddingResponse:
+    """Read the answer in OpenAI's form.
+
+    Raises:
+        BadResponse: it is in another, or holds something that is no vector.
+        AichatError: it is an error although its status was not.
+    """
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise not_the_protocol(request, body) from exc
+    if not isinstance(answer, dict):
+        raise not_the_protocol(request, body)
+    if answer.get("error"):
+        raise said_error(request, answer)
+    return answer_of(request, answer)
+
+
+def answer_of(request: EmbeddingRequest, answer: dict[str, Any]) -> EmbeddingResponse:
+    """The answer from its object; raises BadResponse where it has no vectors."""
+    items = answer.get("data")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise not_the_protocol(request, json.dumps(answer)[:1000].encode())
+    try:
+        placed = sorted(items, key=lambda item: int(item.get("index") or 0))
+        vectors = tuple(_vector(item.get("embedding")) for item in placed)
+    except (ValueError, TypeError, OverflowError) as exc:
+        raise BadResponse(f"{who(request)} sent an embedding that is no row of numbers.") from exc
+    served = answer.get("model")
+    return EmbeddingResponse(vectors, _tokens(answer.get("usage")), served if isinstance(served, str) else None)
+
+
+def _vector(value: Any) -> bytes:
+    if isinstance(value, str):
+        packed = b64decode(value, validate=True)
+        if len(packed) % _BYTES_PER_NUMBER:
+            raise ValueError(len(packed))
+        return packed
+    numbers = array("f", value)
+    if array("H", [1]).tobytes() != b"\x01\x00":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _tokens(usage: Any) -> TokenUsage | None:
+    read = count(usage, "prompt_tokens") or count(usage, "total_tokens")
+    return TokenUsage(read, 0, raw=usage_json(usage)) if read else None
+
+
+def _url(model: Model) -> str:
+    """The base URL with its path completed; a query stays where it is."""
+    base, mark, query = (model.base_url or _DEFAULT_URL).partition("?")
+    base = base.rstrip("/").removesuffix("/chat/completions")
+    path = "" if base.endswith("/embeddings") else "/embeddings"
+    return f"{base}{path}{mark}{query}"
+
+
+def _said(request: EmbeddingRequest, response: HttpResponse) -> Said:
+    with closing(response):
+        try:
+            return said_in(response.read_limited(ERROR_BODY_BYTES), request.key)
+        except AichatError:
+            return Said("", is_structured=False)
+
+
+def _too_long(request: EmbeddingRequest, error: ContextTooLong) -> ContextTooLong:
+    message = error.message.replace("The conversation is", "A text is", 1)
+    most = request.model.context_tokens
+    return ContextTooLong(
+        message, hint=f"Use smaller chunks: aichat config set documents.chunk_tokens {(most or 512) // 2}"
+    )
+
+
+def _through_litellm(request: EmbeddingRequest) -> EmbeddingAttempt:
+    from aichat_cli.providers import litellm_bridge
+
+    is_answered = False
+    try:
+        answer = litellm_bridge.embedding_answer(request)
+        is_answered = True
+        return EmbeddingAttempt(answer_of(request, answer), None, is_billed=True)
+    except ContextTooLong as exc:
+        return EmbeddingAttempt(None, _too_long(request, exc), is_billed=False)
+    except AichatError as exc:
+        return EmbeddingAttempt(None, exc, is_billed=is_answered or isinstance(exc, TimedOut | BadResponse))
