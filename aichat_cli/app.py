@@ -26,6 +26,7 @@ from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
     from aichat_cli.config.roles import ChatRole
+    from aichat_cli.core.documents import SearchResult
     from aichat_cli.core.usage import UsageRecord
     from aichat_cli.documents.embedding.base import Embedder
     from aichat_cli.documents.ingest.prepare import Reading
@@ -129,6 +130,10 @@ class App:
             default_model=self.settings.text("documents.embedding_model"),
         )
         return Library(database, deps)
+
+    def _retrieve(self, collection: str, question: str) -> SearchResult:
+        limit = int(self.settings.number("documents.limit"))
+        return self.library_on(self.readable_database).search(collection, question, limit=limit)
 
     def _reading(self) -> Reading:
         from aichat_cli.documents.fetching import fetch
@@ -299,6 +304,7 @@ class App:
             timeouts=self.timeouts,
             prepare=prepare,
             retry=self._retry,
+            retrieve=self._retrieve,
         )
 
     @property

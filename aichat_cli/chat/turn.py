@@ -276,7 +276,7 @@ class _Turn:
         if shown.unread_files:
             yield Notice(f"Earlier files that {model.name} is not shown: {', '.join(shown.unread_files)}.")
         if self._grounding is not None:
-            self._citations = CitationFilter(self._grounding.passages, attributes=model.wire == "local")
+            self._citations = CitationFilter(self._grounding.passages, attributes=self._grounding.is_for_small_model)
         self._deps.prepare(model)
         chat_request = ChatRequest(
             model=model,

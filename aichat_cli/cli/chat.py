@@ -63,6 +63,10 @@ def chat(
         list[str] | None,
         typer.Option("--attach", "-a", help="Image, PDF or audio to send along; repeatable.", metavar="PATH"),
     ] = None,
+    docs: Annotated[bool, typer.Option("--docs", help="Answer from your documents, with citations.")] = False,
+    collection: Annotated[
+        str | None, typer.Option("--collection", help="Answer from the documents of this collection.", metavar="NAME")
+    ] = None,
     last: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")] = False,
     resume: Annotated[str | None, typer.Option("--resume", "-r", help="Go on with this one: id or title.")] = None,
     no_log: Annotated[bool, typer.Option("--no-log", "-n", help="Keep no text; usage is still counted.")] = False,
@@ -106,6 +110,7 @@ def chat(
             stream=not no_stream,
             question=question.topic,
             attachments=question.attachments,
+            docs=collection or (house.settings.text("documents.collection") if docs else None),
         )
         if named is None and conversation is None:
             say_who_answers(house, chosen, diagnostics)

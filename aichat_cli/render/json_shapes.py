@@ -11,6 +11,7 @@ from aichat_cli.config.roles import ChatRole
 from aichat_cli.core.messages import KIND_NAMES, Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR, usd_number
+from aichat_cli.render.sources_view import passage_rows, source_rows
 from aichat_cli.render.turn_view import TurnResult
 from aichat_cli.storage.search import SearchHit
 
@@ -40,6 +41,7 @@ def turn(result: TurnResult, content: str) -> dict[str, Any]:
         "output_tokens": tokens.output_tokens if tokens else None,
         "reasoning_tokens": tokens.reasoning_tokens if tokens else None,
         "cost_usd": usd_number(settled.cost_nano) if settled else None,
+        "sources": passage_rows(result.passages, result.cited),
     }
 
 
@@ -86,6 +88,7 @@ def _message(message: Message) -> dict[str, Any]:
         "attachments": [
             {"name": file.name, "media_type": file.media_type, "bytes": file.bytes} for file in message.attachments
         ],
+        "sources": source_rows(message.sources),
     }
 
 

@@ -11,6 +11,7 @@ from aichat_cli.core.money import usd_text
 from aichat_cli.render.answer import print_text, write_all
 from aichat_cli.render.diagnostics import DIM
 from aichat_cli.render.sanitize import safe_line
+from aichat_cli.render.sources_view import stored_lines
 from aichat_cli.render.tables import local_time, size_text
 from aichat_cli.render.theme import Theme
 
@@ -30,6 +31,7 @@ def transcript(conversation: Conversation, messages: Sequence[Message], theme: T
         lines += ["", _dim(_speaker(message)), "", *map(_dim, _files(message))]
         lines += render(message.content, width, theme)
         lines += [_dim(f"({safe_line(message.error)})")] if message.error else []
+        lines += ["", *map(_dim, stored_lines(message.sources))] if message.sources else []
     # Bytes, so that a terminal whose encoding is not UTF-8 cannot make it fail.
     write_all(sys.stdout.buffer, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
 
@@ -41,7 +43,9 @@ def _plain(conversation: Conversation, messages: Sequence[Message]) -> list[str]
     for message in messages:
         error = f"({safe_line(message.error)})\n" if message.error else ""
         files = "".join(f"{line}\n" for line in _files(message))
-        parts.append(f"{_speaker(message)}\n\n{files}{message.content.rstrip()}\n{error}")
+        sources = "".join(f"{line}\n" for line in stored_lines(message.sources))
+        given = f"\n{sources}" if sources else ""
+        parts.append(f"{_speaker(message)}\n\n{files}{message.content.rstrip()}\n{error}{given}")
     return parts
 
 

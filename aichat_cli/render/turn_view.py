@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from aichat_cli.core.documents import Passage
 from aichat_cli.core.errors import AichatError, StorageError
 from aichat_cli.core.events import (
+    Citation,
     Failed,
     FellBack,
     Notice,
     NotSaved,
     ReasoningDelta,
+    Retrieved,
     Retrying,
     Settled,
     Started,
@@ -21,6 +24,7 @@ from aichat_cli.core.events import (
 )
 from aichat_cli.render.answer import AnswerSink, ClosedPipe, TerminalOwner
 from aichat_cli.render.diagnostics import Diagnostics, one_line
+from aichat_cli.render.sources_view import cited_lines
 
 REASONS_TOLD = {
     "length": "The answer stopped at the model's output limit.",
@@ -34,10 +38,13 @@ class TurnResult:
     """How a turn ended.
 
     `interruption` is set when a signal stopped it; `unwritable` when stdout could not be written;
-    `reader_left` when whoever read stdout went away.
+    `reader_left` when whoever read stdout went away. `passages` are what the model was shown of documents, `cited` the
+    numbers of those it cites.
     """
 
     started: Started | None = None
+    passages: tuple[Passage, ...] = ()
+    cited: list[int] = field(default_factory=list)
     settled: Settled | None = None
     failure: AichatError | None = None
     unsaved: StorageError | None = None
@@ -123,12 +130,21 @@ class _View:
             self._diagnostics.notice(f"{event.error.message} Trying again{when}.")
         elif isinstance(event, FellBack):
             self._diagnostics.warning(f"{one_line(event.error)} Asking {event.model} instead.")
-        elif isinstance(event, NotSaved):
+        else:
+            self._remember(event)
+
+    def _remember(self, event: TurnEvent) -> None:
+        """Keep what is told at the end."""
+        if isinstance(event, NotSaved):
             self.result.unsaved = event.error
         elif isinstance(event, Failed):
             self.result.failure = event.error
         elif isinstance(event, Settled):
             self.result.settled = event
+        elif isinstance(event, Retrieved):
+            self.result.passages = event.passages
+        elif isinstance(event, Citation):
+            self.result.cited.append(event.number)
 
     def end(self) -> None:
         result = self.result
@@ -141,6 +157,9 @@ class _View:
             result.unwritable = exc
         if result.settled is not None and result.settled.finish_reason in REASONS_TOLD:
             self._diagnostics.notice(REASONS_TOLD[result.settled.finish_reason])
+        if result.settled is not None and not result.reader_left:
+            for line in cited_lines(result.passages, result.cited):
+                self._diagnostics.notice(line)
         for error in (result.failure, result.unwritable):
             if error is not None:
                 self._diagnostics.error(error)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import UsageError
-from aichat_cli.repl import conversation_commands, input_commands, output_commands, setup_commands
+from aichat_cli.repl import conversation_commands, document_commands, input_commands, output_commands, setup_commands
 
 if TYPE_CHECKING:
     from aichat_cli.repl.session import Session
@@ -46,6 +46,9 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "file", "PATH", "Put a file or image beside the next message; - drops it.", input_commands.file, ("attach",)
     ),
+    Command("docs", "[NAME or off]", "Answer from your documents, or no longer.", document_commands.docs),
+    Command("ingest", "PATH or URL", "Make documents searchable, and answer from them.", document_commands.ingest),
+    Command("sources", "[N]", "What the last answer drew on; with a number, that passage.", document_commands.sources),
     Command("retry", "[MODEL]", "Ask again; the old answer is kept as a branch.", conversation_commands.retry),
     Command("edit", "[-]", "Change the last question and ask it in a new branch.", conversation_commands.edit),
     Command("undo", "", "Take the last exchange back; it is kept as a branch.", conversation_commands.undo),

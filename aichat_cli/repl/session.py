@@ -314,6 +314,8 @@ class Session:
         if self._used_tokens is not None and model.context_tokens:
             parts.append(f"ctx {100 * self._used_tokens // model.context_tokens}%")
         parts.append(usd_text(self._cost_nano))
+        if self.template.docs is not None:
+            parts.append(f"docs {safe_line(self.template.docs)}")
         if not self.log:
             parts.append("not kept")
         self.terminal.set_status(" | ".join(parts), labels(self.carried))
