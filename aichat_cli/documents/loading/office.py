@@ -1,4 +1,4 @@
-"""docx, pptx, xlsx, odt, rtf, epub and mail to Markdown, by kreuzberg. For the worker process only.
+"""docx, pptx, xlsx, odt, rtf and epub to Markdown, by kreuzberg. For the worker process only.
 
 What kreuzberg adds is taken away again: backslashes before signs that need none, and front matter of its own making.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 from aichat_cli.core.documents import LoadedDocument
 from aichat_cli.core.errors import DocumentError
+from aichat_cli.documents.loading.formats import XLSX
 from aichat_cli.documents.loading.markdown import markdown_headings
 from aichat_cli.documents.loading.text import normalised
 
@@ -22,9 +23,10 @@ NEEDS_EXTRA = "It needs the docs extra: pip install 'aichat-terminal[docs]'"
 _MOST_UNPACKED = 500_000_000
 _MOST_ENTRIES = 20_000
 _TITLE_CHARS = 200
-_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
+_ESCAPE = re.compile(r"(?!^\\#)\\([!-/:-@\[-`{-~])", re.MULTILINE)
+"""But for a number sign that begins a line, which would become a heading."""
 _FENCES = re.compile(r"^(?:```|~~~).*?^(?:```|~~~)[ \t]*$", re.MULTILINE | re.DOTALL)
-_FRONT = re.compile(r"---[ \t]*\n.*?\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+_FRONT = re.compile(r"---\n(?:[\w-]+:[^\n]*\n|[ -][^\n]*\n){1,200}---(?:\n|\Z)")
 
 
 def office(content: bytes, media_type: str) -> LoadedDocument:
@@ -45,9 +47,9 @@ def office(content: bytes, media_type: str) -> LoadedDocument:
     except (kreuzberg.KreuzbergError, ValueError, RuntimeError, OSError) as exc:
         raise DocumentError("It is damaged: its reader makes nothing of it.") from exc
     text = normalised(result.content)
-    text = _without_escapes(text).strip("\n")
+    text = _without_escapes(_FRONT.sub("", text, count=1) if text.startswith("---") else text).strip("\n")
     headings = markdown_headings(text)
-    title = _title(result.metadata) or next((heading.text for heading in headings if heading.level == 1), None)
+    title = _title(result.metadata) or (headings[0].text if headings and media_type != XLSX else None)
     return LoadedDocument(text + "\n" if text else "", media_type, "markdown", title, headings)
 
 
