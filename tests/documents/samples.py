@@ -321,16 +321,17 @@ def _relations(kind: str, target: str) -> str:
 
 
 def _pdf_file(objects: list[str], trailer: str) -> bytes:
-    made = b"%PDF-1.4\n"
+    made = bytearray(b"%PDF-1.4\n")
     places = []
     for number, content in enumerate(objects, 1):
         places.append(len(made))
         made += f"{number} 0 obj\n{content}\nendobj\n".encode("latin-1")
     entries = "".join(f"{place:010} 00000 n \n" for place in places)
-    return made + (
+    made += (
         f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{entries}"
         f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R{trailer} >>\nstartxref\n{len(made)}\n%%EOF\n"
     ).encode("latin-1")
+    return bytes(made)
 
 
 def _escaped(text: str) -> str:
