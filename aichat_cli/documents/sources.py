@@ -201,9 +201,10 @@ class _Walk:
             target = os.path.realpath(path, strict=True)
         except OSError as exc:
             return "a link that leads to itself" if exc.errno == errno.ELOOP else "a link to nothing"
-        if path.startswith(target.rstrip(os.sep) + os.sep):
-            return "a link to a folder that it is in"
-        return "a link into the same folder" if target.startswith(self._inside) else "a link out of the folder"
+        if not (target + os.sep).startswith(self._inside):
+            return "a link out of the folder"
+        is_above = path.startswith(target.rstrip(os.sep) + os.sep)
+        return "a link to a folder that it is in" if is_above else "a link into the same folder"
 
     def _require_root(self) -> None:
         """The root is still the folder it was when the walk began."""

@@ -16,7 +16,6 @@ from aichat_cli.documents.loading.text import Decoded, normalised
 _LONG_LINE = 2000
 """Files whose lines are longer than this on average were made for machines."""
 _MOST_GROWTH = 6
-_MOST_INDENT = 12
 _FIELD_CHARS = 100_000
 """csv refuses longer fields than its default, 131,072; such a file is shown as it is."""
 _SAMPLE_CHARS = 20_000
@@ -24,7 +23,6 @@ _NUMBER = re.compile(r"[-+]?[\d.,]+%?$")
 
 _ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([\\\"/bfnrt]))")
 _ESCAPED = {"n": " ", "r": " ", "t": " ", "b": " ", "f": " ", "/": "/", '"': '\\"', "\\": "\\\\"}
-_JSON_PIECES = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
 
 
 def table(source: Decoded, media_type: str) -> LoadedDocument:
@@ -42,12 +40,13 @@ def table(source: Decoded, media_type: str) -> LoadedDocument:
 
 
 def json_text(source: Decoded, media_type: str) -> LoadedDocument:
-    """JSON, or JSON lines: with its escapes resolved, and indented where its lines were too long to read."""
+    """JSON, or JSON lines: with its escapes resolved, and broken after commas where its lines were too long to read."""
     text = source.text
     if "\\" in text:
         text = normalised(_ESCAPES.sub(_unescape, text))
-    if _is_one_line(text):
-        text = _indented(text)
+    for joint, broken in (("},{", "},\n{"), ("],[", "],\n["), (',"', ',\n"')):
+        if _is_one_line(text):
+            text = text.replace(joint, broken)
     return LoadedDocument(text, media_type, "code", notes=source.notes)
 
 
@@ -113,18 +112,3 @@ def _unescape(match: re.Match[str]) -> str:
         return _ESCAPED[letter]
     character = chr(int(code, 16))
     return character if character.isprintable() or 0xD800 <= ord(character) < 0xE000 else " "
-
-
-def _indented(text: str) -> str:
-    """JSON with each member on a line of its own; nothing is parsed, so that anything comes out whole."""
-    parts: list[str] = []
-    depth = 0
-    for piece in _JSON_PIECES.findall(text):
-        if piece in ("[", "{"):
-            depth += 1
-        elif piece in ("]", "}"):
-            depth = max(0, depth - 1)
-        parts.append(": " if piece == ":" else piece)
-        if piece in ("[", "{", ","):
-            parts.append("\n" + "  " * min(depth, _MOST_INDENT))
-    return "".join(parts)

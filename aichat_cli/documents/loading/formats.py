@@ -9,7 +9,7 @@ from typing import Literal
 from aichat_cli.core.errors import DocumentError
 from aichat_cli.core.media import sniffed_type
 
-Reader = Literal["text", "markdown", "code", "table", "json", "xml", "html", "notebook", "pdf", "office"]
+Reader = Literal["text", "markdown", "code", "table", "json", "xml", "html", "notebook", "pdf", "office", "mail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ _BY_TYPE: dict[str, Reader] = {
     "application/x-ipynb+json": "notebook",
     "application/rtf": "office",
     "text/rtf": "office",
-    "message/rfc822": "office",
+    "message/rfc822": "mail",
 }
 _BY_SUFFIX: dict[str, tuple[Reader, str]] = {
     **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx", ".qmd", ".rmd"), ("markdown", "text/markdown")),
@@ -74,7 +74,7 @@ _BY_SUFFIX: dict[str, tuple[Reader, str]] = {
     ".csv": ("table", "text/csv"),
     ".tsv": ("table", "text/tab-separated-values"),
     ".ipynb": ("notebook", "application/x-ipynb+json"),
-    ".eml": ("office", EML),
+    ".eml": ("mail", EML),
     ".docx": ("office", DOCX),
     ".pptx": ("office", PPTX),
     ".xlsx": ("office", XLSX),
@@ -112,7 +112,7 @@ def format_of(content: bytes, name: str, media_type: str | None = None) -> Forma
         return Format(reader, RTF if declared == "text/rtf" else declared)
     path = PurePosixPath(name.replace("\\", "/"))
     suffix = path.suffix.lower()
-    if (named := _BY_SUFFIX.get(suffix)) is not None and (named[0] not in _CONTAINERS or suffix == ".eml"):
+    if (named := _BY_SUFFIX.get(suffix)) is not None and named[0] not in _CONTAINERS:
         return Format(*named)
     if named is not None:
         raise DocumentError(f"It is damaged, or not what its name says: no {suffix[1:]} file begins so.")

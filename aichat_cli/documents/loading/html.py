@@ -62,11 +62,11 @@ def declared_charset(content: bytes) -> str | None:
 
 @dataclass(slots=True)
 class _Block:
-    """A paragraph, heading, list item, table or fence; `level` is that of a heading."""
+    """A paragraph, heading, list item, table or fence; `level` is that of a heading, `is_next` an item below another."""
 
     text: str
     level: int = 0
-    is_item: bool = False
+    is_next: bool = False
 
 
 @dataclass(slots=True)
@@ -97,6 +97,7 @@ class _Page:
         self._level = 0
         self._lists: list[int] = []
         """Of each open list: the number of its next item, 0 for bullets."""
+        self._is_in_list = False
         self._mark = ""
         self._tables: list[_Table] = []
 
@@ -199,6 +200,7 @@ class _Page:
         if tag in ("article", "section"):
             self._content_depth += 1
         elif tag in ("ul", "ol"):
+            self._is_in_list = self._is_in_list and bool(self._lists)
             self._lists.append(1 if tag == "ol" else 0)
         elif tag == "li":
             self._start_item()
@@ -254,7 +256,8 @@ class _Page:
             lead = indent + (self._mark or "  ")
             text = lead + text.replace("\n", "\n" + indent + "  ")
             self._mark = ""
-            self.blocks.append(_Block(text, is_item=True))
+            self.blocks.append(_Block(text, is_next=self._is_in_list))
+            self._is_in_list = True
             return
         self.blocks.append(_Block(text))
 
@@ -353,16 +356,14 @@ def _document(page: _Page, media_type: str, notes: tuple[str, ...]) -> LoadedDoc
     parts: list[str] = []
     headings: list[Heading] = []
     length = 0
-    previous: _Block | None = None
     for block in page.main_blocks():
-        if previous is not None:
-            parts.append("\n" if previous.is_item and block.is_item else "\n\n")
+        if parts:
+            parts.append("\n" if block.is_next else "\n\n")
             length += len(parts[-1])
         if block.level and len(headings) < MOST_HEADINGS:
             headings.append(Heading(length, block.level, block.text[block.level + 1 :][:_TITLE_CHARS]))
         parts.append(block.text)
         length += len(block.text)
-        previous = block
     if parts:
         parts.append("\n")
     first = next((heading.text for heading in headings if heading.level == 1), None)

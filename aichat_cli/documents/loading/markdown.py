@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from aichat_cli.core.documents import Heading, LoadedDocument
 from aichat_cli.documents.loading.text import Decoded
 
 MOST_HEADINGS = 50_000
+_MOST_LINES = 4 * MOST_HEADINGS
+"""That are looked at as perhaps a heading or a fence."""
 _HEADING_CHARS = 200
 
 _LINES = re.compile(
@@ -21,7 +24,8 @@ _LINES = re.compile(
 _CLOSING_MARKS = re.compile(r"(?:^|[ \t]{1,9})#+$")
 _FRONT = re.compile(r"---[ \t]*\n(?:(?P<yaml>.*?)\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _FRONT_CHARS = 20_000
-_FRONT_FIRST = re.compile(r"\s*(?:#|[\w\"'-]+[ \t]*:|\Z)")
+_FRONT_FIRST = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*[\"']?\w[\w .\"'-]*:(?:\s|\Z)")
+"""Below comments and blank lines a key: else it is text between two rules."""
 _FRONT_TITLE = re.compile(r"^title:[ \t]*(?P<title>\S[^\n]*)$", re.MULTILINE)
 _NO_PARAGRAPH = re.compile(r" {4}|\t| {0,3}(?:#{1,6}[ \t]|>|[-*+][ \t]|\d{1,9}[.)][ \t]|\||<)")
 """Lines that a line of dashes below does not make a heading."""
@@ -52,10 +56,10 @@ def markdown_headings(text: str, begin: int = 0) -> tuple[Heading, ...]:
     """Headings of both styles outside of fences, from a character on."""
     headings: list[Heading] = []
     fence = ""
-    for match in _LINES.finditer(text, begin):
+    for match in islice(_LINES.finditer(text, begin), _MOST_LINES):
         if mark := match["fence"]:
             fence = _after_fence(fence, mark, match["info"])
-        elif fence or len(headings) >= MOST_HEADINGS:
+        elif fence:
             continue
         elif match["atx"]:
             if title := _CLOSING_MARKS.sub("", (match["title"] or "")[:_HEADING_CHARS].strip()):
@@ -63,7 +67,7 @@ def markdown_headings(text: str, begin: int = 0) -> tuple[Heading, ...]:
         elif (above := _line_above(text, match.start(), begin)) is not None:
             level = 1 if match["line"][0] == "=" else 2
             headings.append(Heading(above, level, text[above : match.start()].strip()[:_HEADING_CHARS]))
-    return tuple(headings)
+    return tuple(headings[:MOST_HEADINGS])
 
 
 def code(source: Decoded, media_type: str) -> LoadedDocument:

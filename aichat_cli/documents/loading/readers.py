@@ -7,6 +7,7 @@ from aichat_cli.core.errors import DocumentError
 from aichat_cli.documents.loading.data import json_text, table, xml_text
 from aichat_cli.documents.loading.formats import Format
 from aichat_cli.documents.loading.html import declared_charset, html
+from aichat_cli.documents.loading.mail import mail
 from aichat_cli.documents.loading.markdown import code, markdown
 from aichat_cli.documents.loading.notebook import notebook
 from aichat_cli.documents.loading.office import office
@@ -41,6 +42,8 @@ def read(content: bytes, kind: Format, charset: str | None = None) -> LoadedDocu
             return office(content, kind.media_type)
         if kind.reader == "html":
             return html(content, kind.media_type, charset)
+        if kind.reader == "mail":
+            return mail(content, kind.media_type)
         if kind.reader == "xml":
             charset = charset or declared_charset(content)
         source = decoded(content, charset)
