@@ -27,6 +27,7 @@ from aichat_cli.storage.database import Database
 if TYPE_CHECKING:
     from aichat_cli.config.roles import ChatRole
     from aichat_cli.core.usage import UsageRecord
+    from aichat_cli.documents.embedding.api import ApiEmbedder
     from aichat_cli.documents.embedding.base import Embedder
 
 
@@ -43,6 +44,7 @@ class App:
         self._providers: dict[Wire, Provider] = {}
         self._providers_lock = threading.Lock()
         self._databases: list[Database] = []
+        self._api_embedders: list[ApiEmbedder] = []
 
     @cached_property
     def paths(self) -> Paths:
@@ -166,7 +168,9 @@ class App:
             return StaticEmbedder()
         model = self.registry.embedding_model(name)
         access = embedders.Access(self.key_for(model), self.timeouts, self._retry)
-        return embedders.api_embedder(model, access, record or self._record_usage)
+        embedder = embedders.api_embedder(model, access, record or self._record_usage)
+        self._api_embedders.append(embedder)
+        return embedder
 
     def embedding_price(self, name: str, tokens: int) -> int | None:
         """Nano-dollars for embedding this many tokens, None where nobody knows the price; raises as `embedder` does."""
@@ -255,6 +259,8 @@ class App:
         """Close connections and databases."""
         for provider in self._providers.values():
             provider.close()
+        for embedder in self._api_embedders:
+            embedder.close()
         for database in self._databases:
             database.close()
 
