@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from aichat_cli.config.roles import ChatRole
     from aichat_cli.core.documents import SearchResult
     from aichat_cli.core.usage import UsageRecord
+    from aichat_cli.documents.embedding.api import ApiEmbedder
     from aichat_cli.documents.embedding.base import Embedder
+    from aichat_cli.documents.fetching import Fetcher
     from aichat_cli.documents.ingest.prepare import Reading
     from aichat_cli.documents.library import Library
     from aichat_cli.documents.loading.loader import Loader
@@ -48,6 +50,7 @@ class App:
         self._providers: dict[Wire, Provider] = {}
         self._providers_lock = threading.Lock()
         self._databases: list[Database] = []
+        self._api_embedders: list[ApiEmbedder] = []
 
     @cached_property
     def paths(self) -> Paths:
@@ -136,18 +139,28 @@ class App:
         return self.library_on(self.readable_database).search(collection, question, limit=limit)
 
     def _reading(self) -> Reading:
-        from aichat_cli.documents.fetching import fetch
         from aichat_cli.documents.ingest.prepare import Reading
         from aichat_cli.providers.tokens import tokenizer
 
         max_bytes = self._largest_document
-        allow_private = self.settings.flag("documents.private_addresses")
         return Reading(
             load=lambda content, name, media_type: self._loader.load(content, name, media_type=media_type),
-            fetch=lambda url, etag: fetch(url, max_bytes=max_bytes, allow_private=allow_private, etag=etag),
+            fetch=self._fetcher.fetch,
             tokenizer=tokenizer(),
             chunk_tokens=int(self.settings.number("documents.chunk_tokens")),
             max_bytes=max_bytes,
+        )
+
+    @cached_property
+    def _fetcher(self) -> Fetcher:
+        from aichat_cli.documents.fetching import Fetcher
+        from aichat_cli.providers.connect import connect_to, proxy_for
+
+        return Fetcher(
+            connect_to,
+            lambda scheme, host, port: proxy_for(scheme, host, port) is not None,
+            max_bytes=self._largest_document,
+            allow_private=self.settings.flag("documents.private_addresses"),
         )
 
     @cached_property
@@ -229,7 +242,9 @@ class App:
             return StaticEmbedder()
         model = self.registry.embedding_model(name)
         access = embedders.Access(self.key_for(model), self.timeouts, self._retry)
-        return embedders.api_embedder(model, access, record or self._record_usage)
+        embedder = embedders.api_embedder(model, access, record or self._record_usage)
+        self._api_embedders.append(embedder)
+        return embedder
 
     def embedding_price(self, name: str, tokens: int) -> int | None:
         """Nano-dollars for embedding this many tokens, None where nobody knows the price; raises as `embedder` does."""
@@ -322,6 +337,8 @@ class App:
             provider.close()
         if "_loader" in self.__dict__:
             self._loader.close()
+        for embedder in self._api_embedders:
+            embedder.close()
         for database in self._databases:
             database.close()
 

@@ -34,12 +34,13 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a connection leads, and through what."""
+    """Where a connection leads, and through what; `address` is the host's, where it was looked up before."""
 
     scheme: str
     host: str
     port: int
     proxy: Proxy | None = None
+    address: str | None = None
 
     @property
     def origin(self) -> str:
@@ -56,8 +57,8 @@ def open_connection(route: Route, timeout: float) -> http.client.HTTPConnection:
         ConnectFailed, TimedOut: worth another attempt.
         ProviderError: the certificate is not trusted, or the proxy refuses.
     """
-    near = route.proxy or route
-    connection = http.client.HTTPConnection(near.host, near.port, timeout=timeout)
+    near = (route.proxy.host, route.proxy.port) if route.proxy else (route.address or route.host, route.port)
+    connection = http.client.HTTPConnection(*near, timeout=timeout)
     connection.auto_open = 0
     try:
         if route.proxy and route.scheme == "https":
@@ -72,6 +73,14 @@ def open_connection(route: Route, timeout: float) -> http.client.HTTPConnection:
         connection.close()
         raise
     return connection
+
+
+def connect_to(scheme: str, host: str, port: int, address: str | None, timeout: float) -> http.client.HTTPConnection:
+    """Connect to a host at an address that was looked up before, or through the proxy that is set, which finds it.
+
+    Raises: as `open_connection`.
+    """
+    return open_connection(Route(scheme, host, port, proxy_for(scheme, host, port), address), timeout)
 
 
 def is_alive(sock: socket.socket | None) -> bool:

@@ -405,3 +405,43 @@ def test_nothing_is_known_of_what_a_custom_model_reads_but_what_its_wire_cannot_
     custom = {"a": MINE, "b": {**MINE, "wire": "anthropic"}}
     models = [registry(custom=custom).resolve(name) for name in custom]
     assert [(m.reads("image"), m.reads("audio")) for m in models] == [(None, None), (None, False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical", "wire", "dimensions", "nano_per_mtok"),
+    [
+        ("text-embedding-3-small", "text-embedding-3-small", "openai", 1536, 20_000_000),
+        ("openai/text-embedding-3-large", "text-embedding-3-large", "openai", 3072, 130_000_000),
+        ("gemini/gemini-embedding-001", "gemini/gemini-embedding-001", "litellm", 3072, 150_000_000),
+        ("embed-english-v3.0", "cohere/embed-english-v3.0", "litellm", None, 100_000_000),
+        ("mistral/mistral-embed", "mistral/mistral-embed", "litellm", None, None),
+        ("ollama/nomic-embed-text", "ollama/nomic-embed-text", "openai", None, 0),
+        ("openai/not-yet-known", "openai/not-yet-known", "openai", None, None),
+        ("voyage/not-yet-known", "voyage/not-yet-known", "litellm", None, None),
+    ],
+)
+def test_an_embedding_model_has_its_endpoint_price_and_dimensions(
+    name: str, canonical: str, wire: str, dimensions: int | None, nano_per_mtok: int | None
+) -> None:
+    model = registry().embedding_model(name)
+    assert (model.name, model.wire, model.dimensions) == (canonical, wire, dimensions)
+    assert registry().embedding_model(model.name) == model
+    assert model.key_name == (None if wire == "openai" and "ollama" in name else model.provider)
+    if nano_per_mtok is not None:
+        assert model.price == Price(Rates(nano_per_mtok, 0))
+
+
+def test_what_makes_no_vectors_is_no_embedding_model() -> None:
+    for name in ("gpt-4o", "claude-sonnet-4-5", "anthropic/embed", "nothing-like-it", "", "local/x"):
+        with pytest.raises(UnknownModel, match="No embedding model"):
+            registry().embedding_model(name)
+    with pytest.raises(UnknownModel, match=r"Did you mean .*text-embedding-3-small"):
+        registry().embedding_model("text-embedding-3-smal")
+
+
+def test_aliases_custom_models_and_own_endpoints_embed_too() -> None:
+    mine = {"mine": MINE | {"model_id": "bge"}}
+    own = registry({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, custom=mine, aliases={"e": "text-embedding-3-small"})
+    assert own.embedding_model("e").name == "text-embedding-3-small"
+    assert own.embedding_model("mine").wire_name == "bge"
+    assert (own.embedding_model("bge-m3").name, own.embedding_model("bge-m3").base_url) == ("bge-m3", MINE["base_url"])

@@ -85,9 +85,7 @@ class ApiEmbedder:
         sent = [index for index, text in enumerate(texts) if text.strip()]
         batches = [[texts[index] for index in batch] for batch in self._batches(texts, sent)]
         answers = self._answers(batches, is_query=is_query)
-        vectors = [
-            vector for batch, answer in zip(batches, answers, strict=True) for vector in self._checked(batch, answer)
-        ]
+        vectors = [vector for answer in answers for vector in answer]
         rows = np.zeros((len(texts), self._dimensions or self.dimensions), dtype=np.float32)
         if vectors:
             rows[sent] = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), -1)
@@ -107,7 +105,7 @@ class ApiEmbedder:
         while len(self._calls) < min(len(batches), CONCURRENT_CALLS):
             self._calls.append(self._connect())
         try:
-            return Round(self._calls, batches, self._record, is_query=is_query).run()
+            return Round(self._calls, batches, self._record, self._check, is_query=is_query).run()
         except BaseException:
             self.close()  # a thread may still use one of them
             raise
@@ -135,8 +133,8 @@ class ApiEmbedder:
             )
         return tokens
 
-    def _checked(self, batch: Sequence[str], vectors: Sequence[bytes]) -> Sequence[bytes]:
-        """The vectors, if there are as many as texts and each has the model's dimensions."""
+    def _check(self, batch: Sequence[str], vectors: Sequence[bytes]) -> None:
+        """There are as many vectors as texts, and each has the model's dimensions."""
         if len(vectors) != len(batch):
             raise EmbeddingError(f"{self.name} answered {len(batch)} texts with {len(vectors)} vectors.")
         if self._dimensions is None and vectors and vectors[0]:
@@ -148,4 +146,3 @@ class ApiEmbedder:
                     f" not {self._dimensions or 'any'}. Nothing was changed.",
                     hint="Check that its endpoint serves this model",
                 )
-        return vectors

@@ -48,6 +48,7 @@ class Round:
     Args:
         calls: as many as may run at once.
         record: keeps a row of usage; called in the thread that calls `run`.
+        check: raises where vectors are not those of the texts, in the same thread.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class Round:
         calls: Sequence[EmbeddingCall],
         batches: Sequence[Sequence[str]],
         record: Callable[[UsageRecord], None],
+        check: Callable[[Sequence[str], Sequence[bytes]], None],
         *,
         is_query: bool,
     ) -> None:
         self._calls = calls
         self._batches = batches
         self._record = record
+        self._check = check
         self._is_query = is_query
         self._stop = threading.Event()
         self._waiting: SimpleQueue[int] = SimpleQueue()
@@ -110,13 +113,19 @@ class Round:
         return [results[index] for index in range(len(self._batches))]
 
     def _settled(self, index: int, result: CallResult | BaseException) -> BaseException | None:
-        """Record what a call cost; its error, if it has one."""
+        """Record what a call cost; its error, if it has one or its vectors are wrong."""
         self._ended.add(index)
         if isinstance(result, BaseException):
             return result
         for usage in result.usage:
             self._record(usage)
-        return result.error
+        if result.error is not None:
+            return result.error
+        try:
+            self._check(self._batches[index], result.vectors)
+        except AichatError as exc:
+            return exc
+        return None
 
     def _record_what_was_sent(self) -> None:
         while True:

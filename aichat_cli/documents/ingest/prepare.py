@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aichat_cli.core.documents import Document, LoadedDocument
 from aichat_cli.core.errors import DocumentError
@@ -111,7 +112,7 @@ def outcomes(
         try:
             yield _outcome(task, reading, candidates, sizes, again=again)
         except DocumentError as error:
-            yield Unreadable(task, error.message)
+            yield Unreadable(task, " ".join(filter(None, (error.message, error.hint and f"{error.hint}."))))
 
 
 def embedded(
@@ -163,7 +164,8 @@ def _outcome(
         return Same(task, old, etag)
     if old is None and len(content) in sizes and digest in candidates:
         return Renamed(task, candidates.pop(digest))
-    loaded = reading.load(content, task.name, media_type)
+    file_name = urlsplit(task.path).path if task.is_page else task.name
+    loaded = reading.load(content, file_name, media_type)
     return _prepared(task, loaded, digest, etag, len(content), reading)
 
 
