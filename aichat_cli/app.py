@@ -246,13 +246,6 @@ class App:
         self._api_embedders.append(embedder)
         return embedder
 
-    def embedding_price(self, name: str, tokens: int) -> int | None:
-        """Nano-dollars for embedding this many tokens, None where nobody knows the price; raises as `embedder` does."""
-        from aichat_cli import embedders
-        from aichat_cli.billing.charges import embedding_price
-
-        return 0 if name in embedders.STATIC_NAMES else embedding_price(self.registry.embedding_model(name), tokens)
-
     def _record_usage(self, record: UsageRecord) -> None:
         # Whoever embeds may be another thread than the one that uses the database.
         with self.database.reopen() as ledger, ledger.transaction(durable=True):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aichat_cli.billing.admission import admit
-from aichat_cli.billing.charges import embedding_usage
+from aichat_cli.billing.charges import embedding_price, embedding_usage
 from aichat_cli.core.messages import Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
@@ -43,7 +43,13 @@ def api_embedder(model: Model, access: Access, record: Callable[[UsageRecord], N
         batch_texts=limits.texts,
         batch_tokens=limits.tokens,
     )
-    return ApiEmbedder(known, lambda: _Call(model, access), tokenizer().count, record)
+    return ApiEmbedder(
+        known,
+        lambda: _Call(model, access),
+        tokenizer().count,
+        record,
+        lambda tokens: embedding_price(model, tokens),
+    )
 
 
 class _Call:

@@ -46,6 +46,7 @@ class ApiEmbedder:
         connect: gives the calls of one more thread.
         count: tokens of a text, to fill batches by.
         record: keeps a row of usage; called in the thread that calls `embed`.
+        price: nano-dollars for so many tokens, None where nobody knows.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class ApiEmbedder:
         connect: Callable[[], EmbeddingCall],
         count: Callable[[str], int],
         record: Callable[[UsageRecord], None],
+        price: Callable[[int], int | None] = lambda _: None,
     ) -> None:
         self.name = model.name
         self.relevance = _RELEVANCE.get(model.name, UNKNOWN_RELEVANCE)
@@ -63,7 +65,17 @@ class ApiEmbedder:
         self._connect = connect
         self._count = count
         self._record = record
+        self._price = price
         self._calls: list[EmbeddingCall] = []
+
+    @property
+    def is_slow(self) -> bool:
+        """It is slow, and paid for: a vector that is there already is not made again."""
+        return True
+
+    def cost_nano(self, tokens: int) -> int | None:
+        """Nano-dollars for so many tokens, None where the price is unknown."""
+        return self._price(tokens)
 
     @property
     def dimensions(self) -> int:
