@@ -32,6 +32,8 @@ _BAD_SHARE = 8
 _FOREIGN_SHARE = 0.25
 """Where more of the bytes are not ASCII, it is no language of Western Europe."""
 _FIT = 0.7
+_PRINTABLE = 0.8
+"""At least so much of what was guessed to be UTF-16 are characters that print, or space."""
 _HIGH = bytes(range(0x80, 0x100))
 
 
@@ -56,7 +58,11 @@ def decoded(content: bytes, charset: str | None = None) -> Decoded:
         if content.startswith(mark):
             return _with_encoding(content[len(mark) :], encoding)
     if (wide := _unmarked_wide(content)) is not None:
-        return _with_encoding(content, wide)
+        read = _with_encoding(content, wide)
+        sample = read.text[:_SAMPLE_BYTES]
+        if sum(1 for sign in sample if sign.isprintable() or sign.isspace()) < _PRINTABLE * len(sample):
+            raise DocumentError(BINARY_REASON)
+        return read
     if charset and b"\x1b" in content and charset.lower().startswith("iso-2022"):
         # Its bytes are those of ASCII, so that nothing but the document itself can tell.
         return Decoded(normalised(_declared(content, charset) or content.decode("latin-1")))
@@ -112,10 +118,9 @@ def _with_encoding(content: bytes, encoding: str, notes: tuple[str, ...] = ()) -
 
 
 def _looks_binary(text: str) -> bool:
+    """Whether so much of a wide encoding's text is controls or damage that it is chance that it decodes."""
     sample = text[:_SAMPLE_BYTES]
-    odd = sum(
-        1 for character in sample if not character.isprintable() and character not in "\t\n\v\f\r\b\x1b\ufeff\u3000"
-    )
+    odd = sum(1 for character in sample if (character < " " and character not in "\t\n\v\f\r\b\x1b"))
     return odd * 20 > len(sample)
 
 
