@@ -9,7 +9,7 @@ from aichat_cli.documents.loading.text import decoded
 
 RUSSIAN = "Маяк зажигают в сумерках и гасят на рассвете. Туманная сирена звучит каждые девяносто секунд.\n" * 3
 JAPANESE = "灯台のランプは夕暮れに点灯し、夜明けに消します。霧笛は九十秒ごとに鳴ります。\n" * 3
-CHINESE = "灯塔的灯在黄昏时点亮，在黎明时熄灭。雾笛每九十秒响一次，提醒过往的船只注意安全。\n" * 3
+CHINESE = "灯塔的灯在黄昏时点亮。在黎明时熄灭。雾笛每九十秒响一次。提醒过往的船只注意安全。\n" * 3
 KOREAN = "등대의 등불은 해질녘에 켜지고 새벽에 꺼집니다. 안개 신호는 구십 초마다 울립니다.\n" * 3
 FRENCH = "Le phare éclaire la mer à minuit — déjà vu, « très » cœur.\n"
 
@@ -62,7 +62,7 @@ def test_a_few_broken_bytes_do_not_make_utf_8_another_encoding() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [bytes(range(256)), b"\0" * 100, b"\x01\x02\x03", b"PAR1\x15\x04\x15\xf8\xff\0\0", b"\xff\xfe" + b"\xd8\x00" * 50],
+    [bytes(range(256)), b"\0" * 100, b"\x01\x02\x03", b"PAR1\x15\x04\x15\xf8\xff\0\0", b"\xff\xfe" + b"\x00\xd8" * 50],
 )
 def test_binary_files_are_refused(content: bytes) -> None:
     with pytest.raises(DocumentError, match="It is a binary file"):
