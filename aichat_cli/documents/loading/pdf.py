@@ -125,7 +125,8 @@ def _headings(document: Any, text: str, pages: list[int]) -> Iterator[Heading]:
         end = pages[page + 1] if page + 1 < len(pages) else len(text)
         start = text.find(item[2], pages[page], end)
         start = text.rfind("\n", pages[page], start) + 1 if start > pages[page] else pages[page]
-        found.append(Heading(max(start, pages[page]), item[0], item[2]))
+        if pages[page] < len(text):
+            found.append(Heading(max(start, pages[page]), item[0], item[2]))
     yield from sorted(found, key=lambda heading: heading.start)
 
 

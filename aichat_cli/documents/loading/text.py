@@ -31,7 +31,11 @@ _BAD_SHARE = 8
 """UTF-8 with fewer broken characters than a such part of its other non-ASCII characters is UTF-8 that was damaged."""
 _FOREIGN_SHARE = 0.25
 """Where more of the bytes are not ASCII, it is no language of Western Europe."""
+_FEW_BYTES = 10
 _FIT = 0.7
+_LEAST_KANA = 0.2
+_PRINTABLE = 0.8
+"""At least so much of what was guessed to be UTF-16 are characters that print, or space."""
 _HIGH = bytes(range(0x80, 0x100))
 
 
@@ -56,7 +60,11 @@ def decoded(content: bytes, charset: str | None = None) -> Decoded:
         if content.startswith(mark):
             return _with_encoding(content[len(mark) :], encoding)
     if (wide := _unmarked_wide(content)) is not None:
-        return _with_encoding(content, wide)
+        read = _with_encoding(content, wide)
+        sample = read.text[:_SAMPLE_BYTES]
+        if sum(1 for sign in sample if sign.isprintable() or sign.isspace()) < _PRINTABLE * len(sample):
+            raise DocumentError(BINARY_REASON)
+        return read
     if charset and b"\x1b" in content and charset.lower().startswith("iso-2022"):
         # Its bytes are those of ASCII, so that nothing but the document itself can tell.
         return Decoded(normalised(_declared(content, charset) or content.decode("latin-1")))
@@ -112,10 +120,9 @@ def _with_encoding(content: bytes, encoding: str, notes: tuple[str, ...] = ()) -
 
 
 def _looks_binary(text: str) -> bool:
+    """Whether so much of a wide encoding's text is controls or damage that it is chance that it decodes."""
     sample = text[:_SAMPLE_BYTES]
-    odd = sum(
-        1 for character in sample if not character.isprintable() and character not in "\t\n\v\f\r\b\x1b\ufeff\u3000"
-    )
+    odd = sum(1 for character in sample if (character < " " and character not in "\t\n\v\f\r\b\x1b"))
     return odd * 20 > len(sample)
 
 
@@ -127,9 +134,9 @@ def _unmarked_wide(content: bytes) -> str | None:
     zeros = [sample[place::4].count(0) for place in range(4)]
     quarter = max(1, len(sample) // 4)
     if len(content) % 4 == 0:
-        if zeros[3] == zeros[2] == quarter and zeros[0] * 10 < quarter:
+        if zeros[3] == quarter and zeros[2] * 2 > quarter and zeros[0] * 10 < quarter:
             return "utf-32-le"
-        if zeros[0] == zeros[1] == quarter and zeros[3] * 10 < quarter:
+        if zeros[0] == quarter and zeros[1] * 2 > quarter and zeros[3] * 10 < quarter:
             return "utf-32-be"
     if len(content) % 2:
         return None
@@ -161,19 +168,25 @@ def _is_damaged_utf8(content: bytes) -> bool:
 def _guessed(sample: bytes) -> str:
     """The likeliest of the old encodings, by how much of it are the everyday letters of the language it is for."""
     high = len(sample) - len(sample.translate(None, _HIGH))
-    if high < _FOREIGN_SHARE * len(sample):
+    if high < max(_FEW_BYTES, _FOREIGN_SHARE * len(sample)):
         return "cp1252"
     best, best_fit = "cp1252", _FIT
     for encoding, alphabets in _EVERYDAY.items():
         text = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
         foreign = [character for character in text if character > "\x7f"]
-        fitting = sum(1 for character in foreign if any(low <= character <= last for low, last in alphabets))
-        fit = fitting / max(1, len(foreign))
-        if fit > best_fit:
+        fit = _share(foreign, alphabets)
+        if fit > best_fit and (encoding not in _JAPANESE or _share(foreign, _KANA) > _LEAST_KANA):
             best, best_fit = encoding, fit
     return best
 
 
+def _share(characters: list[str], ranges: tuple[tuple[str, str], ...]) -> float:
+    """How much of the characters are in one of the ranges."""
+    inside = sum(1 for character in characters if any(low <= character <= last for low, last in ranges))
+    return inside / max(1, len(characters))
+
+
+_JAPANESE = frozenset({"euc_jp", "cp932"})
 _KANA = (("\u3001", "\u3002"), ("\u3041", "\u30ff"))
 _HAN = (("\u4e00", "\u9fff"), ("\u3001", "\u3002"), ("\uff01", "\uff1f"))
 _EVERYDAY = {
