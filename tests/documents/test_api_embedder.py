@@ -268,7 +268,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
 def test_our_own_model_needs_no_key_and_costs_nothing(app: App) -> None:
     for name in ("wordllama", "wordllama-256"):
         assert isinstance(app.embedder(name), StaticEmbedder)
-        assert app.embedding_price(name, 10**9) == 0
+        assert app.embedder(name).cost_nano(10**9) == 0
 
 
 def test_a_model_behind_an_api_needs_its_key(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,10 +284,10 @@ def test_a_model_behind_an_api_needs_its_key(app: App, monkeypatch: pytest.Monke
 
 
 def test_prices_are_the_maps_and_unknown_where_it_has_none(app: App) -> None:
-    assert app.embedding_price("text-embedding-3-small", 1_000_000) == 20_000_000
-    assert app.embedding_price("voyage/voyage-3-lite", 1_000_000) == 20_000_000
-    assert app.embedding_price("openai/some-new-embedding", 1_000_000) is None
-    assert app.embedding_price("ollama/nomic-embed-text", 1_000_000) == 0
+    assert app.embedder("text-embedding-3-small").cost_nano(1_000_000) == 20_000_000
+    assert app.embedder("voyage/voyage-3-lite").cost_nano(1_000_000) == 20_000_000
+    assert app.embedder("openai/some-new-embedding").cost_nano(1_000_000) is None
+    assert app.embedder("ollama/nomic-embed-text").cost_nano(1_000_000) == 0
 
 
 def test_usage_goes_to_the_database_unless_it_is_told_elsewhere(
