@@ -126,7 +126,7 @@ class App:
 
         deps = LibraryDeps(
             embedder_for=self.embedder,
-            store_for=lambda connection, collection: SqliteVectors(connection, collection.seq),
+            store_for=SqliteVectors,
             reranker=self.reranker,
             reading=self._reading,
             walk=self._walk,

@@ -167,6 +167,17 @@ def stored_vectors(db: Database, collection: CollectionSeq, *, after: int, limit
     )
 
 
+def sampled_vectors(db: Database, collection: CollectionSeq, *, limit: int) -> list[bytes]:
+    """About `limit` stored vectors of a collection, evenly from its oldest to its newest chunks."""
+    [(count,)] = db.rows("SELECT coalesce(sum(chunk_count), 0) FROM documents WHERE collection_seq = ?", (collection,))
+    rows = db.rows(
+        "SELECT v.vector FROM chunk_vectors v JOIN document_chunks c ON c.seq = v.chunk_seq"
+        " JOIN documents d ON d.seq = c.document_seq WHERE d.collection_seq = ? AND (c.seq * 7919) % ? < ?",
+        (collection, max(count, 1), limit),
+    )
+    return [vector for (vector,) in rows]
+
+
 def vectors_by_hash(db: Database, model: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
     """Vectors that chunks with the same text have already in collections of one model, by their hash."""
     rows = db.rows(

@@ -156,6 +156,14 @@ class Database:
             raise StorageError(f"sqlite-vec cannot be loaded: {exc}.", hint="Run: pip install sqlite-vec") from exc
         self._has_vectors = True
 
+    def index_shadow_table(self, sql: str) -> None:
+        """Run a CREATE INDEX on a table that a virtual table keeps for itself, which is forbidden otherwise."""
+        self._connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+        try:
+            self.execute(sql)
+        finally:
+            self._connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+
     @property
     def in_transaction(self) -> bool:
         """Whether this connection has begun one."""

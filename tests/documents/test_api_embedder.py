@@ -283,7 +283,9 @@ def test_a_model_behind_an_api_needs_its_key(app: App, monkeypatch: pytest.Monke
     assert isinstance(app.embedder("wordllama"), StaticEmbedder)
 
 
-def test_prices_are_the_maps_and_unknown_where_it_has_none(app: App) -> None:
+def test_prices_are_the_maps_and_unknown_where_it_has_none(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    monkeypatch.setenv("VOYAGE_API_KEY", "sk-1")
     assert app.embedder("text-embedding-3-small").cost_nano(1_000_000) == 20_000_000
     assert app.embedder("voyage/voyage-3-lite").cost_nano(1_000_000) == 20_000_000
     assert app.embedder("openai/some-new-embedding").cost_nano(1_000_000) is None

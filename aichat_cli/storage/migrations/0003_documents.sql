@@ -80,11 +80,11 @@ CREATE TABLE staged_vectors (
   PRIMARY KEY (chunk_seq, model)
 ) STRICT;
 
--- Clusters of a collection whose vectors are too many to compare with all of them: `vector` is float32.
+-- Of a collection with too many vectors to compare a query with all of them: the centres its vectors are gathered around,
+-- float32 one after the other, and how many vectors there were when they were found. `training` names one finding.
 CREATE TABLE vector_clusters (
-  collection_seq INTEGER NOT NULL REFERENCES collections (seq) ON DELETE CASCADE,
-  cluster        INTEGER NOT NULL,
-  vector         BLOB NOT NULL,
+  collection_seq INTEGER PRIMARY KEY REFERENCES collections (seq) ON DELETE CASCADE,
+  training       TEXT NOT NULL,
   trained_on     INTEGER NOT NULL,
-  PRIMARY KEY (collection_seq, cluster)
+  centroids      BLOB NOT NULL
 ) STRICT;

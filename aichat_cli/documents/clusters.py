@@ -1,0 +1,61 @@
+"""Clusters of vectors: spherical k-means, trained on a sample, and which cluster a vector belongs to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aichat_cli.documents.embedding.base import Matrix
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ROUNDS = 6
+SAMPLE_PER_CLUSTER = 40
+"""Vectors to train on for each cluster: more find hardly better ones."""
+_BLOCK_ROWS = 16_384
+
+
+def cluster_count(vectors: int) -> int:
+    """How many clusters so many vectors are gathered in."""
+    return max(1, round(2 * float(vectors) ** 0.5))
+
+
+def trained(sample: Matrix, count: int) -> Matrix:
+    """Centres of unit length of a sample, at most `count`, shape (clusters, dimensions). The same for the same sample."""
+    import numpy as np
+
+    chance = np.random.default_rng(0)
+    count = min(count, len(sample))
+    centroids = sample[chance.choice(len(sample), count, replace=False)].copy()
+    for _ in range(ROUNDS):
+        members = assigned(sample, centroids)
+        sums = np.zeros_like(centroids)
+        np.add.at(sums, members, sample)
+        sizes = np.bincount(members, minlength=count)
+        # A cluster nothing belongs to begins again at some vector.
+        lonely = np.flatnonzero(sizes == 0)
+        sums[lonely] = sample[chance.choice(len(sample), len(lonely))]
+        centroids = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return centroids.astype(np.float32)
+
+
+def assigned(vectors: Matrix, centroids: Matrix) -> NDArray[np.intp]:
+    """The cluster of each vector, shape (n,): that of the nearest centre."""
+    import numpy as np
+
+    members = np.empty(len(vectors), dtype=np.intp)
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        block = vectors[start : start + _BLOCK_ROWS]
+        members[start : start + len(block)] = (block @ centroids.T).argmax(axis=1)
+    return members
+
+
+def nearest_clusters(query: Matrix, centroids: Matrix, count: int) -> list[int]:
+    """The clusters whose centres are nearest to a query, shape (1, dimensions)."""
+    import numpy as np
+
+    likeness = centroids @ query[0]
+    count = min(count, len(centroids))
+    best: list[int] = np.argpartition(-likeness, count - 1)[:count].tolist()
+    return best
