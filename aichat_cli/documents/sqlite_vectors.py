@@ -19,7 +19,7 @@ from aichat_cli.storage import chunks, vectors
 from aichat_cli.storage.database import Database
 
 FLAT_LIMIT = 50_000
-PROBES = 24
+PROBES = 32
 SPARE = 6
 """So many times the wanted number are taken from the index, to be ranked exactly."""
 READ_TOGETHER = 20_000
