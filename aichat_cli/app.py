@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aichat_cli.core.usage import UsageRecord
     from aichat_cli.documents.embedding.api import ApiEmbedder
     from aichat_cli.documents.embedding.base import Embedder
+    from aichat_cli.documents.embedding.minilm import MiniLM
     from aichat_cli.documents.fetching import Fetcher
     from aichat_cli.documents.ingest.prepare import Reading
     from aichat_cli.documents.library import Library
@@ -169,9 +170,19 @@ class App:
 
         return Loader()
 
-    def reranker(self) -> Embedder | None:
-        """The model that ranks the best again, None where it is not here."""
-        return None
+    def reranker(self) -> MiniLM | None:
+        """The model that ranks the best again, None where it is not wanted or not here."""
+        from aichat_cli.documents.embedding.minilm import is_installed
+
+        is_wanted = self.settings.flag("documents.rerank")
+        return self._minilm if is_wanted and is_installed(self.paths.model_dir) else None
+
+    @cached_property
+    def _minilm(self) -> MiniLM:
+        from aichat_cli.documents.embedding.minilm import MiniLM
+        from aichat_cli.providers.cpu import default_threads
+
+        return MiniLM(self.paths.model_dir, threads=int(self.settings.number("local.threads")) or default_threads())
 
     def _walk(self, folder: Path) -> Iterable[FoundFile | SkippedFile]:
         from aichat_cli.documents.sources import walk
@@ -224,13 +235,13 @@ class App:
         return roles.load(self.paths.role_dir, name)
 
     def embedder(self, name: str, *, record: Callable[[UsageRecord], None] | None = None) -> Embedder:
-        """The embedding model of that name: ours, or one behind an API, which is used only where it is named.
+        """The embedding model of that name: one of ours, or one behind an API, which is used only where it is named.
 
         Args:
             record: keeps what a call cost, in the thread that embeds; by default in this run's database.
 
         Raises:
-            EmbeddingError: our model is not installed.
+            EmbeddingError: a model of ours is not here.
             UnknownModel, ConfigError: nothing answers to that name.
             KeyMissing: it needs a key and there is none.
         """
@@ -240,6 +251,8 @@ class App:
             from aichat_cli.documents.embedding.static import StaticEmbedder
 
             return StaticEmbedder()
+        if name in embedders.MINILM_NAMES:
+            return self._minilm
         model = self.registry.embedding_model(name)
         access = embedders.Access(self.key_for(model), self.timeouts, self._retry)
         embedder = embedders.api_embedder(model, access, record or self._record_usage)

@@ -116,16 +116,17 @@ class Database:
         return self._connection.changes()
 
     @contextmanager
-    def transaction(self, *, durable: bool = False) -> Iterator[None]:
+    def transaction(self, *, durable: bool = False, longest_wait_s: float | None = None) -> Iterator[None]:
         """One write transaction, undone by any exception.
 
         Args:
             durable: survive a power cut once committed; otherwise only the death of the process.
+            longest_wait_s: for another process that writes; None is the connection's own patience.
         """
         if durable:
             self.execute("PRAGMA synchronous = FULL")
         try:
-            self.execute("BEGIN IMMEDIATE")
+            self._begin(longest_wait_s)
             yield
             self.execute("COMMIT")
         except BaseException:
@@ -135,6 +136,16 @@ class Database:
         finally:
             if durable:
                 self.execute("PRAGMA synchronous = NORMAL")
+
+    def _begin(self, longest_wait_s: float | None) -> None:
+        if longest_wait_s is None:
+            self.execute("BEGIN IMMEDIATE")
+            return
+        self._connection.set_busy_handler(_Waiter(longest_wait_s))
+        try:
+            self.execute("BEGIN IMMEDIATE")
+        finally:
+            self._connection.set_busy_handler(_Waiter(self._busy_timeout_s))
 
     def load_vector_extension(self) -> None:
         """Make vec0 tables usable on this connection. Loading twice costs nothing.
