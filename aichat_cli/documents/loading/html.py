@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from aichat_cli.core.documents import Heading, LoadedDocument
 from aichat_cli.core.errors import DocumentError
 from aichat_cli.documents.loading.markdown import MOST_HEADINGS
-from aichat_cli.documents.loading.text import decoded
+from aichat_cli.documents.loading.text import decoded, normalised
 
 _TITLE_CHARS = 200
 _MAIN_CHARS = 200
@@ -263,7 +263,7 @@ class _Page:
 
     def _end_pre(self) -> None:
         self._pre_at = 0
-        text = "".join(self._inline).replace("\v", "\n").strip("\n")
+        text = normalised("".join(self._inline).replace("\v", "\n")).strip("\n")
         self._inline.clear()
         if text.strip() and not self._header_at:
             longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
