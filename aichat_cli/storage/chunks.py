@@ -35,10 +35,11 @@ class IndexedText:
     content: str
 
 
-def insert(db: Database, document_seq: int, chunks: Sequence[NewChunk]) -> list[int]:
-    """Store the chunks of a document, inside the caller's transaction; their seqs, in the same order."""
+def insert(db: Database, documents: Sequence[tuple[int, Sequence[NewChunk]]]) -> list[int]:
+    """Store the chunks of (document seq, chunks) pairs, inside the caller's transaction; their seqs, in the same order."""
     [(last,)] = db.rows("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'document_chunks'), 0)")
-    seqs = list(range(last + 1, last + 1 + len(chunks)))
+    seqs = range(last + 1, last + 1 + sum(len(chunks) for _, chunks in documents))
+    numbered = ((document_seq, index, new) for document_seq, chunks in documents for index, new in enumerate(chunks))
     db.execute_many(
         "INSERT INTO document_chunks (seq, document_seq, chunk_index, content, heading, start_char, end_char, line,"
         " page, token_count, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -56,10 +57,10 @@ def insert(db: Database, document_seq: int, chunks: Sequence[NewChunk]) -> list[
                 new.chunk.tokens,
                 new.hash,
             )
-            for index, (seq, new) in enumerate(zip(seqs, chunks, strict=True))
+            for seq, (document_seq, index, new) in zip(seqs, numbered, strict=True)
         ),
     )
-    return seqs
+    return list(seqs)
 
 
 def index_words(db: Database, collection: CollectionSeq, rows: Iterable[tuple[int, str, str]]) -> None:
