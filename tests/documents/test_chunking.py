@@ -162,7 +162,7 @@ def test_a_line_of_200_kilobytes_without_blanks_is_split_in_a_moment(o200k: tikt
 def test_chunks_begin_at_headings_once_they_are_reasonably_full() -> None:
     section = "## Part {}\n\n" + SENTENCE * 3 + "\n\n"
     document = markdown("# Book\n\n" + "".join(section.format(number) for number in range(6)))
-    chunks = chunks_of(document)
+    chunks = chunks_of(document, 150)
     assert [chunk.heading for chunk in chunks] == ["Book", *(f"Book > Part {number}" for number in range(1, 6))]
 
 
@@ -184,10 +184,28 @@ def test_no_crumb_is_left_at_the_end() -> None:
         assert min(chunk.tokens for chunk in found) > 12
 
 
-def test_a_short_title_is_not_parted_from_a_paragraph_that_nearly_fills_a_chunk() -> None:
-    found = chunks_of(LoadedDocument("A title\n\n" + SENTENCE * 5, "text/plain"), 95)
+def test_a_short_title_is_not_left_alone_by_a_paragraph_that_fills_a_chunk() -> None:
+    paragraph = SENTENCE * 5
+    found = chunks_of(LoadedDocument("A title\n\n" + paragraph, "text/plain"), TOKENIZER.count(paragraph))
     assert len(found) == 2
     assert min(chunk.tokens for chunk in found) > 30
+
+
+def test_a_heading_goes_with_a_paragraph_that_does_not_fit_any_more() -> None:
+    paragraph = "1 2 3 4 5 6 7 8 9. " * 6
+    document = markdown(SENTENCE.strip() + "\n\n## Part\n\n" + paragraph)
+    found = texts_of(document, TOKENIZER.count(paragraph) + 6)
+    assert [chunk.split("\n")[0] for chunk in found] == [SENTENCE.strip(), "## Part"]
+
+
+def test_a_tiny_last_section_joins_the_one_before() -> None:
+    assert len(chunks_of(markdown(f"# A\n\n{SENTENCE * 3}\n\n# B\n\nShort."))) == 1
+
+
+def test_blank_space_before_the_first_heading_and_page_is_not_what_a_chunk_begins_with() -> None:
+    document = LoadedDocument("\n\n\nT\n\nText.", "application/pdf", headings=(Heading(3, 1, "T"),), pages=(0, 2))
+    [chunk] = chunks_of(document)
+    assert (chunk.start, chunk.line, chunk.page, chunk.heading) == (0, 1, 2, "T")
 
 
 def test_a_fenced_block_that_fits_is_kept_whole() -> None:
