@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from aichat_cli.documents.embedding.base import Matrix
@@ -18,7 +19,7 @@ _BLOCK_ROWS = 16_384
 
 def cluster_count(vectors: int) -> int:
     """How many clusters so many vectors are gathered in."""
-    return max(1, round(2 * float(vectors) ** 0.5))
+    return max(1, round(2 * math.sqrt(vectors)))
 
 
 def trained(sample: Matrix, count: int) -> Matrix:
@@ -30,14 +31,25 @@ def trained(sample: Matrix, count: int) -> Matrix:
     centroids = sample[chance.choice(len(sample), count, replace=False)].copy()
     for _ in range(ROUNDS):
         members = assigned(sample, centroids)
-        sums = np.zeros_like(centroids)
-        np.add.at(sums, members, sample)
-        sizes = np.bincount(members, minlength=count)
+        sums, sizes = _sums(sample, members, count)
         # A cluster nothing belongs to begins again at some vector.
         lonely = np.flatnonzero(sizes == 0)
         sums[lonely] = sample[chance.choice(len(sample), len(lonely))]
         centroids = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
     return centroids.astype(np.float32)
+
+
+def _sums(sample: Matrix, members: NDArray[np.intp], count: int) -> tuple[Matrix, NDArray[np.intp]]:
+    """The sum of each cluster's vectors, and how many it has."""
+    import numpy as np
+
+    order = np.argsort(members, kind="stable")
+    sizes = np.bincount(members, minlength=count)
+    present = np.flatnonzero(sizes)
+    starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))[present]
+    sums = np.zeros((count, sample.shape[1]), dtype=np.float32)
+    sums[present] = np.add.reduceat(sample[order], starts, axis=0)
+    return sums, sizes
 
 
 def assigned(vectors: Matrix, centroids: Matrix) -> NDArray[np.intp]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from aichat_cli.core.documents import Collection, CollectionSeq
 from aichat_cli.core.interrupts import shielded
@@ -18,8 +19,8 @@ from aichat_cli.storage import chunks, vectors
 from aichat_cli.storage.database import Database
 
 FLAT_LIMIT = 50_000
-PROBES = 24
-SPARE = 3
+PROBES = 32
+SPARE = 6
 """So many times the wanted number are taken from the index, to be ranked exactly."""
 READ_TOGETHER = 20_000
 LARGEST_SIGMA = 5.0
@@ -202,7 +203,8 @@ def _index(
         vectors.add(database, collection, zip(seqs, rows, strict=True))
         return
     members = clusters.assigned(matrix, centroids).tolist()
-    vectors.add_clustered(database, collection, zip(seqs, members, rows, strict=True))
+    # Neighbours are written one after the other: each cluster is a place of its own in the file.
+    vectors.add_clustered(database, collection, sorted(zip(seqs, members, rows, strict=True), key=itemgetter(1)))
 
 
 def _matrix(centroids: bytes, collection: Collection) -> Matrix:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from aichat_cli.core.documents import Heading, LoadedDocument
 from aichat_cli.core.errors import DocumentError
 from aichat_cli.documents.loading.markdown import MOST_HEADINGS
-from aichat_cli.documents.loading.text import decoded
+from aichat_cli.documents.loading.text import decoded, normalised
 
 _TITLE_CHARS = 200
 _MAIN_CHARS = 200
@@ -29,6 +29,9 @@ _NEVER = frozenset(_NEVER_SEEN.split())
 _BOILERPLATE_ROLES = frozenset(_SITE_ROLES.split())
 _BLOCKS = frozenset(_BLOCK_TAGS.split())
 _LEVELS = {f"h{level}": level for level in range(1, 7)}
+_SUSPECT = _NEVER | _BOILERPLATE
+_MEANINGFUL = _BLOCKS | set(_LEVELS) | {"title", "br", "pre"}
+"""All other tags stand in a line of text."""
 _META_CHARSET = re.compile(rb"<meta\b[^>]{0,200}?\bcharset\s{0,9}=\s{0,9}[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _XML_CHARSET = re.compile(rb"<\?xml\b[^>]{0,100}?\bencoding\s{0,9}=\s{0,9}[\"']([\w.:-]{1,40})", re.IGNORECASE)
 
@@ -113,8 +116,10 @@ class _Page:
         self._depth += 1
         if self._dropped_at:
             return
-        if self._is_unseen(tag, attributes):
+        if (attributes or tag in _SUSPECT) and self._is_unseen(tag, attributes):
             self._dropped_at = self._depth
+        elif tag not in _MEANINGFUL:
+            return
         elif tag == "title":
             self._title_at = self._title_at or self._depth
         elif tag == "br":
@@ -134,6 +139,8 @@ class _Page:
             if depth == self._dropped_at:
                 self._dropped_at = 0
             return
+        if tag not in _MEANINGFUL:
+            return
         if tag == "pre" and depth == self._pre_at:
             self._end_pre()
         elif tag in _LEVELS:
@@ -149,8 +156,12 @@ class _Page:
             self._end_main()
 
     def data(self, text: str) -> None:
-        if not self._dropped_at:
-            (self.title if self._title_at else self._inline).append(text)
+        if self._dropped_at:
+            return
+        if self._title_at:
+            self.title.append(text)
+        elif self._inline or self._pre_at or not text.isspace():
+            self._inline.append(text)
 
     def close(self) -> None:
         self._end_pre() if self._pre_at else self._flush()
@@ -164,19 +175,17 @@ class _Page:
         self._mains.append(slice(self._main_start, len(self.blocks)))
 
     def _is_unseen(self, tag: str, attributes: dict[str, str]) -> bool:
-        if tag in _NEVER:
+        if tag in _NEVER or attributes.get("hidden", "until-found") != "until-found":
             return True
-        if not attributes and tag not in _BOILERPLATE:
-            return False
-        if attributes.get("hidden", "until-found") != "until-found" or _UNSEEN_STYLE.search(
-            attributes.get("style", "")
-        ):
+        if "style" in attributes and _UNSEEN_STYLE.search(attributes["style"]):
             return True
         if self._keeps_boilerplate:
             return False
-        if attributes.get("aria-hidden") == "true" or _UNSEEN_CLASSES.search(attributes.get("class", "")):
+        if tag in _BOILERPLATE or attributes.get("aria-hidden") == "true":
             return True
-        return tag in _BOILERPLATE or attributes.get("role") in _BOILERPLATE_ROLES
+        if "class" in attributes and _UNSEEN_CLASSES.search(attributes["class"]):
+            return True
+        return attributes.get("role") in _BOILERPLATE_ROLES
 
     def _start_block(self, tag: str, attributes: dict[str, str]) -> None:
         if tag in ("td", "th", "tr"):
@@ -263,7 +272,7 @@ class _Page:
 
     def _end_pre(self) -> None:
         self._pre_at = 0
-        text = "".join(self._inline).replace("\v", "\n").strip("\n")
+        text = normalised("".join(self._inline).replace("\v", "\n")).strip("\n")
         self._inline.clear()
         if text.strip() and not self._header_at:
             longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)

@@ -29,6 +29,9 @@ _CONTROL_SHARE = 100
 """Text of which more than one in a hundred characters is such a control is binary."""
 _BAD_SHARE = 8
 """UTF-8 with fewer broken characters than a such part of its other non-ASCII characters is UTF-8 that was damaged."""
+_DAMAGE_SHARE = 20
+_FEW_DAMAGED = 100
+"""Where more than one in twenty characters is damaged, and more than a few, the encoding is another, or none."""
 _FOREIGN_SHARE = 0.25
 """Where more of the bytes are not ASCII, it is no language of Western Europe."""
 _FEW_BYTES = 10
@@ -112,7 +115,10 @@ def _with_encoding(content: bytes, encoding: str, notes: tuple[str, ...] = ()) -
     except UnicodeDecodeError:
         # Latin-1 has a character for each byte, so that the few that Windows-1252 lacks do not lose the rest.
         text = content.decode("latin-1" if encoding == "cp1252" else encoding, "replace")
-        if lost := text.count("\ufffd"):
+        lost = text.count("\ufffd")
+        if lost * _DAMAGE_SHARE > len(text) + _FEW_DAMAGED:
+            raise DocumentError(BINARY_REASON) from None
+        if lost:
             notes = (*notes, f"{lost} characters of it are damaged.")
     if encoding.startswith(("utf-16", "utf-32")) and _looks_binary(text):
         raise DocumentError(BINARY_REASON)
@@ -120,10 +126,10 @@ def _with_encoding(content: bytes, encoding: str, notes: tuple[str, ...] = ()) -
 
 
 def _looks_binary(text: str) -> bool:
-    """Whether so much of a wide encoding's text is controls or damage that it is chance that it decodes."""
+    """Whether so much of a wide encoding's text is controls that it is chance that it decodes."""
     sample = text[:_SAMPLE_BYTES]
-    odd = sum(1 for character in sample if (character < " " and character not in "\t\n\v\f\r\b\x1b"))
-    return odd * 20 > len(sample)
+    odd = sum(1 for character in sample if character < " " and character not in "\t\n\v\f\r\b\x1b")
+    return odd * _DAMAGE_SHARE > len(sample)
 
 
 def _unmarked_wide(content: bytes) -> str | None:
