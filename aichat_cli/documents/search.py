@@ -128,7 +128,7 @@ def _by_words(database: Database, collection: Collection, query: str) -> _Words:
     words = [queries.Word(word, stem) for word, stem in zip(typed, chunks.stems(database, typed), strict=True)]
     frequencies = chunks.document_frequencies(database, collection.seq, [word.stem for word in words])
     weights = {word: log1p(collection.chunk_count / max(frequencies.get(word.stem, 1), 1)) for word in words}
-    telling = queries.telling(words, frequencies, collection.chunk_count)
+    telling = queries.telling(words, frequencies)
     if not telling:
         return _Words([], weights)
     found = chunks.matching(database, collection.seq, queries.expression(telling), CANDIDATES)
