@@ -76,6 +76,7 @@ def search(
     """
     if not query.strip():
         raise UsageError("There is nothing to search for.", hint='As in: aichat search "retry policy"')
+    query = query.encode("utf-8", "replace").decode("utf-8")  # half characters (lone surrogates) no model takes
     notices: list[str] = []
     words = _by_words(database, collection, query)
     meaning = _by_meaning(database, collection, query, deps, notices)
