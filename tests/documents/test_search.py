@@ -80,7 +80,8 @@ def test_words_and_meaning_are_fused_and_both_ranks_are_told(library: Database) 
     assert hit.passage.document == "bread.md"
     assert (hit.text_rank, hit.vector_rank, hit.rerank_rank) == (1, 1, None)
     assert hit.terms == ("bake", "dough", "oven")
-    assert hit.similarity is not None and hit.similarity > 0.5
+    assert hit.similarity is not None
+    assert hit.similarity > 0.5
 
 
 def test_words_are_compared_by_their_stems(library: Database) -> None:
