@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aichat_cli.chat.blocks import passage_block
-from aichat_cli.core.documents import Passage, SearchResult, Source
+from aichat_cli.core.documents import Hit, Passage, SearchResult, Source
 from aichat_cli.core.errors import UsageError
 from aichat_cli.core.messages import Message
 from aichat_cli.core.models import Model
@@ -20,6 +20,8 @@ WINDOW_SHARE = 2
 """Passages take at most half of the window."""
 MOST_LOCAL_TOKENS = 1500
 """The embedded model loses the question behind more."""
+NEAR_SHARE = 0.6
+"""Of the best passage's cosine, that one without a word of the question must reach."""
 FEWEST_WORDS = 4
 """A question with fewer telling words goes on with the one before it."""
 
@@ -102,7 +104,8 @@ def ground(
     if model.wire == "local":
         room = min(room, MOST_LOCAL_TOKENS)
     kept: list[Passage] = []
-    for hit in result.hits:
+    hits = _near(result.hits)
+    for hit in hits:
         room -= estimate(hit.passage.text)
         if room < 0 and kept:
             break
@@ -110,7 +113,13 @@ def ground(
     notices = list(result.notices)
     if not kept:
         notices.append(f'Nothing relevant was found in "{collection}": the answer is the model\'s own.')
-    return Grounding(tuple(kept), model.wire == "local", len(result.hits) - len(kept), tuple(notices))
+    return Grounding(tuple(kept), model.wire == "local", len(hits) - len(kept), tuple(notices))
+
+
+def _near(hits: Sequence[Hit]) -> list[Hit]:
+    """Without those that have nothing in common with the question beside the best: they would only distract."""
+    best = max((hit.similarity or 0.0 for hit in hits), default=0.0)
+    return [hit for hit in hits if hit.terms or (hit.similarity or 0.0) >= NEAR_SHARE * best]
 
 
 def _query(question: str, branch: Sequence[Message]) -> str:
