@@ -253,6 +253,8 @@ class App:
             return StaticEmbedder()
         if name in embedders.MINILM_NAMES:
             return self._minilm
+        if name in embedders.MINILM_NAMES:
+            return self._minilm
         model = self.registry.embedding_model(name)
         access = embedders.Access(self.key_for(model), self.timeouts, self._retry)
         embedder = embedders.api_embedder(model, access, record or self._record_usage)

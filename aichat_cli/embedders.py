@@ -25,6 +25,9 @@ STATIC_NAMES = frozenset({"wordllama", "wordllama-256"})
 MINILM_NAMES = frozenset({"minilm", "all-MiniLM-L6-v2"})
 """What the sentence model is called that `aichat models pull minilm` fetches; from then on it needs nothing either."""
 
+MINILM_NAMES = frozenset({"minilm", "all-MiniLM-L6-v2"})
+"""What the sentence model is called that ranks again, and that a collection can have as its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Access:

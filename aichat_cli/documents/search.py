@@ -76,6 +76,7 @@ def search(
     """
     if not query.strip():
         raise UsageError("There is nothing to search for.", hint='As in: aichat search "retry policy"')
+    query = query.encode("utf-8", "replace").decode("utf-8")  # half characters (lone surrogates) no model takes
     notices: list[str] = []
     words = _by_words(database, collection, query)
     meaning = _by_meaning(database, collection, query, deps, notices)
@@ -128,7 +129,7 @@ def _by_words(database: Database, collection: Collection, query: str) -> _Words:
     words = [queries.Word(word, stem) for word, stem in zip(typed, chunks.stems(database, typed), strict=True)]
     frequencies = chunks.document_frequencies(database, collection.seq, [word.stem for word in words])
     weights = {word: log1p(collection.chunk_count / max(frequencies.get(word.stem, 1), 1)) for word in words}
-    telling = queries.telling(words, frequencies, collection.chunk_count)
+    telling = queries.telling(words, frequencies)
     if not telling:
         return _Words([], weights)
     found = chunks.matching(database, collection.seq, queries.expression(telling), CANDIDATES)

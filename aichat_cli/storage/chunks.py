@@ -10,6 +10,8 @@ from aichat_cli.core.documents import Chunk, CollectionSeq, DocumentId, Passage
 from aichat_cli.storage.collections import fts_table, vocabulary_table
 from aichat_cli.storage.database import Database
 
+_WEIGHTS = "bm25(2.0, 1.0)"
+"""A word in a heading tells twice what one in the text does."""
 _PASSAGE = """
 SELECT c.seq, d.id, d.name, d.path, d.title, c.heading, c.start_char, c.end_char, c.line, c.page, c.content
 FROM document_chunks c JOIN documents d ON d.seq = c.document_seq
@@ -35,10 +37,11 @@ class IndexedText:
     content: str
 
 
-def insert(db: Database, document_seq: int, chunks: Sequence[NewChunk]) -> list[int]:
-    """Store the chunks of a document, inside the caller's transaction; their seqs, in the same order."""
+def insert(db: Database, documents: Sequence[tuple[int, Sequence[NewChunk]]]) -> list[int]:
+    """Store the chunks of (document seq, chunks) pairs, inside the caller's transaction; their seqs, in the same order."""
     [(last,)] = db.rows("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'document_chunks'), 0)")
-    seqs = list(range(last + 1, last + 1 + len(chunks)))
+    seqs = range(last + 1, last + 1 + sum(len(chunks) for _, chunks in documents))
+    numbered = ((document_seq, index, new) for document_seq, chunks in documents for index, new in enumerate(chunks))
     db.execute_many(
         "INSERT INTO document_chunks (seq, document_seq, chunk_index, content, heading, start_char, end_char, line,"
         " page, token_count, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -56,10 +59,10 @@ def insert(db: Database, document_seq: int, chunks: Sequence[NewChunk]) -> list[
                 new.chunk.tokens,
                 new.hash,
             )
-            for index, (seq, new) in enumerate(zip(seqs, chunks, strict=True))
+            for seq, (document_seq, index, new) in zip(seqs, numbered, strict=True)
         ),
     )
-    return seqs
+    return list(seqs)
 
 
 def index_words(db: Database, collection: CollectionSeq, rows: Iterable[tuple[int, str, str]]) -> None:
@@ -107,7 +110,7 @@ def matching(db: Database, collection: CollectionSeq, expression: str, limit: in
     """(seq, score) of the chunks that match an FTS5 expression, the best first; higher scores are better."""
     table = fts_table(collection)
     rows = db.rows(
-        f"SELECT rowid, rank FROM {table} WHERE {table} MATCH ? ORDER BY rank LIMIT ?",  # noqa: S608
+        f"SELECT rowid, rank FROM {table} WHERE {table} MATCH ? AND rank MATCH '{_WEIGHTS}' ORDER BY rank LIMIT ?",  # noqa: S608
         (expression, limit),
     )
     return [(seq, -rank) for seq, rank in rows]

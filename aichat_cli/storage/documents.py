@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aichat_cli.core.clock import utc_now
-from aichat_cli.core.documents import Collection, CollectionSeq, Document, DocumentId
+from aichat_cli.core.documents import CollectionSeq, Document, DocumentId
 from aichat_cli.core.errors import NotFound
 from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId, new_id
 from aichat_cli.storage import chunks
@@ -41,10 +42,13 @@ def in_collection(db: Database, collection: CollectionSeq) -> dict[str, Document
     return {row[4]: _document(row) for row in rows}
 
 
-def by_path(db: Database, collection: CollectionSeq, path: str) -> Document | None:
-    """The document that came from a path, None where there is none."""
-    row = db.row(f"{_SELECT} WHERE d.collection_seq = ? AND d.path = ?", (collection, path))
-    return _document(row) if row else None
+def of_paths(db: Database, collection: CollectionSeq, paths: Sequence[str]) -> dict[str, Document]:
+    """The documents that came from some paths, by path."""
+    rows = db.rows(
+        f"{_SELECT} WHERE d.collection_seq = ? AND d.path IN (SELECT value FROM json_each(?))",  # noqa: S608
+        (collection, json.dumps(list(paths))),
+    )
+    return {row[4]: _document(row) for row in rows}
 
 
 def by_id(db: Database, document_id: DocumentId) -> Document:
@@ -93,34 +97,29 @@ def find(
 
 def store(
     db: Database,
-    collection: Collection,
+    collection: CollectionSeq,
     document: NewDocument,
-    new_chunks: Sequence[chunks.NewChunk],
     *,
-    before_delete: Callable[[list[int]], None] | None,
+    chunk_count: int,
     user_id: ProfileId = LOCAL_PROFILE,
-) -> list[int]:
-    """Store a document with its chunks, inside the caller's transaction; the seqs of the chunks.
+) -> int:
+    """Store a document without its chunks, inside the caller's transaction; its seq.
 
-    A document from the same path is replaced; its id and the time it was first stored stay. `before_delete` takes the
-    vectors of the chunks that go out of their index.
+    One from the same path is replaced; its id and the time it was first stored stay.
     """
-    now = utc_now()
-    old = by_path(db, collection.seq, document.path)
-    if old is not None:
-        _delete_chunks(db, collection.seq, chunks.seqs_of(db, old.seq), before_delete)
-    db.execute(
+    [(seq,)] = db.rows(
         "INSERT INTO documents (id, user_id, collection_seq, name, path, root, title, media_type, size, modified_ns,"
         " etag, sha256, settings, chunk_count, created_at, updated_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?15, ?15)"
         " ON CONFLICT (collection_seq, path) DO UPDATE SET name = excluded.name, root = excluded.root,"
         " title = excluded.title, media_type = excluded.media_type, size = excluded.size,"
         " modified_ns = excluded.modified_ns, etag = excluded.etag, sha256 = excluded.sha256,"
-        " settings = excluded.settings, chunk_count = excluded.chunk_count, updated_at = excluded.updated_at",
+        " settings = excluded.settings, chunk_count = excluded.chunk_count, updated_at = excluded.updated_at"
+        " RETURNING seq",
         (
             new_id(),
             user_id,
-            collection.seq,
+            collection,
             document.name,
             document.path,
             document.root,
@@ -131,14 +130,11 @@ def store(
             document.etag,
             document.sha256,
             document.settings,
-            len(new_chunks),
-            now,
+            chunk_count,
+            utc_now(),
         ),
     )
-    [(seq,)] = db.rows(
-        "SELECT seq FROM documents WHERE collection_seq = ? AND path = ?", (collection.seq, document.path)
-    )
-    return chunks.insert(db, seq, new_chunks)
+    return int(seq)
 
 
 def mark_unchanged(db: Database, document: Document, *, size: int, modified_ns: int | None, etag: str | None) -> None:
@@ -157,30 +153,14 @@ def move(db: Database, document: Document, *, path: str, name: str, root: str | 
     )
 
 
-def remove(
-    db: Database,
-    collection: CollectionSeq,
-    document_seqs: Sequence[int],
-    *,
-    before_delete: Callable[[list[int]], None] | None,
-) -> None:
-    """Delete documents with their chunks, inside the caller's transaction; `before_delete` as in `store`."""
-    for seq in document_seqs:
-        _delete_chunks(db, collection, chunks.seqs_of(db, seq), before_delete)
+def remove(db: Database, document_seqs: Sequence[int]) -> None:
+    """Delete documents whose chunks are deleted, inside the caller's transaction."""
     db.execute_many("DELETE FROM documents WHERE seq = ?", ((seq,) for seq in document_seqs))
 
 
 def text(db: Database, document: Document) -> str:
     """The whole text of a document."""
     return "".join(passage.text for passage in chunks.of_document(db, document.seq))
-
-
-def _delete_chunks(
-    db: Database, collection: CollectionSeq, seqs: list[int], before_delete: Callable[[list[int]], None] | None
-) -> None:
-    if before_delete is not None:
-        before_delete(seqs)
-    chunks.delete(db, collection, seqs)
 
 
 def _document(row: tuple[object, ...]) -> Document:

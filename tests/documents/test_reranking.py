@@ -48,7 +48,8 @@ def stored(database: Database, contents: Sequence[str]) -> Collection:
         for text in contents
     ]
     with database.transaction():
-        documents.store(database, collection, document, new, before_delete=None)
+        seq = documents.store(database, collection.seq, document, chunk_count=len(new))
+        chunks.insert(database, [(seq, new)])
     return collection
 
 

@@ -85,13 +85,12 @@ def _full_cut(totals: list[int], strengths: list[Strength], start: int, most: in
 
 
 def _even_cut(totals: list[int], strengths: list[Strength], start: int, most: int) -> int:
-    """The best cut that leaves a third to two thirds of the rest, the most even among equals."""
+    """The best cut that leaves a third to two thirds of the rest, if there is one; the most even among equals."""
     rest = totals[-1] - totals[start]
     half = totals[start] + rest // 2
     least = bisect_right(totals, totals[-1] - rest * 13 // 20, start)
     upmost = bisect_right(totals, totals[start] + rest * 13 // 20, start) - 1
-    least, upmost = min(max(least, start + 1), most), max(min(upmost, most), start + 1)
-    candidates = range(least, upmost + 1) if least <= upmost else range(most, most + 1)
+    candidates = range(max(least, start + 1), min(upmost, most) + 1) or range(start + 1, most + 1)
     return max(candidates, key=lambda index: (_strength(strengths, index), -abs(totals[index] - half)))
 
 

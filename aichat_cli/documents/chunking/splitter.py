@@ -119,7 +119,8 @@ class _Splitter:
 
     def _pieces(self, start: int, cuts: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
         """The spans between the cuts, short ones taken together."""
-        least = self._grain * 4
+        # A character of some scripts is three tokens.
+        least = self._max // (2 if self._text[start:end].isascii() else 8)
         before = start
         for cut in (*cuts, end):
             if cut - before >= least and before > start:

@@ -174,7 +174,7 @@ def _prepared(
 ) -> Prepared:
     chunks = split(loaded, max_tokens=reading.chunk_tokens, tokenizer=reading.tokenizer)
     if not chunks:
-        raise DocumentError("It holds no text.")
+        raise DocumentError(" ".join(["It holds no text.", *loaded.notes]))
     texts = [embedding_text(loaded.title, chunk.heading, loaded.text[chunk.start : chunk.end]) for chunk in chunks]
     new_chunks = [
         NewChunk(chunk, loaded.text[chunk.start : chunk.end], content_hash(text))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aichat_cli.core.documents import Collection, Document
@@ -169,9 +169,11 @@ class _Ingest:
         with shielded():
             with database.transaction():
                 self._require_same_model()
-                stored = [outcome for outcome in batch if self._keep(outcome)]
-                self._index([outcome for outcome in stored if isinstance(outcome, Prepared)])
-                if stored:
+                paths = [outcome.task.path for outcome in batch]
+                present = documents.of_paths(database, self._collection.seq, paths)
+                kept = [outcome for outcome in batch if self._keep(outcome, present.get(outcome.task.path))]
+                self._index([outcome for outcome in kept if isinstance(outcome, Prepared)], present)
+                if kept:
                     collections.touch(database, self._collection.seq)
             for outcome in batch:
                 self._count(outcome)
@@ -187,7 +189,7 @@ class _Ingest:
                 hint="Run the same ingest again",
             )
 
-    def _keep(self, outcome: Outcome) -> bool:
+    def _keep(self, outcome: Outcome, current: Document | None) -> bool:
         """Whether there is something to index; what another process stored meanwhile is left as it is."""
         database = self._deps.database
         if isinstance(outcome, Same):
@@ -201,7 +203,6 @@ class _Ingest:
             return False
         if isinstance(outcome, Unreadable):
             return False
-        current = documents.by_path(database, self._collection.seq, outcome.task.path)
         if isinstance(outcome, Renamed):
             self._taken.add(outcome.old.path)
             if current is None:
@@ -219,28 +220,29 @@ class _Ingest:
         is_there = current is not None and (current.sha256, current.settings) == (new.sha256, new.settings)
         return self._options.again or not is_there
 
-    def _index(self, prepared: list[Prepared]) -> None:
-        database, seq = self._deps.database, self._collection.seq
-        store = None if self._deps.embedder is None else self._deps.store_for(database, self._collection)
-        for outcome in prepared:
-            stored = documents.store(
-                database,
-                self._collection,
-                outcome.document,
-                outcome.chunks,
-                before_delete=store.remove if store is not None else None,
-            )
-            heading = outcome.document.title or ""
-            chunks.index_words(
-                database,
-                seq,
-                (
-                    (chunk_seq, " ".join(filter(None, (heading, new.chunk.heading))), new.content)
-                    for chunk_seq, new in zip(stored, outcome.chunks, strict=True)
-                ),
-            )
-            if store is not None and outcome.vectors is not None:
-                store.add(stored, outcome.vectors)
+    def _index(self, prepared: list[Prepared], present: Mapping[str, Document]) -> None:
+        """Store documents with their chunks, words and vectors, in the place of those that were there."""
+        import numpy as np
+
+        database, collection = self._deps.database, self._collection
+        store = None if self._deps.embedder is None else self._deps.store_for(database, collection)
+        replaced = [present[outcome.task.path].seq for outcome in prepared if outcome.task.path in present]
+        _delete_chunks(database, collection, replaced, store)
+        stored = [
+            documents.store(database, collection.seq, outcome.document, chunk_count=len(outcome.chunks))
+            for outcome in prepared
+        ]
+        seqs = chunks.insert(database, [(seq, outcome.chunks) for seq, outcome in zip(stored, prepared, strict=True)])
+        rows = [
+            (" ".join(filter(None, (outcome.document.title, new.chunk.heading))), new.content)
+            for outcome in prepared
+            for new in outcome.chunks
+        ]
+        words = ((seq, heading, content) for seq, (heading, content) in zip(seqs, rows, strict=True))
+        chunks.index_words(database, collection.seq, words)
+        vectors = [outcome.vectors for outcome in prepared if outcome.vectors is not None]
+        if store is not None and vectors:
+            store.add(seqs, np.concatenate(vectors))
 
     def _count(self, outcome: Outcome) -> None:
         summary = self._summary
@@ -298,9 +300,20 @@ def remove_documents(
 ) -> None:
     """Remove documents of a collection with their chunks, words and vectors, inside the caller's transaction."""
     seqs = [document.seq for document in removed]
-    before_delete = None if collection.dimensions is None else store_for(database, collection).remove
-    documents.remove(database, collection.seq, seqs, before_delete=before_delete)
+    _delete_chunks(
+        database, collection, seqs, None if collection.dimensions is None else store_for(database, collection)
+    )
+    documents.remove(database, seqs)
     collections.touch(database, collection.seq)
+
+
+def _delete_chunks(
+    database: Database, collection: Collection, document_seqs: Sequence[int], store: VectorStore | None
+) -> None:
+    gone = [seq for document_seq in document_seqs for seq in chunks.seqs_of(database, document_seq)]
+    if store is not None:
+        store.remove(gone)
+    chunks.delete(database, collection.seq, gone)
 
 
 class _InThread:
