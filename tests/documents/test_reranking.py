@@ -15,9 +15,13 @@ import pytest
 
 from aichat_cli.core.documents import Chunk, Collection
 from aichat_cli.documents.chunking.embedded_text import content_hash, embedding_text
-from aichat_cli.documents.embedding.base import Matrix
+from aichat_cli.documents.embedding import minilm
+from aichat_cli.documents.embedding.base import Embedder, Matrix
+from aichat_cli.documents.embedding.minilm import MiniLM
 from aichat_cli.documents.embedding.static import StaticEmbedder
 from aichat_cli.documents.reranking import FILLED_TOGETHER, fill, rerank_similarities
+from aichat_cli.documents.search import SearchDeps, search
+from aichat_cli.documents.sqlite_vectors import SqliteVectors
 from aichat_cli.storage import chunks, collections, documents
 from aichat_cli.storage.database import Database
 from tests.runner import ROOT, Cli
@@ -50,7 +54,8 @@ def stored(database: Database, contents: Sequence[str]) -> Collection:
     with database.transaction():
         seq = documents.store(database, collection.seq, document, chunk_count=len(new))
         chunks.insert(database, [(seq, new)])
-    return collection
+        chunks.rebuild_words(database, collection.seq)
+    return collections.get(database, "default")
 
 
 def texts_of(count: int) -> list[str]:
@@ -231,3 +236,33 @@ def test_a_search_ranks_again_with_the_pulled_model_and_not_where_that_is_off(
         cli.run("search", "why does the sea rise at noon", "--json", "--explain", "--threshold", "0").stdout
     )
     assert [row["rerank_rank"] for row in again] == [None] * len(again)
+
+
+def test_a_damaged_model_is_said_and_the_search_goes_on_without_it(database: Database, tmp_path: Path) -> None:
+    collection = stored(database, ["Tides move with the moon."])
+    (tmp_path / minilm.WEIGHTS).write_bytes(b"damaged")
+    (tmp_path / minilm.VOCABULARY).write_text("{}", "utf-8")
+    damaged = MiniLM(tmp_path, threads=1)
+    found = search(database, collection, "tides", deps_with(damaged), limit=5)
+
+    assert [hit.passage.text for hit in found.hits] == ["Tides move with the moon."]
+    [notice] = found.notices
+    assert "aichat models pull minilm" in notice
+    assert found.models == ()
+
+
+def test_a_collections_own_model_does_not_rank_again(database: Database) -> None:
+    stored(database, texts_of(2))
+    own = collections.create(database, "own", embedding_model="wordllama-256", dimensions=256)
+    model = RecordingModel()
+
+    assert search(database, own, "tides", deps_with(model), limit=5).models == ("wordllama-256",)
+    assert model.texts == ["tides"]  # for its own ranking
+
+
+def deps_with(reranker: Embedder) -> SearchDeps:
+    return SearchDeps(
+        embedder_for=lambda _: reranker,
+        reranker=lambda: reranker,
+        store_for=SqliteVectors,
+    )
