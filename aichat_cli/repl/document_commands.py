@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aichat_cli.core.documents import Source
+from aichat_cli.core.documents import Source, digest_of
 from aichat_cli.core.errors import NotFound, UsageError
 from aichat_cli.core.ingest import IngestOptions, IngestPreview, IngestSummary
 from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.core.money import usd_text
 from aichat_cli.render import documents_view, sources_view
+from aichat_cli.render.sanitize import safe_line
 from aichat_cli.storage import collections, documents
 
 if TYPE_CHECKING:
@@ -79,12 +80,19 @@ def sources(session: Session, argument: str) -> None:
 
 
 def _text(session: Session, source: Source) -> str:
-    """The passage as it stands in the document now."""
+    """The passage, where the document still holds it at its place.
+
+    Raises:
+        NotFound: the document is gone, or says something else there now.
+    """
     database = session.house.readable_database
     document = documents.by_id(database, source.document_id)
     text = documents.text(database, document)[source.start : source.end]
-    if not text.strip():
-        raise NotFound(f"{source.document} changed, and has no such passage any more.")
+    if digest_of(text) != source.digest:
+        raise NotFound(
+            f"{safe_line(source.document)} changed after this answer, and says something else there now.",
+            hint=f'Run: aichat docs show "{safe_line(source.place)}"',
+        )
     return text
 
 
