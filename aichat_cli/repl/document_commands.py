@@ -60,7 +60,8 @@ def ingest(session: Session, argument: str) -> None:
         session.say(documents_view.summary_text(summary, is_rehearsal=False))
     for line in [*documents_view.note_lines(summary), *documents_view.failure_lines(summary)]:
         session.diagnostics.notice(line)
-    session.template = replace(session.template, docs=collection.name)
+    if collections.get(house.readable_database, collection.name).document_count:
+        session.template = replace(session.template, docs=collection.name)
 
 
 def sources(session: Session, argument: str) -> None:
@@ -75,8 +76,9 @@ def sources(session: Session, argument: str) -> None:
         numbers = f"1 to {len(given)}" if len(given) > 1 else "1"
         raise UsageError(f'There is no source "{argument}".', hint=f"The last answer has {numbers}")
     [source] = found
+    text = _text(session, source)
     session.say(f"{source.place}  {source.heading}".rstrip())
-    session.say(_text(session, source))
+    session.say(text)
 
 
 def _text(session: Session, source: Source) -> str:
