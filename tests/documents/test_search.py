@@ -39,7 +39,12 @@ def store(database: Database, collection: Collection, texts: Mapping[str, str]) 
         for name, text in texts.items():
             new = documents.NewDocument(name, f"/{name}", None, None, "text/plain", 1, 1, None, b"x" * 32, "s")
             chunk = chunks.NewChunk(Chunk(0, len(text), "", 1, None, 9), text, b"0" * 16)
-            seqs = documents.store(database, collection, new, [chunk], before_delete=vectors.remove)
+            old = documents.of_paths(database, collection.seq, [new.path])
+            gone = [seq for document in old.values() for seq in chunks.seqs_of(database, document.seq)]
+            if collection.embedding_model is not None:
+                vectors.remove(gone)
+            chunks.delete(database, collection.seq, gone)
+            seqs = chunks.insert(database, [(documents.store(database, collection.seq, new, chunk_count=1), [chunk])])
             chunks.index_words(database, collection.seq, [(seq, "", text) for seq in seqs])
             if collection.embedding_model is not None:
                 vectors.add(seqs, EMBEDDER.embed([text] * len(seqs)))
