@@ -127,9 +127,9 @@ def exact_nearest(database: Database, queries: Matrix, limit: int) -> list[set[i
     """What comparing each query with every stored vector finds."""
     best_seqs: list[NDArray[np.int64]] = [np.empty(0, np.int64) for _ in queries]
     best_scores: list[NDArray[np.float32]] = [np.empty(0, np.float32) for _ in queries]
-    after = 0
-    while stored := chunks.stored_vectors(database, collection_of(database).seq, after=after, limit=BATCH):
-        after = max(stored)
+    every_chunk = chunks.in_collection(database, collection_of(database).seq)
+    for start in range(0, len(every_chunk), BATCH):
+        stored = chunks.vectors_of(database, every_chunk[start : start + BATCH])
         seqs = np.fromiter(stored, np.int64, len(stored))
         matrix = np.frombuffer(b"".join(stored.values()), "<f2").reshape(len(stored), -1).astype(np.float32)
         for row, scores in enumerate(queries @ matrix.T):

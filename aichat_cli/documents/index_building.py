@@ -175,11 +175,11 @@ def _members(database: Database, collection: CollectionSeq, centres: Matrix | No
 
     seqs: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     members: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
-    after = 0
-    while stored := chunks.stored_vectors(database, collection, after=after, limit=READ_TOGETHER):
-        after = max(stored)
+    every_chunk = chunks.in_collection(database, collection)
+    for start in range(0, len(every_chunk), READ_TOGETHER):
+        stored = chunks.vectors_of(database, every_chunk[start : start + READ_TOGETHER])
         seqs.append(np.fromiter(stored, np.int64, len(stored)))
-        if centres is None:
+        if centres is None or not stored:
             members.append(np.zeros(len(stored), np.intp))
         else:
             members.append(clusters.assigned(unpacked_rows(list(stored.values())), centres))
