@@ -231,10 +231,10 @@ def is_whole(db: Database, index: VectorIndex) -> bool:
     """Whether its own tables are there and agree with each other."""
     if not index.has_tables:
         return False
-    [(blocks, vectors)] = db.rows(
-        f"SELECT (SELECT count(*) FROM {index.table}_chunks), (SELECT count(*) FROM {index.table}_vector_chunks00)"  # noqa: S608
-    )
-    return bool(blocks == vectors and count(db, index) <= room(db, index))
+    taken = db.rows(f"SELECT validity FROM {index.table}_chunks")  # noqa: S608
+    [(blobs,)] = db.rows(f"SELECT count(*) FROM {index.table}_vector_chunks00")  # noqa: S608
+    places = sum(int.from_bytes(bits, "little").bit_count() for (bits,) in taken)
+    return bool(blobs == len(taken) and places == count(db, index))
 
 
 def stored_count(db: Database, collection: CollectionSeq) -> int:
