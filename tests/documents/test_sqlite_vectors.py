@@ -33,6 +33,14 @@ for number in range(30):
     with database.transaction():
         store.remove(seqs[:5])
 """
+LOST = [
+    "DROP TABLE {table}",
+    "DROP TABLE {table}_rowids",
+    "DROP TABLE {table}_chunks",
+    "DROP TABLE {table}_vector_chunks00",
+    "DELETE FROM vector_indexes",
+]
+"""In these sqlite-vec crashes the process, or fails."""
 MAINTAIN = """
 import sys
 from pathlib import Path
@@ -189,7 +197,7 @@ def test_a_damaged_index_is_seen_and_made_anew(path: Path, damage: str, has_clus
     require_sound(path)
 
 
-@pytest.mark.parametrize("damage", ["DROP TABLE {table}", "DROP TABLE {table}_chunks", "DELETE FROM vector_indexes"])
+@pytest.mark.parametrize("damage", LOST)
 def test_search_and_ingest_mend_an_index_that_is_lost(path: Path, damage: str) -> None:
     damaged(path, damage, has_clusters=True)
     late = random_vectors(3, 32, seed=7)
@@ -205,11 +213,12 @@ def test_search_and_ingest_mend_an_index_that_is_lost(path: Path, damage: str) -
     require_sound(path)
 
 
-def test_a_damaged_index_that_cannot_be_written_is_an_error(path: Path) -> None:
-    damaged(path, "DROP TABLE {table}", has_clusters=False)
+@pytest.mark.parametrize("damage", [*LOST, "DELETE FROM {table}_vector_chunks00"])
+def test_a_damaged_index_that_cannot_be_written_is_an_error(path: Path, damage: str) -> None:
+    damaged(path, damage, has_clusters=True)
     with Database.open(path, read_only=True) as database:
         store = SqliteVectors(database, collections.get(database, "default"))
-        with pytest.raises(StorageError, match="lost") as caught:
+        with pytest.raises(StorageError, match="damaged or lost") as caught:
             store.nearest(random_vectors(1), 1)
     assert caught.value.hint == "Run: aichat docs reindex"
 
