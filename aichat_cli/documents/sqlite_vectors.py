@@ -76,7 +76,7 @@ class SqliteVectors:
             if type(error) is not StorageError or is_complete(self._database, self._collection):
                 raise
             if not mend(self._database, self._collection):
-                raise vectors.lost() from error
+                raise vectors.lost(self._database, self._collection.seq) from error
         return self._nearest(query, limit)
 
     def count(self) -> int:

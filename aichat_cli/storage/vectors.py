@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from aichat_cli.core.documents import CollectionSeq
 from aichat_cli.core.errors import StorageError
@@ -73,12 +74,16 @@ def searched(db: Database, collection: CollectionSeq) -> VectorIndex:
     for index in of_collection(db, collection):
         if index.is_searched and index.has_tables:
             return index
-    raise lost()
+    raise lost(db, collection)
 
 
-def lost() -> StorageError:
+def lost(db: Database, collection: CollectionSeq) -> StorageError:
     """What is said of an index that cannot be searched."""
-    return StorageError("The index of the vectors is damaged or lost.", hint="Run: aichat docs reindex")
+    [(name,)] = db.rows("SELECT name FROM collections WHERE seq = ?", (collection,)) or [("",)]
+    return StorageError(
+        f'The index of the vectors of "{name}" is damaged or lost.',
+        hint=f"Run: aichat docs reindex --collection {quote(name)}",
+    )
 
 
 def dimensions(db: Database, collection: CollectionSeq) -> int | None:

@@ -220,7 +220,7 @@ def test_a_damaged_index_that_cannot_be_written_is_an_error(path: Path, damage: 
         store = SqliteVectors(database, collections.get(database, "default"))
         with pytest.raises(StorageError, match="damaged or lost") as caught:
             store.nearest(random_vectors(1), 1)
-    assert caught.value.hint == "Run: aichat docs reindex"
+    assert caught.value.hint == "Run: aichat docs reindex --collection default"
 
 
 def test_a_damaged_collection_can_be_removed(path: Path) -> None:
