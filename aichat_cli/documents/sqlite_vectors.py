@@ -72,8 +72,11 @@ class SqliteVectors:
         try:
             return self._nearest(query, limit)
         except StorageError as error:
-            if type(error) is not StorageError or not mend(self._database, self._collection):
+            # Its kinds say that the whole file is locked or damaged.
+            if type(error) is not StorageError or is_complete(self._database, self._collection):
                 raise
+            if not mend(self._database, self._collection):
+                raise vectors.lost(self._database, self._collection.seq) from error
         return self._nearest(query, limit)
 
     def count(self) -> int:
@@ -119,14 +122,15 @@ class SqliteVectors:
     def _for_each_index(self, change: Callable[[VectorIndex], None]) -> None:
         """Change the index that is searched and one that is being filled; damaged ones are made anew instead."""
         indexes = vectors.of_collection(self._database, self._collection.seq)
+        if not indexes or not all(index.has_tables for index in indexes):
+            rebuild(self._database, self._collection)
+            return
         try:
             for index in indexes:
                 change(index)
         except StorageError as error:
             if type(error) is not StorageError or all(vectors.is_whole(self._database, index) for index in indexes):
                 raise
-            indexes = []
-        if not indexes:
             rebuild(self._database, self._collection)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from aichat_cli.core.documents import CollectionSeq
 from aichat_cli.core.errors import StorageError
@@ -24,10 +25,12 @@ _SHADOWS = ("info", "chunks", "rowids", "vector_chunks00")
 _FIRST_BUILD = 1 << 30
 """In the file of live locks, where those of the indexes begin: beyond those of the turns."""
 _INDEX = """
-SELECT seq, collection_seq, is_searched, trained_on, centroids IS NOT NULL, EXISTS (
-         SELECT 1 FROM sqlite_schema WHERE name = 'chunk_vectors_' || collection_seq || '_' || seq)
-FROM vector_indexes
+SELECT seq, collection_seq, is_searched, trained_on, centroids IS NOT NULL,
+       (SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN (
+          i.name, i.name || '_info', i.name || '_chunks', i.name || '_rowids', i.name || '_vector_chunks00')) = 5
+FROM (SELECT *, 'chunk_vectors_' || collection_seq || '_' || seq AS name FROM vector_indexes) i
 """
+"""Where one of its own tables is missing, sqlite-vec does not fail but brings the process down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class VectorIndex:
     Attributes:
         is_searched: False while it is being filled.
         trained_on: how many vectors there were when its clusters were found; 0 for a flat one.
-        has_table: False where its table was lost.
+        has_tables: False where its table, or one of those that vec0 keeps for it, was lost.
     """
 
     seq: int
@@ -45,7 +48,7 @@ class VectorIndex:
     is_searched: bool
     trained_on: int
     has_clusters: bool
-    has_table: bool
+    has_tables: bool
 
     @property
     def table(self) -> str:
@@ -57,8 +60,8 @@ def of_collection(db: Database, collection: CollectionSeq) -> list[VectorIndex]:
     """The index that is searched, if there is one, and the one that is being filled, if there is one."""
     rows = db.rows(f"{_INDEX} WHERE collection_seq = ? ORDER BY is_searched DESC", (collection,))
     return [
-        VectorIndex(seq, of, bool(is_searched), trained_on, bool(has_clusters), bool(has_table))
-        for seq, of, is_searched, trained_on, has_clusters, has_table in rows
+        VectorIndex(seq, of, bool(is_searched), trained_on, bool(has_clusters), bool(has_tables))
+        for seq, of, is_searched, trained_on, has_clusters, has_tables in rows
     ]
 
 
@@ -69,9 +72,18 @@ def searched(db: Database, collection: CollectionSeq) -> VectorIndex:
         StorageError: it was lost.
     """
     for index in of_collection(db, collection):
-        if index.is_searched and index.has_table:
+        if index.is_searched and index.has_tables:
             return index
-    raise StorageError("The index of the vectors is lost.", hint="Run: aichat docs reindex")
+    raise lost(db, collection)
+
+
+def lost(db: Database, collection: CollectionSeq) -> StorageError:
+    """What is said of an index that cannot be searched."""
+    [(name,)] = db.rows("SELECT name FROM collections WHERE seq = ?", (collection,)) or [("",)]
+    return StorageError(
+        f'The index of the vectors of "{name}" is damaged or lost.',
+        hint=f"Run: aichat docs reindex --collection {quote(name)}",
+    )
 
 
 def dimensions(db: Database, collection: CollectionSeq) -> int | None:
@@ -96,7 +108,7 @@ def create(
         (collection, is_searched, trained_on, centroids),
     )
     [(seq,)] = db.rows("SELECT last_insert_rowid()")
-    index = VectorIndex(seq, collection, is_searched, trained_on, centroids is not None, has_table=True)
+    index = VectorIndex(seq, collection, is_searched, trained_on, centroids is not None, has_tables=True)
     key = "cluster integer partition key, " if index.has_clusters else ""
     block = max(8, min(_BLOCK_ROWS, _BLOCK_BYTES // dimensions) // 8 * 8)
     db.execute(
@@ -222,11 +234,7 @@ def room(db: Database, index: VectorIndex) -> int:
 
 def is_whole(db: Database, index: VectorIndex) -> bool:
     """Whether its own tables are there and agree with each other."""
-    names = [f"{index.table}_{suffix}" for suffix in _SHADOWS]
-    present = db.rows(
-        "SELECT name FROM sqlite_schema WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(names),)
-    )
-    if not index.has_table or len(present) != len(names):
+    if not index.has_tables:
         return False
     taken = db.rows(f"SELECT validity FROM {index.table}_chunks")  # noqa: S608
     [(blobs,)] = db.rows(f"SELECT count(*) FROM {index.table}_vector_chunks00")  # noqa: S608
