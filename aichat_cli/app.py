@@ -146,21 +146,21 @@ class App:
         max_bytes = self._largest_document
         return Reading(
             load=lambda content, name, media_type: self._loader.load(content, name, media_type=media_type),
-            fetch=self._fetcher.fetch,
+            fetch=self._fetcher(max_bytes, "documents.max_mb").fetch,
             tokenizer=tokenizer(),
             chunk_tokens=int(self.settings.number("documents.chunk_tokens")),
             max_bytes=max_bytes,
         )
 
-    @cached_property
-    def _fetcher(self) -> Fetcher:
+    def _fetcher(self, max_bytes: int, max_setting: str) -> Fetcher:
         from aichat_cli.documents.fetching import Fetcher
-        from aichat_cli.providers.connect import connect_to, proxy_for
+        from aichat_cli.providers.connect import connect_to, proxy_headers
 
         return Fetcher(
             connect_to,
-            lambda scheme, host, port: proxy_for(scheme, host, port) is not None,
-            max_bytes=self._largest_document,
+            proxy_headers,
+            max_bytes=max_bytes,
+            max_setting=max_setting,
             allow_private=self.settings.flag("documents.private_addresses"),
         )
 
