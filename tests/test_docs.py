@@ -142,10 +142,13 @@ def home_with_a_turn(tmp_path: Path) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1",
     }
     (tmp_path / "photo.png").write_bytes(PNG)
+    (tmp_path / "paint.md").write_text("# Paint\n\nThe colours of paint are red and blue.\n")
+    printed_by(["ingest", str(tmp_path / "paint.md")], environment)
     printed_by(["roles", "edit", "critic"], {**environment, "VISUAL": "sh -c 'echo Be strict. > \"$0\"'"})
     with ScriptedServer() as server:
         printed_by(
-            ["-a", str(tmp_path / "photo.png"), "colours?"], {**environment, "OPENAI_BASE_URL": server.openai_url}
+            ["--docs", "-a", str(tmp_path / "photo.png"), "colours?"],
+            {**environment, "OPENAI_BASE_URL": server.openai_url},
         )
     return environment
 
@@ -176,6 +179,10 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
         ("keys", "list"): "`aichat keys list --json`",
         ("config", "list"): "`aichat config list --json`",
         ("doctor",): "`aichat doctor --json`",
+        ("docs", "list"): "`aichat docs list --json`",
+        ("docs", "collections"): "`aichat docs collections --json`",
+        ("docs", "show", "paint.md"): "`aichat docs show --json`",
+        ("search", "colours"): "`aichat search --json`",
     }
     every = shapes()
     for arguments, heading in documented.items():
@@ -183,6 +190,18 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
         assert fields_of(printed) == fields_of(every[heading]), heading
     info = json.loads(printed_by(["models", "info", "gpt-4o", "--json"], home_with_a_turn).stdout)
     assert fields_of([info]) == fields_of(every[documented["models", "list"]])
+
+
+def test_the_documented_shape_of_an_ingest_is_the_one_that_is_printed(
+    home_with_a_turn: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    (folder / "empty.txt").touch()
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 broken")
+    (folder / "old.txt").write_bytes("Größe und Länge".encode("cp1252"))
+    printed = json.loads(printed_by(["ingest", str(folder), "--json"], home_with_a_turn, code=1).stdout)
+    assert fields_of(printed) == fields_of(shapes()["`aichat ingest --json`"])
 
 
 def test_the_documented_shapes_of_an_export_and_an_import_are_those_that_are_printed(

@@ -59,6 +59,7 @@ def _findings(house: App) -> Iterator[Finding]:
         ("keys", _keys),
         ("prices", _prices),
         ("embedded model", _embedded),
+        ("search model", _search_model),
         ("default model", _default_model),
     ]
     for subject, check in checks:
@@ -115,6 +116,14 @@ def _embedded(house: App) -> Finding:
     if not pull.is_intact("smollm2", house.paths.model_dir):
         return Finding("embedded model", "broken", "its file is damaged. Run: aichat models pull smollm2")
     return Finding("embedded model", "ok", f"smollm2 in {house.paths.model_dir}")
+
+
+def _search_model(house: App) -> Finding:
+    if not pull.is_pulled("minilm", house.paths.model_dir):
+        return Finding("search model", "missing", "Run: aichat models pull minilm, and searches rank better")
+    if not pull.is_intact("minilm", house.paths.model_dir):
+        return Finding("search model", "broken", "its files are damaged. Run: aichat models pull minilm")
+    return Finding("search model", "ok", f"minilm in {house.paths.model_dir}")
 
 
 def _default_model(house: App) -> Finding:

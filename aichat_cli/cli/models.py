@@ -16,6 +16,7 @@ from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.providers import pull
 from aichat_cli.providers.custom import custom_models
 from aichat_cli.providers.endpoints import shown_url
+from aichat_cli.providers.pullable import CHAT_MODELS, PULLABLE
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.embedded import pull_with_progress
@@ -153,16 +154,20 @@ def rm(
 
 @app.command("pull")
 def pull_(
-    name: Annotated[str, typer.Argument(help="The embedded model to fetch.", metavar="MODEL")] = "smollm2",
+    name: Annotated[
+        str, typer.Argument(help="smollm2, which answers, or minilm, which ranks search results.", metavar="MODEL")
+    ] = "smollm2",
     debug: DebugFlag = False,
 ) -> None:
-    """Fetch an embedded model, so that it answers without a network."""
+    """Fetch an embedded model, which then works without a network."""
     with opened(debug=debug) as (house, diagnostics):
-        if name not in pull.PULLABLE:
-            raise UsageError(f'"{name}" is not an embedded model; there is: {", ".join(sorted(pull.PULLABLE))}.')
+        if name not in PULLABLE:
+            raise UsageError(f'"{name}" is not an embedded model; there is: {", ".join(sorted(PULLABLE))}.')
         if not pull.is_intact(name, house.paths.model_dir):
             pull_with_progress(name, house, diagnostics)
-        diagnostics.notice(f"{name} is ready. Try: aichat -m {name} hello")
+        is_for_chat = name in CHAT_MODELS
+        what_now = f"Try: aichat -m {name} hello" if is_for_chat else "aichat search ranks its best results with it."
+        diagnostics.notice(f"{name} is ready. {what_now}")
 
 
 def _lasting_name(typed: str, model: Model) -> str:

@@ -7,6 +7,7 @@
     ├── NotFound                1    no such conversation, setting or key
     ├── ArchiveError            1    a file to import cannot be read, or one to export cannot be written
     ├── DocumentError           1    a document, page or folder cannot be taken in
+    │   └── NotText             1    it is binary
     ├── EmbeddingError          1    a collection's embedding model is another one, or is not here
     ├── ApiKeyError             3    (401)
     │   ├── KeyMissing          3
@@ -98,6 +99,12 @@ class DocumentError(AichatError):
     """A document, page or folder cannot be read, or is refused; the message is the reason, one sentence."""
 
     code = "document"
+
+
+class NotText(DocumentError):
+    """A file is binary: a picture, a program, an archive."""
+
+    code = "not_text"
 
 
 class EmbeddingError(AichatError):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from unicodedata import normalize
 
 MOST_WORDS = 48
-COMMON_SHARE = 10
-"""A word that is in more than a tenth of the chunks ranks nothing, and costs the most."""
+MOST_MATCHES = 60_000
+"""So many times, in all, the words of a question may be in chunks: each costs the same time, and common ones rank least."""
 
 _WORD = re.compile(r"\w+")
 _IDENTIFIER = re.compile(r"[A-Za-z]*(?:[0-9_]|[a-z][A-Z])\w*")
@@ -181,11 +181,20 @@ def identifiers_of(query: str) -> frozenset[str]:
     return frozenset(word.lower() for word in _WORD.findall(query) if _IDENTIFIER.fullmatch(word))
 
 
-def telling(words: Sequence[Word], frequencies: Mapping[str, int], chunk_count: int) -> list[Word]:
-    """The words that are in some chunks, without those that are in too many where others remain."""
+def telling(words: Sequence[Word], frequencies: Mapping[str, int]) -> list[Word]:
+    """The words that are in some chunks; where they are in too many, without the most common ones.
+
+    In a small collection common words cost nothing, and rank better than none.
+    """
     present = [word for word in words if frequencies.get(word.stem)]
-    rare = [word for word in present if frequencies[word.stem] * COMMON_SHARE <= chunk_count]
-    return rare or present
+    left = MOST_MATCHES
+    kept: set[Word] = set()
+    for word in sorted(present, key=lambda word: frequencies[word.stem]):
+        left -= frequencies[word.stem]
+        if kept and left < 0:
+            break
+        kept.add(word)
+    return [word for word in present if word in kept]
 
 
 def expression(words: Sequence[Word]) -> str:

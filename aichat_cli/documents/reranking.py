@@ -27,7 +27,7 @@ _LONGEST_WAIT_S = 0.2
 def rerank_similarities(
     database: Database, chunk_seqs: Sequence[int], query_vector: Matrix, model: Embedder, *, most_new: int
 ) -> dict[int, float]:
-    """The cosines of chunks with a query, by seq.
+    """The cosines of chunks with a query, by seq; none where the query has no word that the model knows.
 
     Args:
         chunk_seqs: the best first.
@@ -37,6 +37,8 @@ def rerank_similarities(
     Raises:
         EmbeddingError: the model is not here or does not run.
     """
+    if not query_vector.any():
+        return {}
     stored = chunks.rerank_vectors_of(database, chunk_seqs)
     missing = [chunk_seq for chunk_seq in chunk_seqs if chunk_seq not in stored][: max(most_new, 0)]
     if missing:

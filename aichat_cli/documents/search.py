@@ -55,6 +55,14 @@ class _Meaning:
     model: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Reranking:
+    """The model that ranks again, and its vector of the query."""
+
+    model: Embedder
+    query: Matrix
+
+
 def search(
     database: Database,
     collection: Collection,
@@ -76,15 +84,16 @@ def search(
     """
     if not query.strip():
         raise UsageError("There is nothing to search for.", hint='As in: aichat search "retry policy"')
+    query = query.encode("utf-8", "replace").decode("utf-8")  # half characters (lone surrogates) no model takes
     notices: list[str] = []
     words = _by_words(database, collection, query)
     meaning = _by_meaning(database, collection, query, deps, notices)
-    reranker = deps.reranker() if rerank else None
-    rankings = [(list(words.ranked), 1.0 if reranker else 2.0)]
+    reranking = _reranking(collection, query, deps, notices) if rerank else None
+    rankings = [(list(words.ranked), 1.0 if reranking else 2.0)]
     if meaning is not None:
         rankings.append(([neighbour.chunk_seq for neighbour in meaning.ranked], 1.0))
     scores = _fused(rankings)
-    again = _reranked(database, query, scores, reranker) if reranker is not None else []
+    again = _reranked(database, scores, reranking) if reranking is not None else []
     for position, chunk_seq in enumerate(again, 1):
         scores[chunk_seq] += 1.0 / (RANK_CONSTANT + position)
     best = sorted(scores, key=lambda chunk_seq: (-scores[chunk_seq], chunk_seq))
@@ -118,7 +127,7 @@ def search(
         considered=len(scores),
         best_similarity=best_similarity,
         threshold=threshold,
-        models=tuple(model for model in (meaning and meaning.model, reranker and reranker.name) if model),
+        models=tuple(model for model in (meaning and meaning.model, reranking and reranking.model.name) if model),
         notices=tuple(notices),
     )
 
@@ -128,7 +137,7 @@ def _by_words(database: Database, collection: Collection, query: str) -> _Words:
     words = [queries.Word(word, stem) for word, stem in zip(typed, chunks.stems(database, typed), strict=True)]
     frequencies = chunks.document_frequencies(database, collection.seq, [word.stem for word in words])
     weights = {word: log1p(collection.chunk_count / max(frequencies.get(word.stem, 1), 1)) for word in words}
-    telling = queries.telling(words, frequencies, collection.chunk_count)
+    telling = queries.telling(words, frequencies)
     if not telling:
         return _Words([], weights)
     found = chunks.matching(database, collection.seq, queries.expression(telling), CANDIDATES)
@@ -161,12 +170,23 @@ def _fused(rankings: Iterable[tuple[Sequence[int], float]]) -> dict[int, float]:
     return scores
 
 
-def _reranked(database: Database, query: str, scores: Mapping[int, float], reranker: Embedder) -> list[int]:
+def _reranking(collection: Collection, query: str, deps: SearchDeps, notices: list[str]) -> _Reranking | None:
+    """None where there is nothing to rank again by, or only what ranked already; a broken model is told in a notice."""
+    try:
+        model = deps.reranker()
+        if model is None or model.name == collection.embedding_model:
+            return None
+        return _Reranking(model, model.embed([query], is_query=True))
+    except EmbeddingError as error:
+        notices.append(f"Not ranked again: {error.message} {error.hint or ''}".rstrip())
+        return None
+
+
+def _reranked(database: Database, scores: Mapping[int, float], reranking: _Reranking) -> list[int]:
     from aichat_cli.documents.reranking import rerank_similarities
 
     best = sorted(scores, key=lambda chunk_seq: (-scores[chunk_seq], chunk_seq))[:RERANKED]
-    vector: Matrix = reranker.embed([query], is_query=True)
-    similarities = rerank_similarities(database, best, vector, reranker, most_new=RERANKED)
+    similarities = rerank_similarities(database, best, reranking.query, reranking.model, most_new=RERANKED)
     return sorted(similarities, key=lambda chunk_seq: (-similarities[chunk_seq], chunk_seq))
 
 

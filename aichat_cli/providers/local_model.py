@@ -25,7 +25,8 @@ from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.providers.base import ChatRequest, OptionValue, Timeouts
 from aichat_cli.providers.local_process import Parameters, WorkerDied, WorkerProcess
-from aichat_cli.providers.pull import PULLABLE, is_pulled, model_path
+from aichat_cli.providers.pull import is_pulled, model_path
+from aichat_cli.providers.pullable import CHAT_MODELS
 from aichat_cli.providers.shipped import LOCAL_CONTEXT_TOKENS, READERS
 
 _LOADING_OPTIONS = frozenset({"threads", "context"})
@@ -129,7 +130,7 @@ class LocalModel:
         Raises:
             LocalModelError: it is missing, or it does not begin as a GGUF file does.
         """
-        if model.wire_name in PULLABLE:
+        if model.wire_name in CHAT_MODELS:
             if not is_pulled(model.wire_name, self._model_dir):
                 raise LocalModelError(
                     f'The model "{model.wire_name}" is not on this machine yet.',
@@ -150,7 +151,7 @@ class LocalModel:
         return path
 
     def _repair_hint(self, path: Path) -> str:
-        pulled = next((name for name in PULLABLE if model_path(name, self._model_dir) == path), None)
+        pulled = next((name for name in CHAT_MODELS if model_path(name, self._model_dir) == path), None)
         return f"Run: aichat models pull {pulled}" if pulled else _other_model_hint()
 
 
@@ -186,7 +187,7 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         "stream_options": {"include_usage": True},
         "return_progress": True,
     }
-    if request.model.wire_name in PULLABLE:
+    if request.model.wire_name in CHAT_MODELS:
         body.update(_OWN_SAMPLING)
     body.update({name: value for name, value in options.items() if name in _SAMPLING_OPTIONS and value is not None})
     limit = next((options[name] for name in _LIMIT_OPTIONS if options.get(name) is not None), None)

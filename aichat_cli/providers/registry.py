@@ -27,7 +27,7 @@ from aichat_cli.providers.endpoints import (
     key_name_of,
     url_from_environment,
 )
-from aichat_cli.providers.pull import PULLABLE
+from aichat_cli.providers.pullable import CHAT_MODELS, PULLABLE
 
 _LOOKS_LIKE = {
     "openai": re.compile(r"(gpt-|chatgpt-|o\d(-|$)|ft:(gpt|o\d))[^/]*$"),
@@ -150,7 +150,7 @@ class Registry:
     def _embedded(self, name: str) -> Model | None:
         """A pulled model, or a GGUF file: a path, or `local/` and the name of one in the models folder."""
         plain = name.removeprefix("local/")
-        if plain in PULLABLE:
+        if plain in CHAT_MODELS:
             return shipped.local_model(plain, plain)
         if plain.lower().endswith(".gguf"):
             path = Path(plain).expanduser().absolute()
@@ -160,7 +160,7 @@ class Registry:
         return shipped.local_model(name, str(self._model_dir / f"{plain}.gguf"))
 
     def _model_files(self) -> Iterator[str]:
-        pulled = {pullable.file_name for pullable in PULLABLE.values()}
+        pulled = {file.name for pullable in PULLABLE.values() for file in pullable.files}
         for path in sorted(self._model_dir.glob("*.gguf")):
             if path.name not in pulled:
                 yield f"local/{path.stem}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, cached_property
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ _FILE_NAMES = {
 }
 """tiktoken's cache names: the SHA-1 of the address it would download from."""
 _USES_CL100K = re.compile(r"gpt-(3\.5|4(?!o|\.|-o))")
+DOCUMENT_ENCODING = "cl100k_base"
 _PIECE_CHARS = 2000
 _SHORT_PARTS = re.compile(r" ?[A-Z]?[a-z]{1,3}| ?[A-Z]{1,2}| ?[0-9]{1,2}|\s{1,8}|.", re.DOTALL)
 _IS_COMMON = re.compile("[\u2010-\u2027\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]")
@@ -83,18 +84,22 @@ def estimate_file(file: AttachmentSummary) -> int:
 
 
 class DocumentTokenizer:
-    """What documents are split by: o200k_base, or, where that is not here, a guess on the safe side.
+    """What documents are split by: cl100k_base, which loads in half the time of o200k_base, or, where that is not here, a guess on the safe side.
 
     Its methods are those of `documents.chunking.tokenizer.Tokenizer`.
     """
 
-    def __init__(self) -> None:
-        self._encoding = _encoding("o200k_base")
-        self._chars_begun = _CharsBegun(self._encoding)
+    @cached_property
+    def _encoding(self) -> tiktoken.Encoding | None:
+        return _encoding(DOCUMENT_ENCODING)
+
+    @cached_property
+    def _chars_begun(self) -> _CharsBegun:
+        return _CharsBegun(self._encoding)
 
     @property
     def name(self) -> str:
-        return "o200k_base" if self._encoding else "estimate"
+        return DOCUMENT_ENCODING if self._encoding else "estimate"
 
     def count(self, text: str) -> int:
         """Tokens of the text, exactly; as many as there could be where the vocabulary is missing."""

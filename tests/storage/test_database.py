@@ -100,6 +100,17 @@ def test_a_lock_held_too_long_is_an_error_that_says_so(path: Path, db: Database)
         assert 0.2 <= time.monotonic() - begun < 5
 
 
+def test_a_transaction_may_be_less_patient_than_its_connection(db: Database, path: Path) -> None:
+    with Database.open(path, busy_timeout_s=1.0) as other, db.transaction():
+        waits = []
+        for longest_wait_s in (0.1, None):
+            began = time.monotonic()
+            with pytest.raises(DatabaseLocked), other.transaction(longest_wait_s=longest_wait_s):
+                pass
+            waits.append(time.monotonic() - began)
+    assert waits[0] < 0.9 < waits[1]
+
+
 def test_a_lock_is_waited_for(path: Path, db: Database) -> None:
     released = threading.Event()
 

@@ -115,17 +115,25 @@ def _of_path(
     root = str(path)
     tasks: list[Task] = []
     present: set[str] = set()
+    unreadable: list[str] = []
     for entry in walk(path):
         if isinstance(entry, SkippedFile):
             summary.skipped[entry.reason] += 1
-            present.add(os.path.join(root, entry.name))  # noqa: PTH118 (a hundred thousand times)
+            skipped = os.path.join(root, entry.name)  # noqa: PTH118 (a hundred thousand times)
+            # What is in a folder that cannot be read is not gone.
+            unreadable += [skipped] if skipped.endswith("/") else []
+            present.add(skipped)
             continue
         found = str(entry.path)
         present.add(found)
         tasks.append(Task(entry.name, found, root, entry.size, entry.modified_ns, None, known.get(found)))
     below = root.rstrip("/") + "/"
     plan.vanished += [
-        document for document in known.values() if document.path.startswith(below) and document.path not in present
+        document
+        for document in known.values()
+        if document.path.startswith(below)
+        and document.path not in present
+        and not document.path.startswith(tuple(unreadable))
     ]
     return tasks
 

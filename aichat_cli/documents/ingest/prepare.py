@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aichat_cli.core.documents import Document, LoadedDocument
-from aichat_cli.core.errors import DocumentError
+from aichat_cli.core.errors import DocumentError, NotText
 from aichat_cli.documents.chunking.embedded_text import content_hash, embedding_text
 from aichat_cli.documents.chunking.splitter import split
 from aichat_cli.documents.chunking.tokenizer import Tokenizer
@@ -94,7 +94,15 @@ class Unreadable:
     reason: str
 
 
-Outcome = Prepared | Same | Renamed | Unreadable
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A file of a folder that is no document, which only its content tells."""
+
+    task: Task
+    reason: str
+
+
+Outcome = Prepared | Same | Renamed | Unreadable | Passed
 
 
 def outcomes(
@@ -111,6 +119,8 @@ def outcomes(
     for task in tasks:
         try:
             yield _outcome(task, reading, candidates, sizes, again=again)
+        except NotText as error:
+            yield Passed(task, "binary") if task.root is not None else Unreadable(task, error.message)
         except DocumentError as error:
             yield Unreadable(task, " ".join(filter(None, (error.message, error.hint and f"{error.hint}."))))
 
@@ -174,7 +184,7 @@ def _prepared(
 ) -> Prepared:
     chunks = split(loaded, max_tokens=reading.chunk_tokens, tokenizer=reading.tokenizer)
     if not chunks:
-        raise DocumentError("It holds no text.")
+        raise DocumentError(" ".join(["It holds no text.", *loaded.notes]))
     texts = [embedding_text(loaded.title, chunk.heading, loaded.text[chunk.start : chunk.end]) for chunk in chunks]
     new_chunks = [
         NewChunk(chunk, loaded.text[chunk.start : chunk.end], content_hash(text))

@@ -19,6 +19,7 @@ from aichat_cli.documents.embedding.base import Embedder, Matrix
 from aichat_cli.documents.ingest import plan as planning
 from aichat_cli.documents.ingest.prepare import (
     Outcome,
+    Passed,
     Prepared,
     Reading,
     Renamed,
@@ -201,7 +202,7 @@ class _Ingest:
                 etag=outcome.etag,
             )
             return False
-        if isinstance(outcome, Unreadable):
+        if isinstance(outcome, Unreadable | Passed):
             return False
         if isinstance(outcome, Renamed):
             self._taken.add(outcome.old.path)
@@ -251,6 +252,8 @@ class _Ingest:
             summary.unchanged += 1
         elif isinstance(outcome, Renamed):
             summary.renamed += 1
+        elif isinstance(outcome, Passed):
+            summary.skipped[outcome.reason] += 1
         elif isinstance(outcome, Unreadable):
             summary.fail(outcome.task.name, outcome.reason)
         else:

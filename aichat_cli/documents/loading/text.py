@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass
 
-from aichat_cli.core.errors import DocumentError
+from aichat_cli.core.errors import NotText
 
 BINARY_REASON = "It is a binary file, not text."
 
@@ -66,7 +66,7 @@ def decoded(content: bytes, charset: str | None = None) -> Decoded:
         read = _with_encoding(content, wide)
         sample = read.text[:_SAMPLE_BYTES]
         if sum(1 for sign in sample if sign.isprintable() or sign.isspace()) < _PRINTABLE * len(sample):
-            raise DocumentError(BINARY_REASON)
+            raise NotText(BINARY_REASON)
         return read
     if charset and b"\x1b" in content and charset.lower().startswith("iso-2022"):
         # Its bytes are those of ASCII, so that nothing but the document itself can tell.
@@ -94,7 +94,7 @@ def _narrow(content: bytes, charset: str | None) -> Decoded:
     """UTF-8 and the encodings that have ASCII in them."""
     control_count = len(content) - len(content.translate(None, _CONTROLS))
     if control_count * _CONTROL_SHARE > len(content):
-        raise DocumentError(BINARY_REASON)
+        raise NotText(BINARY_REASON)
     try:
         return Decoded(normalised(content.decode("utf-8")))
     except UnicodeDecodeError:
@@ -104,7 +104,7 @@ def _narrow(content: bytes, charset: str | None) -> Decoded:
     if _is_damaged_utf8(content):
         return _with_encoding(content, "utf-8")
     if control_count:
-        raise DocumentError(BINARY_REASON)
+        raise NotText(BINARY_REASON)
     encoding = _guessed(content[:_SAMPLE_BYTES])
     return _with_encoding(content, encoding, (f"Its encoding is not said and was taken for {encoding}.",))
 
@@ -117,11 +117,11 @@ def _with_encoding(content: bytes, encoding: str, notes: tuple[str, ...] = ()) -
         text = content.decode("latin-1" if encoding == "cp1252" else encoding, "replace")
         lost = text.count("\ufffd")
         if lost * _DAMAGE_SHARE > len(text) + _FEW_DAMAGED:
-            raise DocumentError(BINARY_REASON) from None
+            raise NotText(BINARY_REASON) from None
         if lost:
             notes = (*notes, f"{lost} characters of it are damaged.")
     if encoding.startswith(("utf-16", "utf-32")) and _looks_binary(text):
-        raise DocumentError(BINARY_REASON)
+        raise NotText(BINARY_REASON)
     return Decoded(normalised(text), notes)
 
 

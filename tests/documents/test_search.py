@@ -1,0 +1,193 @@
+"""Search over a small collection: both rankings, what is refused, and whatever may be typed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aichat_cli.core.documents import Chunk, Collection, SearchResult
+from aichat_cli.core.errors import EmbeddingError, UsageError
+from aichat_cli.documents import query as queries
+from aichat_cli.documents.embedding.base import Embedder
+from aichat_cli.documents.embedding.static import StaticEmbedder
+from aichat_cli.documents.search import SearchDeps, search
+from aichat_cli.documents.sqlite_vectors import SqliteVectors
+from aichat_cli.storage import chunks, collections, documents
+from aichat_cli.storage.database import Database
+
+TEXTS = {
+    "bread.md": "Knead the dough, let it rise and bake it in a hot oven.",
+    "retry.md": "A request that fails is sent again after a pause that doubles each time.",
+    "errors.md": "When the spool is full the daemon logs ERR_4031 and drops the job.",
+    "whales.md": "Blue whales migrate to warm waters in winter to give birth to their calves.",
+    "tax.md": "Income from shares is declared in annex C and taxed at a flat rate.",
+    "accents.md": "Le café de Zoë ouvre à l'aube, le réseau aussi.",
+    "chess.md": "The rook moves along ranks and files, the bishop along diagonals.",
+}
+EMBEDDER = StaticEmbedder()
+
+
+def store(database: Database, collection: Collection, texts: Mapping[str, str]) -> None:
+    """Store texts as documents of one chunk each, replacing those of the same name."""
+    vectors = SqliteVectors(database, collection)
+    with database.transaction():
+        for name, text in texts.items():
+            new = documents.NewDocument(name, f"/{name}", None, None, "text/plain", 1, 1, None, b"x" * 32, "s")
+            chunk = chunks.NewChunk(Chunk(0, len(text), "", 1, None, 9), text, b"0" * 16)
+            old = documents.of_paths(database, collection.seq, [new.path])
+            gone = [seq for document in old.values() for seq in chunks.seqs_of(database, document.seq)]
+            if collection.embedding_model is not None:
+                vectors.remove(gone)
+            chunks.delete(database, collection.seq, gone)
+            seqs = chunks.insert(database, [(documents.store(database, collection.seq, new, chunk_count=1), [chunk])])
+            chunks.index_words(database, collection.seq, [(seq, "", text) for seq in seqs])
+            if collection.embedding_model is not None:
+                vectors.add(seqs, EMBEDDER.embed([text] * len(seqs)))
+
+
+def made(database: Database, name: str, texts: Mapping[str, str], *, has_vectors: bool = True) -> Collection:
+    """A collection of texts."""
+    model, dimensions = (EMBEDDER.name, EMBEDDER.dimensions) if has_vectors else (None, None)
+    store(database, collections.create(database, name, embedding_model=model, dimensions=dimensions), texts)
+    return collections.get(database, name)
+
+
+def deps(embedder_for: Callable[[str], Embedder] = lambda _: EMBEDDER) -> SearchDeps:
+    """What a search needs, without a model that ranks again."""
+    return SearchDeps(embedder_for, lambda: None, SqliteVectors)
+
+
+@pytest.fixture(scope="module")
+def library() -> Database:
+    """Two collections and one without vectors."""
+    database = Database.in_memory()
+    made(database, "mixed", TEXTS)
+    made(database, "other", {"stars.md": "A nebula is a cloud of gas where stars are born."})
+    made(database, "words", TEXTS, has_vectors=False)
+    return database
+
+
+def searched(library: Database, query: str, name: str = "mixed", *, threshold: float | None = None) -> SearchResult:
+    return search(library, collections.get(library, name), query, deps(), limit=3, threshold=threshold)
+
+
+def names(result: SearchResult) -> Sequence[str]:
+    return [hit.passage.document for hit in result.hits]
+
+
+def test_words_and_meaning_are_fused_and_both_ranks_are_told(library: Database) -> None:
+    hit = searched(library, "bake dough in an oven").hits[0]
+    assert hit.passage.document == "bread.md"
+    assert (hit.text_rank, hit.vector_rank, hit.rerank_rank) == (1, 1, None)
+    assert hit.terms == ("bake", "dough", "oven")
+    assert hit.similarity is not None
+    assert hit.similarity > 0.5
+
+
+def test_words_are_compared_by_their_stems(library: Database) -> None:
+    assert searched(library, "whale migrations", "words").hits[0].terms == ("whale", "migrations")
+
+
+def test_meaning_is_found_without_a_common_word(library: Database) -> None:
+    result = searched(library, "cetaceans swimming in the ocean", threshold=0)
+    assert names(result)[0] == "whales.md"
+    assert result.hits[0].text_rank is None
+
+
+def test_an_identifier_is_found_whatever_its_cosine(library: Database) -> None:
+    assert names(searched(library, "err_4031"))[0] == "errors.md"
+    assert names(searched(library, "what on earth does ERR_4031 want of me"))[0] == "errors.md"
+
+
+def test_nothing_relevant_is_said_and_a_threshold_overrides_it(library: Database) -> None:
+    question = "symptoms of vitamin deficiency in newborn infants"
+    assert names(searched(library, question)) == []
+    assert len(names(searched(library, question, threshold=0))) == 3
+    assert names(searched(library, "bake dough in an oven", threshold=0.999)) == []
+
+
+def test_collections_do_not_see_each_other(library: Database) -> None:
+    assert names(searched(library, "nebula stars gas", threshold=-1)) != ["stars.md"]
+    assert names(searched(library, "nebula stars gas", "other")) == ["stars.md"]
+    assert names(searched(library, "dough", "other", threshold=-1)) == ["stars.md"]
+
+
+def test_without_vectors_words_alone_are_searched(library: Database) -> None:
+    result = searched(library, "dough", "words")
+    assert names(result) == ["bread.md"]
+    assert (result.best_similarity, result.models) == (None, ())
+
+
+def test_a_model_that_is_not_here_leaves_the_words_and_says_so(library: Database) -> None:
+    def missing(name: str) -> Embedder:
+        raise EmbeddingError(f"{name} is not installed.", hint="Run: pip install it")
+
+    result = search(library, collections.get(library, "mixed"), "dough", deps(missing), limit=3)
+    assert names(result) == ["bread.md"]
+    assert result.notices == ("Searched by words alone: wordllama-256 is not installed. Run: pip install it",)
+
+
+@pytest.mark.parametrize("query", ["", "  \n"])
+def test_an_empty_query_is_refused(library: Database, query: str) -> None:
+    with pytest.raises(UsageError, match="nothing to search for"):
+        searched(library, query)
+
+
+HOSTILE = [
+    '"',
+    "a AND",
+    "NEAR(",
+    "content:x",
+    "*",
+    "^a -b +c",
+    "\x00a",
+    "\ud800",
+    "the of",
+    "日本語の検索",
+    "🦊",
+    "_",
+    "x" * 100_000,
+]
+
+
+@pytest.mark.parametrize("query", HOSTILE)
+def test_whatever_is_typed_is_no_error(library: Database, query: str) -> None:
+    searched(library, query)
+
+
+@given(st.text(st.characters(), min_size=1).filter(str.strip))
+def test_no_text_is_an_error(library: Database, query: str) -> None:
+    searched(library, query)
+
+
+def test_common_words_are_left_out_only_where_they_cost() -> None:
+    rare, common = queries.Word("dough", "dough"), queries.Word("bread", "bread")
+    assert queries.telling([common, rare], {"dough": 1, "bread": 9}) == [common, rare]
+    assert queries.telling([common, rare], {"dough": 1, "bread": queries.MOST_MATCHES}) == [rare]
+    assert queries.telling([common], {"bread": 2 * queries.MOST_MATCHES}) == [common]
+
+
+def test_documents_that_are_replaced_meanwhile_are_no_error(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "a.db")
+    collection = made(database, "mixed", TEXTS)
+    ended = threading.Event()
+
+    def replace() -> None:
+        with database.reopen() as mine:
+            for _ in range(40):
+                store(mine, collection, TEXTS)
+        ended.set()
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    while not ended.is_set():
+        for hit in searched(database, "bake dough in an oven").hits:
+            assert hit.passage.text == TEXTS[hit.passage.document]
+    thread.join()
+    assert names(searched(database, "bake dough in an oven"))[0] == "bread.md"
+    database.close()
