@@ -96,7 +96,7 @@ class Fetcher:
         """
         for _ in range(MOST_REDIRECTS + 1):
             parts = _checked(url)
-            if not is_allowed(self._rules(parts), target_of(parts)):
+            if not is_allowed(self._rules(parts, timeout_s), target_of(parts)):
                 raise DocumentError("The robots.txt of its server does not allow it to be fetched.")
             answer = self._get(parts, etag, self._max_bytes, timeout_s)
             if answer.status == 304 and etag is not None:
@@ -115,13 +115,13 @@ class Fetcher:
             return FetchedPage(urlunsplit(parts), answer.content, answer.media_type, answer.etag)
         raise DocumentError(f"It redirects more than {MOST_REDIRECTS} times.")
 
-    def _rules(self, parts: SplitResult) -> tuple[Rule, ...]:
+    def _rules(self, parts: SplitResult, timeout_s: float) -> tuple[Rule, ...]:
         """What the robots.txt of a page's server says: nothing where there is none."""
         origin = urlunsplit((parts.scheme, parts.netloc, "/robots.txt", "", ""))
         if origin not in self._robots:
             url = origin
             for _ in range(MOST_REDIRECTS + 1):
-                answer = self._get(_checked(url), None, ROBOTS_BYTES, ROBOTS_SECONDS)
+                answer = self._get(_checked(url), None, ROBOTS_BYTES, min(timeout_s, ROBOTS_SECONDS))
                 if answer.status not in _REDIRECTS or not answer.location:
                     break
                 url = urljoin(url, answer.location)

@@ -205,6 +205,15 @@ def test_a_server_that_says_nothing_is_given_up_after_the_time_limit(web: PageSe
     refused(web.url(), "It took longer than 0.3 s.", timeout_s=0.3)
 
 
+def test_a_handshake_that_trickles_in_is_given_up_after_the_time_limit() -> None:
+    drip = dripping(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc", b"\x03", 2)
+    assert callable(drip)
+    with RawServer(lambda connection: drip(connection, "")) as server:
+        began = time.monotonic()
+        refused(f"https://127.0.0.1:{server.port}/", "no connection within", timeout_s=0.3)
+        assert time.monotonic() - began < 1.5
+
+
 def test_a_page_over_the_limit_is_refused_and_one_at_the_limit_taken(web: PageServer) -> None:
     web.pages |= {"/at": page(b"x" * MB), "/over": page(b"x" * (MB + 1)), "/zip": gzipped(b"x" * (MB + 1))}
 
