@@ -37,17 +37,25 @@ def is_noteworthy(inclusion: Inclusion, model: Model) -> bool:
 
 def notes(inclusion: Inclusion) -> tuple[str, ...]:
     """What else the user should know of it, in sentences."""
-    if isinstance(inclusion, Included):
-        return inclusion.notes
-    left_out = len(inclusion.skipped) + len(inclusion.failed)
-    if not left_out:
-        return ()
-    reasons = Counter(each.reason for each in inclusion.skipped)
+    told = [note for file in inclusion.files for note in file.notes]
+    if len(told) > _MOST_NAMED:
+        told[_MOST_NAMED:] = [f"{len(told) - _MOST_NAMED:,} more such notes of {inclusion.name}."]
+    replaced = [file.name for file in inclusion.files if file.replaces_source]
+    if replaced:
+        what = f"{replaced[0]} goes in as its" if len(replaced) == 1 else f"{_counted(len(replaced))} go in as their"
+        told.append(f"{what} text, not as source; what is piped in, or printed by !cat, stays as it is.")
+    if isinstance(inclusion, IncludedFolder) and (inclusion.skipped or inclusion.failed):
+        told.append(_left_out(inclusion))
+    return tuple(told)
+
+
+def _left_out(folder: IncludedFolder) -> str:
+    reasons = Counter(each.reason for each in folder.skipped)
     told = [f"{count:,} {reason}" for reason, count in sorted(reasons.items())]
-    told += [f"{each.name} ({each.reason})" for each in inclusion.failed[:_MOST_NAMED]]
-    if len(inclusion.failed) > _MOST_NAMED:
-        told.append(f"{len(inclusion.failed) - _MOST_NAMED:,} more that cannot be read")
-    return (f"Left out of {inclusion.name}, {_counted(left_out)}: {', '.join(told)}.",)
+    told += [f"{each.name} ({each.reason})" for each in folder.failed[:_MOST_NAMED]]
+    if len(folder.failed) > _MOST_NAMED:
+        told.append(f"{len(folder.failed) - _MOST_NAMED:,} more that cannot be read")
+    return f"Left out of {folder.name}, {_counted(len(folder.skipped) + len(folder.failed))}: {', '.join(told)}."
 
 
 def require_room(inclusions: Sequence[Inclusion], models: Sequence[Model], *, in_session: bool = False) -> None:

@@ -53,13 +53,18 @@ class Readers:
 @dataclass(frozen=True, slots=True)
 class Included:
     """One file or page: `name` as the user wrote it, and either its `text`, exact but for the byte order mark where it
-    is plain text, or an `attachment`; `notes` are sentences that the user should see.
+    is plain text, or an `attachment`.
+
+    Attributes:
+        notes: sentences that the user should see.
+        replaces_source: it is text itself, such as HTML, of which only what it says is in `text`.
     """
 
     name: str
     text: str | None
     attachment: Attachment | None
     notes: tuple[str, ...] = ()
+    replaces_source: bool = False
     is_page: bool = False
 
     @property
@@ -106,6 +111,7 @@ Inclusion = Included | IncludedFolder
 class _Text:
     text: str
     notes: tuple[str, ...] = ()
+    replaces_source: bool = False
 
 
 def included(source: str, readers: Readers, *, folder: Path | None = None, pdf_as_text: bool = False) -> Inclusion:
@@ -153,7 +159,10 @@ def included_file(path: str, readers: Readers, *, folder: Path | None = None, pd
         found = _text(content, name, readers)
     except DocumentError as exc:
         raise UsageError(f"{name} cannot be put in a prompt: {_clause(exc)}.", hint=exc.hint) from exc
-    return Included(name, found.text, None, found.notes)
+    notes = found.notes
+    if media_type is not None:
+        notes = (f"{name} goes in as its text, without what its pages show besides.", *notes)
+    return Included(name, found.text, None, notes, found.replaces_source)
 
 
 def with_files(prompt: str, files: Sequence[Inclusion]) -> str:
@@ -169,12 +178,7 @@ def _text(content: bytes, name: str, readers: Readers) -> _Text:
     document = readers.load(content, PurePath(name).name, None)
     if not document.text.strip():
         raise DocumentError(" ".join(("It holds no text.", *document.notes)))
-    notes = tuple(f"{name}: {note}" for note in document.notes)
-    if own is None:
-        return _Text(document.text, notes)
-    return _Text(
-        document.text, (f"{name} goes in as its text; what is piped in, or shown by !cat, stays as it is.", *notes)
-    )
+    return _Text(document.text, tuple(f"{name}: {note}" for note in document.notes), own is not None)
 
 
 def _is_loaded(content: bytes, name: str) -> bool:
@@ -227,7 +231,7 @@ def _folder(source: str, path: Path, readers: Readers) -> IncludedFolder:
         except DocumentError as exc:
             failed.append(SkippedFile(file.name, _clause(exc)))
         else:
-            files.append(Included(name, read.text, None))
+            files.append(Included(name, read.text, None, read.notes, read.replaces_source))
     if not files:
         left_out = len(skipped) + len(failed)
         raise UsageError(

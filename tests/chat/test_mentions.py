@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -16,9 +17,10 @@ from aichat_cli.chat.mentions import (
     mention_of,
     path_argument,
 )
-from aichat_cli.core.errors import UsageError
+from aichat_cli.core.errors import DocumentError, UsageError
 from tests.chat.files import EXECUTABLE, PNG
 from tests.chat.readers import readers
+from tests.servers.pages import PageServer, page
 
 READERS = readers()
 
@@ -85,6 +87,9 @@ def test_a_path_after_an_at_sign_is_read(text: str, names: list[str], folder: Pa
         "@" + "x" * 10_000,
         "@\0",
         "@@notes.txt",
+        "@/ and @// are aliases",
+        "@https:// @http://. @https:///x",
+        "@ftp://example.com/a @file:///etc/passwd @javascript:x",
         "@type/node and npm i @scope/name",
     ],
 )
@@ -109,6 +114,46 @@ def test_a_folder_becomes_the_texts_of_its_files(folder: Path) -> None:
 def test_a_file_that_cannot_be_taken_stops_the_prompt(folder: Path) -> None:
     with pytest.raises(UsageError, match="program cannot be put in a prompt: it is a program"):
         expand_mentions("run @program", folder, READERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("see @{0}/a, and @{0}/b?c=1.", ["/a", "/b?c=1"]),
+        ("(@{0}/a) [@{0}/b]", ["/a", "/b"]),
+        ("@{0}/w_(x) and (@{0}/w_(x)).", ["/w_(x)"]),
+        ("is it @{0}/a?", ["/a"]),
+        ("@{0}/a_ @{0}/a_", ["/a_"]),
+        ('@"{0}/a b"', ["/a%20b"]),
+        ("me@{0}/a `@{0}/a`", []),
+    ],
+)
+def test_a_url_after_an_at_sign_is_fetched_once(text: str, paths: list[str], folder: Path) -> None:
+    with PageServer() as web:
+        web.pages = {path: page("a page") for path in paths}
+        typed = text.format(web.url(""))
+        expanded = expand_mentions(typed, folder, READERS)
+
+    assert expanded.prompt == "\n\n".join([*(each.block for each in expanded.inclusions), typed])
+    assert [urlsplit(each.name).path for each in expanded.inclusions] == [
+        path.partition("?")[0].replace("%20", " ") for path in paths
+    ]
+    assert web.paths == paths
+
+
+def test_what_a_page_or_a_file_mentions_is_not_read(folder: Path) -> None:
+    with PageServer() as web:
+        web.pages["/a"] = page(f"read @notes.txt and @{web.url('/b')} and @src/")
+        expanded = expand_mentions(f"@{web.url('/a')}", folder, READERS)
+
+    assert len(expanded.inclusions) == 1
+    assert "some notes" not in expanded.prompt
+    assert web.paths == ["/a"]
+
+
+def test_a_page_that_cannot_be_had_stops_the_prompt(folder: Path) -> None:
+    with PageServer() as web, pytest.raises(DocumentError, match="no such page"):
+        expand_mentions(f"see @{web.url('/none')}", folder, READERS)
 
 
 @settings(deadline=None)
