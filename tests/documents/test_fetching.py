@@ -235,6 +235,16 @@ def test_a_server_that_says_nothing_is_given_up_after_the_time_limit(web: PageSe
     refused(web.url(), "It took longer than 0.3 s.", timeout_s=0.3)
 
 
+def test_a_handshake_that_trickles_in_is_given_up_after_the_time_limit() -> None:
+    drip = dripping(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc", b"\x03", 2)
+    assert callable(drip)
+    with RawServer(lambda connection: drip(connection, "")) as server:
+        began = time.monotonic()
+        error = refused(f"https://127.0.0.1:{server.port}/", "", timeout_s=0.3)
+        assert time.monotonic() - began < 1.5
+    assert "It took longer than 0.3 s." in error.message or "no connection within" in error.message
+
+
 def test_the_time_limit_is_for_all_of_it(web: PageServer) -> None:
     def slowly(location: str) -> Script:
         def answer(connection: socket.socket, _: str) -> None:
