@@ -103,7 +103,7 @@ def require_sound(path: Path) -> None:
     with Database.open(path) as database:
         where = collections.get(database, "default")
         assert is_complete(database, where)
-        stored = chunks.stored_vectors(database, where.seq, after=0, limit=100_000)
+        stored = chunks.vectors_of(database, chunks.in_collection(database, where.seq))
         index = index_of(database)
         assert {row[0] for row in database.rows(f"SELECT rowid FROM {index.table}_rowids")} == set(stored)
         searching = SqliteVectors(database, where)
@@ -151,7 +151,7 @@ def test_an_index_full_of_empty_places_is_made_anew(store: SqliteVectors, monkey
 
     monkeypatch.setattr(index_building, "SPARSE_FROM", 200)
     database = store._database
-    seqs = list(chunks.stored_vectors(database, store._collection.seq, after=0, limit=2_000))
+    seqs = chunks.in_collection(database, store._collection.seq)
     with database.transaction():
         store.remove([seq for place, seq in enumerate(seqs) if place % 50])
     before = index_of(database)
