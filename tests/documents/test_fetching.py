@@ -240,8 +240,9 @@ def test_a_handshake_that_trickles_in_is_given_up_after_the_time_limit() -> None
     assert callable(drip)
     with RawServer(lambda connection: drip(connection, "")) as server:
         began = time.monotonic()
-        refused(f"https://127.0.0.1:{server.port}/", "took longer than 0.3 s.", timeout_s=0.3)
+        error = refused(f"https://127.0.0.1:{server.port}/", "", timeout_s=0.3)
         assert time.monotonic() - began < 1.5
+    assert "took longer than 0.3 s." in error.message or "no connection within" in error.message
 
 
 def test_the_time_limit_is_for_all_of_it(web: PageServer) -> None:
@@ -261,15 +262,31 @@ def test_the_time_limit_is_for_all_of_it(web: PageServer) -> None:
     refused(web.url("/4"), "The robots.txt of its server took longer than 0.3 s.", timeout_s=0.3)
 
 
+class Endless:
+    """A page that goes on for as long as somebody listens."""
+
+    def __init__(self) -> None:
+        self.is_asked = threading.Event()
+        self.is_gone = threading.Event()
+
+    def __call__(self, connection: socket.socket, _: str) -> None:
+        self.is_asked.set()
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not self.is_gone.wait(0.02):
+                connection.sendall(b"x")
+        self.is_gone.set()
+
+
 def test_a_fetch_ends_at_once_where_another_thread_asks_for_it(web: PageServer) -> None:
-    web.pages |= {"/slow": dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x", 3), "/": page("next")}
+    endless = Endless()
+    web.pages |= {"/slow": endless, "/": page("next")}
     asked = fetcher()
     timer = threading.Timer(0.3, asked.interrupt)
     timer.start()
 
-    began = time.monotonic()
-    refused(web.url("/slow"), "The fetching was stopped.", by=asked)
-    assert time.monotonic() - began < 1.5
+    refused(web.url("/slow"), "The fetching was stopped.", by=asked, timeout_s=20)
+    assert endless.is_gone.wait(5)
     timer.join()
     result = asked.fetch(web.url())
     assert isinstance(result, FetchedPage)
@@ -277,29 +294,14 @@ def test_a_fetch_ends_at_once_where_another_thread_asks_for_it(web: PageServer) 
 
 
 def test_control_c_ends_an_ingest_that_waits_for_a_page(cli: Cli, web: PageServer) -> None:
-    """The page would come for longer than the test may take."""
-    is_asked = threading.Event()
-    is_gone = threading.Event()
-
-    def endless(connection: socket.socket, _: str) -> None:
-        is_asked.set()
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        with contextlib.suppress(OSError):
-            while not is_gone.wait(0.02):
-                connection.sendall(b"x")
-        is_gone.set()
-
-    web.pages["/"] = endless
+    endless = web.pages["/"] = Endless()
     cli.environ["AICHAT_DOCUMENTS_PRIVATE_ADDRESSES"] = "true"
     with cli.start("ingest", web.url()) as process:
-        assert is_asked.wait(20)
-        began = time.monotonic()
+        assert endless.is_asked.wait(20)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
-        assert time.monotonic() - began < 10
-    was_gone = is_gone.wait(5)
-    is_gone.set()
-    assert (process.returncode, was_gone) == (130, True)
+        process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert endless.is_gone.wait(5)
 
 
 def test_a_page_over_the_limit_is_refused_and_one_at_the_limit_taken(web: PageServer) -> None:
