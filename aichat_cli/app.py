@@ -145,9 +145,16 @@ class App:
         from aichat_cli.providers.tokens import tokenizer
 
         max_bytes = self._largest_document
+        fetcher = self._fetcher(max_bytes, "documents.max_mb")
+
+        def interrupt() -> None:
+            fetcher.interrupt()
+            self._loader.interrupt()
+
         return Reading(
             load=self._load,
-            fetch=self._fetcher(max_bytes, "documents.max_mb").fetch,
+            fetch=fetcher.fetch,
+            interrupt=interrupt,
             tokenizer=tokenizer(),
             chunk_tokens=int(self.settings.number("documents.chunk_tokens")),
             max_bytes=max_bytes,

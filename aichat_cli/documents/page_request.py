@@ -65,7 +65,9 @@ def answer_to(
         DocumentError: what came is damaged.
         OSError, HTTPException, ValueError: the connection broke, or no HTTP came.
     """
-    host = parts.netloc.encode("idna").decode() if not parts.netloc.isascii() else parts.netloc
+    host = parts.netloc if parts.netloc.isascii() else (parts.hostname or "").encode("idna").decode()
+    if not parts.netloc.isascii() and parts.port:
+        host += f":{parts.port}"
     headers = {
         "Host": host,
         "User-Agent": AGENT,

@@ -229,6 +229,16 @@ def rerank_vectors_of(db: Database, seqs: Sequence[int]) -> dict[int, bytes]:
     )
 
 
+def count_without_rerank_vectors(db: Database, collection: CollectionSeq) -> int:
+    """How many chunks have no vector to be ranked again by."""
+    [(count,)] = db.rows(
+        "SELECT count(*) FROM documents d JOIN document_chunks c ON c.document_seq = d.seq"
+        " LEFT JOIN rerank_vectors v ON v.chunk_seq = c.seq WHERE d.collection_seq = ? AND v.chunk_seq IS NULL",
+        (collection,),
+    )
+    return int(count)
+
+
 def _texts_without(db: Database, table: str, collection: CollectionSeq, after: int, limit: int) -> list[IndexedText]:
     rows = db.rows(
         "SELECT c.seq, d.title, c.heading, c.content FROM document_chunks c JOIN documents d ON d.seq = c.document_seq"  # noqa: S608

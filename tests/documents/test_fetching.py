@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import signal
 import socket
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -12,10 +15,11 @@ from typing import Any
 import pytest
 
 from aichat_cli.core.errors import DocumentError
+from aichat_cli.documents.addresses import is_public
 from aichat_cli.documents.fetching import FetchedPage, Fetcher, NotModified
 from aichat_cli.providers.connect import connect_to, proxy_headers
 from tests.runner import Cli
-from tests.servers.pages import PageServer, dripping, gzipped, page, redirect, unless_known
+from tests.servers.pages import PageServer, Script, dripping, gzipped, page, redirect, unless_known
 from tests.servers.raw import CERTIFICATE, ForwardProxy, RawServer, tls_context
 
 MB = 1_000_000
@@ -97,13 +101,23 @@ def test_a_loop_of_redirects_ends(web: PageServer) -> None:
         ("data:text/plain,x", "not data"),
         ("http://me:word@127.0.0.1/", "A URL with a user name or a password is not fetched"),
         ("http://127.0.0.1:99999/", "is no URL that can be fetched"),
+        ("http://me:word@127.0.0.1:99999/", "is no URL that can be fetched"),
+        ("http://[::1/", "It redirects to what is no URL."),
+        ("http://[x]/", "It redirects to what is no URL."),
     ],
 )
 def test_a_redirect_leads_nowhere_that_could_not_be_asked_for(web: PageServer, location: str, said: str) -> None:
     web.pages["/"] = redirect(location)
 
-    refused(web.url(), said)
+    error = refused(web.url(), said)
+    assert "me:word" not in error.message
     assert web.connections == 2
+
+
+def test_a_robots_txt_that_redirects_to_no_url_is_refused(web: PageServer) -> None:
+    web.pages["/robots.txt"] = redirect("http://[::1/")
+
+    refused(web.url(), "It redirects to what is no URL.")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +126,8 @@ def test_a_redirect_leads_nowhere_that_could_not_be_asked_for(web: PageServer, l
         "127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0x7f.1", "017700000001", "0", "0.0.0.0",
         "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
         "[fe80::1]", "[fc00::1]", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1",
-        "255.255.255.255", "[ff02::1]", "\uff11\uff12\uff17.0.0.1", "127.0.0.1.",
+        "255.255.255.255", "[ff02::1]", "\uff11\uff12\uff17.0.0.1", "127.0.0.1.", "[fec0::1]", "[64:ff9b:1::7f00:1]",
+        "[::ffff:0:127.0.0.1]", "[3fff::1]", "[5f00::1]", "[4000::1]", "[fd00:ec2::254]", "168.63.129.16", "192.0.0.192",
     ],
 )  # fmt: skip
 def test_a_private_address_is_refused_however_it_is_written(host: str) -> None:
@@ -120,6 +135,19 @@ def test_a_private_address_is_refused_however_it_is_written(host: str) -> None:
 
     assert "is in a private network" in error.message or "was not found" in error.message
     assert host.endswith(".") or "private_addresses true" in (error.hint or "")
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"])
+def test_a_public_address_is_one_however_it_is_written(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1.", "a.localhost", "printer.local", "x.internal.", "nas", "x.home.arpa"])
+def test_a_proxy_is_not_asked_for_names_that_are_none_of_the_internet(host: str, web: PageServer) -> None:
+    with ForwardProxy(web.port) as proxy, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        refused(f"http://{host}/", "", by=fetcher(allow_private=False))
+        assert proxy.heads == []
 
 
 def test_a_public_page_that_redirects_to_a_private_address_is_refused() -> None:
@@ -173,6 +201,8 @@ def test_a_name_with_several_addresses_is_tried_at_each(web: PageServer) -> None
 def test_what_is_no_url_is_refused_without_asking_anybody() -> None:
     for url in ("http://", "http:///x", "https://a b/", "nothing", "", "http://[::1", "http://x:0/", "http://x:y/"):
         refused(url, "")
+    for url in ("http://a\0b/", "http://a/\udcff", "http://a\\b/", "http://me:word@x:99999/"):
+        refused(url, "That is no URL that can be fetched.")
     refused("http://user@127.0.0.1/", "A URL with a user name or a password is not fetched, nor kept.")
     refused("http://no-such-host.invalid/", "The host no-such-host.invalid was not found.")
     refused("http://127.0.0.1:1/", "connection refused")
@@ -203,6 +233,75 @@ def test_a_server_that_says_nothing_is_given_up_after_the_time_limit(web: PageSe
     web.pages["/"] = lambda *_: time.sleep(0.5)
 
     refused(web.url(), "It took longer than 0.3 s.", timeout_s=0.3)
+
+
+def test_a_handshake_that_trickles_in_is_given_up_after_the_time_limit() -> None:
+    drip = dripping(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc", b"\x03", 2)
+    assert callable(drip)
+    with RawServer(lambda connection: drip(connection, "")) as server:
+        began = time.monotonic()
+        error = refused(f"https://127.0.0.1:{server.port}/", "", timeout_s=0.3)
+        assert time.monotonic() - began < 1.5
+    assert "took longer than 0.3 s." in error.message or "no connection within" in error.message
+
+
+def test_the_time_limit_is_for_all_of_it(web: PageServer) -> None:
+    def slowly(location: str) -> Script:
+        def answer(connection: socket.socket, _: str) -> None:
+            time.sleep(0.2)
+            connection.sendall(redirect(location))
+
+        return answer
+
+    web.pages |= {"/1": slowly("/2"), "/2": slowly("/3"), "/3": slowly("/4"), "/4": page("too late")}
+    began = time.monotonic()
+    refused(web.url("/1"), "It took longer than 0.5 s.", timeout_s=0.5)
+    assert time.monotonic() - began < 1.5
+
+    web.pages["/robots.txt"] = dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x", 2)
+    refused(web.url("/4"), "The robots.txt of its server took longer than 0.3 s.", timeout_s=0.3)
+
+
+class Endless:
+    """A page that goes on for as long as somebody listens."""
+
+    def __init__(self) -> None:
+        self.is_asked = threading.Event()
+        self.is_gone = threading.Event()
+
+    def __call__(self, connection: socket.socket, _: str) -> None:
+        self.is_asked.set()
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not self.is_gone.wait(0.02):
+                connection.sendall(b"x")
+        self.is_gone.set()
+
+
+def test_a_fetch_ends_at_once_where_another_thread_asks_for_it(web: PageServer) -> None:
+    endless = Endless()
+    web.pages |= {"/slow": endless, "/": page("next")}
+    asked = fetcher()
+    timer = threading.Timer(0.3, asked.interrupt)
+    timer.start()
+
+    refused(web.url("/slow"), "The fetching was stopped.", by=asked, timeout_s=20)
+    assert endless.is_gone.wait(5)
+    timer.join()
+    result = asked.fetch(web.url())
+    assert isinstance(result, FetchedPage)
+    assert result.content == b"next"
+
+
+def test_control_c_ends_an_ingest_that_waits_for_a_page(cli: Cli, web: PageServer) -> None:
+    endless = web.pages["/"] = Endless()
+    cli.environ["AICHAT_DOCUMENTS_PRIVATE_ADDRESSES"] = "true"
+    with cli.start("ingest", web.url()) as process:
+        assert endless.is_asked.wait(20)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert endless.is_gone.wait(5)
 
 
 def test_a_page_over_the_limit_is_refused_and_one_at_the_limit_taken(web: PageServer) -> None:

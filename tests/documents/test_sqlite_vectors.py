@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,16 +14,16 @@ import pytest
 
 from aichat_cli.core.errors import StorageError
 from aichat_cli.documents import sqlite_vectors
+from aichat_cli.documents.quantising import quantised
 from aichat_cli.documents.sqlite_vectors import SqliteVectors, is_complete, mend
 from aichat_cli.storage import chunks, collections, vectors
 from aichat_cli.storage.database import Database
 from tests.documents.vector_contract import Shelf, VectorContract
-from tests.documents.vector_rows import clustered_vectors, collection, filled, opened, random_vectors
+from tests.documents.vector_rows import clustered_vectors, collection, filled, new_chunks, opened, random_vectors
 from tests.storage.support import finish, first_line, kill, start
 
 ADD_AND_REMOVE = """
-import sys, time
-import numpy as np
+import sys
 from pathlib import Path
 from tests.documents.vector_rows import filled, opened, random_vectors
 store = opened(Path(sys.argv[1]))
@@ -33,20 +34,12 @@ for number in range(30):
     with database.transaction():
         store.remove(seqs[:5])
 """
-LOST = [
-    "DROP TABLE {table}",
-    "DROP TABLE {table}_rowids",
-    "DROP TABLE {table}_chunks",
-    "DROP TABLE {table}_vector_chunks00",
-    "DELETE FROM vector_indexes",
-]
-"""In these sqlite-vec crashes the process, or fails."""
 MAINTAIN = """
 import sys
 from pathlib import Path
 from aichat_cli.documents import index_building
 from tests.documents.vector_rows import opened
-index_building.READ_TOGETHER, index_building.WRITTEN_TOGETHER = 300, 60
+index_building.READ_TOGETHER, index_building.WRITTEN_TOGETHER = 300, 15
 store = opened(Path(sys.argv[1]))
 print("ready", flush=True)
 store.maintain()
@@ -76,14 +69,31 @@ class TestInClusters(VectorContract):
         assert has_clusters or shelf.store.count() <= 1 or not shelf.store.count()
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def flat_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with a collection of 1,500 vectors in a flat index."""
-    path = tmp_path / "aichat.db"
+    path = tmp_path_factory.mktemp("flat") / "aichat.db"
     with Database.open(path) as database:
         where = collection(database, 32)
         filled(database, where, SqliteVectors(database, where), clustered_vectors(1_500))
     return path
+
+
+@pytest.fixture(scope="module")
+def clustered_file(flat_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in clusters."""
+    path = tmp_path_factory.mktemp("clustered") / "aichat.db"
+    shutil.copy(flat_file, path)
+    store = opened(path)
+    store.maintain()
+    store._database.close()
+    return path
+
+
+@pytest.fixture
+def path(flat_file: Path, tmp_path: Path) -> Path:
+    """A copy of the flat one."""
+    return Path(shutil.copy(flat_file, tmp_path / "aichat.db"))
 
 
 @pytest.fixture
@@ -106,10 +116,15 @@ def require_sound(path: Path) -> None:
         stored = chunks.vectors_of(database, chunks.in_collection(database, where.seq))
         index = index_of(database)
         assert {row[0] for row in database.rows(f"SELECT rowid FROM {index.table}_rowids")} == set(stored)
+        database.load_vector_extension()
+        for seq, vector in database.rows(f"SELECT rowid, vector FROM {index.table}"):
+            expected = quantised(sqlite_vectors.unpacked(stored[seq])[None])[0]
+            # Vectors are rounded to float16 as they are stored.
+            assert np.abs(np.frombuffer(vector, np.int8).astype(int) - expected).max() <= 1
         searching = SqliteVectors(database, where)
-        for seq in list(stored)[::97]:
-            vector = sqlite_vectors.unpacked(stored[seq])[None]
-            assert searching.nearest(vector, 1)[0].similarity == pytest.approx(1, abs=1e-2)
+        for vector in list(stored.values())[::97]:
+            query = sqlite_vectors.unpacked(vector)[None]
+            assert searching.nearest(query, 1)[0].similarity == pytest.approx(1, abs=1e-2)
 
 
 def test_a_collection_that_grows_gets_clusters_and_new_ones_when_it_has_doubled(
@@ -173,40 +188,55 @@ def test_ten_thousand_vectors_are_removed_in_a_moment(tmp_path: Path) -> None:
         assert store.count() == 0
 
 
-@pytest.mark.parametrize("has_clusters", [False, True])
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "DROP TABLE {table}",
-        "DROP TABLE {table}_rowids",
-        "DROP TABLE {table}_chunks",
-        "DROP TABLE {table}_vector_chunks00",
-        "DELETE FROM {table}_vector_chunks00 WHERE rowid = 1",
-        "DELETE FROM {table}_rowids WHERE rowid % 10 = 0",
-        "UPDATE {table}_chunks SET validity = x'00'",
-        "DELETE FROM vector_indexes",
-    ],
-)
-def test_a_damaged_index_is_seen_and_made_anew(path: Path, damage: str, has_clusters: bool) -> None:
-    damaged(path, damage, has_clusters=has_clusters)
+LOST = [
+    "DROP TABLE {table}",
+    "DROP TABLE {table}_rowids",
+    "DROP TABLE {table}_chunks",
+    "DROP TABLE {table}_vector_chunks00",
+    "DELETE FROM vector_indexes",
+]
+"""In these sqlite-vec crashes the process, or fails."""
+DAMAGED = [
+    "DELETE FROM {table}_vector_chunks00 WHERE rowid = 1",
+    "DELETE FROM {table}_rowids WHERE rowid % 10 = 0",
+    "UPDATE {table}_chunks SET validity = x'00'",
+]
+
+
+def damaged(path: Path, sql: str) -> Path:
+    """Do to the index what only a broken program or disk does."""
+    with Database.open(path) as database:
+        database.load_vector_extension()
+        database.change_shadow_tables(sql.format(table=index_of(database).table))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["flat_file", "clustered_file"])
+@pytest.mark.parametrize("damage", [*LOST, *DAMAGED])
+def test_a_damaged_index_is_seen_and_made_anew(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, damage: str
+) -> None:
+    path = damaged(Path(shutil.copy(request.getfixturevalue(kind), tmp_path / "aichat.db")), damage)
     with Database.open(path) as database:
         where = collections.get(database, "default")
         assert not is_complete(database, where)
         assert mend(database, where)
         assert not mend(database, where)
+        [index] = vectors.of_collection(database, where.seq)
+        assert index.has_clusters == (kind == "clustered_file" and damage != LOST[-1])
     require_sound(path)
 
 
 @pytest.mark.parametrize("damage", LOST)
-def test_search_and_ingest_mend_an_index_that_is_lost(path: Path, damage: str) -> None:
-    damaged(path, damage, has_clusters=True)
-    late = random_vectors(3, 32, seed=7)
+def test_search_and_ingest_mend_an_index_that_is_lost(clustered_file: Path, tmp_path: Path, damage: str) -> None:
+    path = damaged(Path(shutil.copy(clustered_file, tmp_path / "aichat.db")), damage)
     searching = opened(path)
     assert searching.nearest(clustered_vectors(1_500)[:1], 1)[0].similarity == pytest.approx(1, abs=1e-2)
-    damaged(path, damage, has_clusters=True)
+    damaged(path, damage)
+    late = random_vectors(3, 32, seed=7)
     seqs = filled(searching._database, searching._collection, searching, late)
     assert [each.chunk_seq for each in searching.nearest(late[:1], 1)] == seqs[:1]
-    damaged(path, damage, has_clusters=True)
+    damaged(path, damage)
     with searching._database.transaction():
         searching.remove(seqs)
     searching._database.close()
@@ -214,8 +244,8 @@ def test_search_and_ingest_mend_an_index_that_is_lost(path: Path, damage: str) -
 
 
 @pytest.mark.parametrize("damage", [*LOST, "DELETE FROM {table}_vector_chunks00"])
-def test_a_damaged_index_that_cannot_be_written_is_an_error(path: Path, damage: str) -> None:
-    damaged(path, damage, has_clusters=True)
+def test_a_damaged_index_that_cannot_be_written_is_an_error(clustered_file: Path, tmp_path: Path, damage: str) -> None:
+    path = damaged(Path(shutil.copy(clustered_file, tmp_path / "aichat.db")), damage)
     with Database.open(path, read_only=True) as database:
         store = SqliteVectors(database, collections.get(database, "default"))
         with pytest.raises(StorageError, match="damaged or lost") as caught:
@@ -224,8 +254,7 @@ def test_a_damaged_index_that_cannot_be_written_is_an_error(path: Path, damage: 
 
 
 def test_a_damaged_collection_can_be_removed(path: Path) -> None:
-    damaged(path, "DROP TABLE {table}_rowids", has_clusters=True)
-    with Database.open(path) as database:
+    with Database.open(damaged(path, LOST[1])) as database:
         collections.remove(database, collections.get(database, "default"))
         assert database.rows("SELECT name FROM sqlite_schema WHERE name GLOB 'chunk_vectors_*'") == []
 
@@ -235,17 +264,6 @@ def test_a_query_of_other_dimensions_is_an_error_and_changes_nothing(store: Sqli
     with pytest.raises(StorageError):
         store.nearest(random_vectors(1, 16), 1)
     assert index_of(store._database) == before
-
-
-def damaged(path: Path, sql: str, *, has_clusters: bool) -> None:
-    """Do what only a broken program or disk does."""
-    store = opened(path)
-    if has_clusters:
-        store.maintain()
-    index = index_of(store._database)
-    store._database.load_vector_extension()
-    store._database.change_shadow_tables(sql.format(table=index.table))
-    store._database.close()
 
 
 def test_two_processes_add_while_one_makes_the_index_and_one_searches(path: Path) -> None:
@@ -262,6 +280,29 @@ def test_two_processes_add_while_one_makes_the_index_and_one_searches(path: Path
     assert searching.count() == 1_500 + 2 * 30 * 15
     assert index_of(searching._database).has_clusters
     searching._database.close()
+    require_sound(path)
+
+
+def test_what_is_added_and_removed_while_the_index_is_made_is_so_in_the_new_one(path: Path) -> None:
+    process = start(MAINTAIN, path)
+    wait_until_filling(path)
+    store = opened(path)
+    database, where = store._database, store._collection
+    known = chunks.in_collection(database, where.seq)
+    changed = random_vectors(100, 32, seed=11)
+    overlapped = 0
+    for number in range(0, 100, 10):
+        with database.transaction():
+            overlapped += len(vectors.of_collection(database, where.seq)) == 2
+            again = known[number * 15 : number * 15 + 10]
+            store.remove(known[number * 15 : number * 15 + 20])
+            store.add(again, changed[number : number + 10])
+            store.add(new_chunks(database, where, 10), changed[number : number + 10])
+    finish(process)
+    assert overlapped > 1
+    assert store.count() == 1_500
+    assert index_of(database).has_clusters
+    database.close()
     require_sound(path)
 
 
@@ -293,26 +334,42 @@ def recorded(work: Callable[[], None], failures: list[BaseException]) -> Callabl
     return run
 
 
-def test_killed_at_any_moment_of_making_the_index_nothing_is_lost(path: Path) -> None:
+def test_killed_at_any_moment_of_making_the_index_nothing_is_lost(path: Path, flat_file: Path) -> None:
     chance = random.Random(4)
-    for number in range(6):
+    half_filled = 0
+    for number in range(4):
         process = start(MAINTAIN, path)
         assert first_line(process) == "ready"
-        time.sleep(chance.uniform(0, 0.25))
+        if number:
+            wait_until_filling(path)
+        time.sleep(chance.uniform(0, 0.1))
         kill(process)
         require_sound(path)
-        late = random_vectors(5, 32, seed=number)
         store = opened(path)
+        indexes = vectors.of_collection(store._database, store._collection.seq)
+        half_filled += len(indexes) == 2
+        late = random_vectors(5, 32, seed=number)
         seqs = filled(store._database, store._collection, store, late)
         assert [store.nearest(vector[None], 1)[0].chunk_seq for vector in late] == seqs
+        store.maintain()
+        [index] = vectors.of_collection(store._database, store._collection.seq)
+        assert index.has_clusters
+        assert store.count() == 1_505
         store._database.close()
-    store = opened(path)
-    store.maintain()
-    [index] = vectors.of_collection(store._database, store._collection.seq)
-    assert index.has_clusters
-    assert store.count() == 1_500 + 30
-    store._database.close()
-    require_sound(path)
+        require_sound(path)
+        for old in path.parent.glob("aichat.db*"):
+            old.unlink()
+        shutil.copy(flat_file, path)
+    assert half_filled
+
+
+def wait_until_filling(path: Path) -> None:
+    """Until a second index is there, or the first was exchanged."""
+    with Database.open(path) as database:
+        deadline = time.monotonic() + 30
+        while database.rows("SELECT max(seq) FROM vector_indexes") == [(1,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
 
 
 def test_an_index_that_was_left_half_filled_is_cleared_away(path: Path, store: SqliteVectors) -> None:
