@@ -1,10 +1,10 @@
-"""Hybrid search: passages that hold the words and passages that mean the same, fused by their ranks, the best ranked
+"""Hybrid search: passages that hold the words and passages that mean the same, fused by their scores, the best compared
 again by the local model where it is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log1p
 
@@ -18,8 +18,10 @@ from aichat_cli.storage.database import Database
 
 CANDIDATES = 100
 RERANKED = 50
-RANK_CONSTANT = 60
-"""Of reciprocal rank fusion, as Cormack, Clarke and Buettcher gave it."""
+WORDS_SHARE = 0.7
+"""Of a score, what the words give; the vectors give the rest. From 0.6 to 0.8 hardly anything changes."""
+RERANK_SHARE = 0.5
+"""Of a score, what the model that ranks again gives. From 0.4 to 0.6 hardly anything changes."""
 COVERAGE_WEIGHT = 0.3
 """What holding all words of a query adds to a cosine in the question whether anything is relevant."""
 LOOKED_AT = 5
@@ -40,9 +42,9 @@ class SearchDeps:
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What the words found: chunks, best first, and how much each word tells: the rarer it is, the more."""
+    """What the words found: scores by chunk, best first, and how much each word tells: the rarer it is, the more."""
 
-    ranked: list[int]
+    scores: dict[int, float]
     weights: dict[queries.Word, float]
 
 
@@ -89,21 +91,18 @@ def search(
     words = _by_words(database, collection, query)
     meaning = _by_meaning(database, collection, query, deps, notices)
     reranking = _reranking(collection, query, deps, notices) if rerank else None
-    rankings = [(list(words.ranked), 1.0 if reranking else 2.0)]
-    if meaning is not None:
-        rankings.append(([neighbour.chunk_seq for neighbour in meaning.ranked], 1.0))
-    scores = _fused(rankings)
-    again = _reranked(database, scores, reranking) if reranking is not None else []
-    for position, chunk_seq in enumerate(again, 1):
-        scores[chunk_seq] += 1.0 / (RANK_CONSTANT + position)
-    best = sorted(scores, key=lambda chunk_seq: (-scores[chunk_seq], chunk_seq))
     similarities = {each.chunk_seq: each.similarity for each in meaning.ranked} if meaning else {}
+    scores = _fused(words.scores, similarities)
+    again = _reranked(database, scores, reranking) if reranking is not None else {}
+    if again:
+        scores = _weighed(scores, 1 - RERANK_SHARE, _spread(again), RERANK_SHARE)
+    best = sorted(scores, key=lambda chunk_seq: (-scores[chunk_seq], chunk_seq))
     best_similarity = max(similarities.values(), default=None)
-    passages = chunks.passages(database, best[: 2 * limit])
+    passages = chunks.passages(database, best)
     shown = [passages[chunk_seq] for chunk_seq in best if chunk_seq in passages][:limit]
     terms = _terms(database, shown, list(words.weights))
     by_vector = {each.chunk_seq: rank for rank, each in enumerate(meaning.ranked, 1)} if meaning else {}
-    by_words = {chunk_seq: rank for rank, chunk_seq in enumerate(words.ranked, 1)}
+    by_words = {chunk_seq: rank for rank, chunk_seq in enumerate(words.scores, 1)}
     by_reranker = {chunk_seq: rank for rank, chunk_seq in enumerate(again, 1)}
     hits = [
         Hit(
@@ -139,9 +138,9 @@ def _by_words(database: Database, collection: Collection, query: str) -> _Words:
     weights = {word: log1p(collection.chunk_count / max(frequencies.get(word.stem, 1), 1)) for word in words}
     telling = queries.telling(words, frequencies)
     if not telling:
-        return _Words([], weights)
+        return _Words({}, weights)
     found = chunks.matching(database, collection.seq, queries.expression(telling), CANDIDATES)
-    return _Words([chunk_seq for chunk_seq, _ in found], weights)
+    return _Words(dict(found), weights)
 
 
 def _by_meaning(
@@ -162,12 +161,28 @@ def _by_meaning(
     return _Meaning(ranked, embedder.relevance, embedder.name)
 
 
-def _fused(rankings: Iterable[tuple[Sequence[int], float]]) -> dict[int, float]:
-    scores: dict[int, float] = {}
-    for ranked, weight in rankings:
-        for position, chunk_seq in enumerate(ranked, 1):
-            scores[chunk_seq] = scores.get(chunk_seq, 0.0) + weight / (RANK_CONSTANT + position)
-    return scores
+def _fused(by_words: Mapping[int, float], by_meaning: Mapping[int, float]) -> dict[int, float]:
+    """Scores of 0 to 1. Words count in parts of the best; cosines, which are never near 0, from the least to the best."""
+    most = max(by_words.values(), default=0.0)
+    words = {chunk_seq: score / most for chunk_seq, score in by_words.items()} if most > 0 else {}
+    return _weighed(words, WORDS_SHARE, _spread(by_meaning), 1 - WORDS_SHARE)
+
+
+def _spread(similarities: Mapping[int, float]) -> dict[int, float]:
+    """Similarities from 0, the least of them, to 1, the best."""
+    least, most = min(similarities.values(), default=0.0), max(similarities.values(), default=0.0)
+    if most <= least:
+        return dict.fromkeys(similarities, 1.0)
+    return {chunk_seq: (similarity - least) / (most - least) for chunk_seq, similarity in similarities.items()}
+
+
+def _weighed(
+    first: Mapping[int, float], share: float, second: Mapping[int, float], second_share: float
+) -> dict[int, float]:
+    return {
+        chunk_seq: share * first.get(chunk_seq, 0.0) + second_share * second.get(chunk_seq, 0.0)
+        for chunk_seq in {**first, **second}
+    }
 
 
 def _reranking(collection: Collection, query: str, deps: SearchDeps, notices: list[str]) -> _Reranking | None:
@@ -182,12 +197,13 @@ def _reranking(collection: Collection, query: str, deps: SearchDeps, notices: li
         return None
 
 
-def _reranked(database: Database, scores: Mapping[int, float], reranking: _Reranking) -> list[int]:
+def _reranked(database: Database, scores: Mapping[int, float], reranking: _Reranking) -> dict[int, float]:
+    """The similarities of the best by the model that ranks again, the most similar first."""
     from aichat_cli.documents.reranking import rerank_similarities
 
     best = sorted(scores, key=lambda chunk_seq: (-scores[chunk_seq], chunk_seq))[:RERANKED]
     similarities = rerank_similarities(database, best, reranking.query, reranking.model, most_new=RERANKED)
-    return sorted(similarities, key=lambda chunk_seq: (-similarities[chunk_seq], chunk_seq))
+    return dict(sorted(similarities.items(), key=lambda each: (-each[1], each[0])))
 
 
 def _terms(database: Database, passages: Sequence[Passage], words: Sequence[queries.Word]) -> list[tuple[str, ...]]:
