@@ -22,7 +22,7 @@ WORDS_SHARE = 0.7
 """Of a score, what the words give; the vectors give the rest. From 0.6 to 0.8 hardly anything changes."""
 RERANK_SHARE = 0.5
 """Of a score, what the model that ranks again gives. From 0.4 to 0.6 hardly anything changes."""
-COVERAGE_WEIGHT = 0.3
+COVERAGE_WEIGHT = 0.2
 """What holding all words of a query adds to a cosine in the question whether anything is relevant."""
 LOOKED_AT = 5
 """Of the best hits, when it is asked whether anything is relevant."""
@@ -120,7 +120,10 @@ def search(
     if threshold is not None:
         is_relevant = best_similarity is None or best_similarity >= threshold
     else:
-        is_relevant = _is_relevant(best_similarity, coverage, meaning) or _names(query, hits[:LOOKED_AT])
+        nearest, relevance = best_similarity, meaning.relevance if meaning else 0.0
+        if again and reranking is not None:  # its similarities tell the relevant from the rest better
+            nearest, relevance = max(again.values()), reranking.model.relevance
+        is_relevant = _is_relevant(nearest, relevance, coverage) or _names(query, hits[:LOOKED_AT])
     return SearchResult(
         hits=tuple(hits) if is_relevant else (),
         considered=len(scores),
@@ -225,13 +228,13 @@ def _coverage(hit: Hit, weights: Mapping[queries.Word, float]) -> float:
     return sum(weight for word, weight in weights.items() if word.typed in hit.terms) / whole if whole else 0.0
 
 
-def _is_relevant(similarity: float | None, coverage: float, meaning: _Meaning | None) -> bool:
+def _is_relevant(similarity: float | None, relevance: float, coverage: float) -> bool:
     """Whether the best hit answers the query at all, by its meaning and its words together."""
     if coverage >= WHOLE_QUERY:
         return True
-    if similarity is None or meaning is None:
+    if similarity is None:
         return coverage >= WORDS_ALONE
-    return similarity + COVERAGE_WEIGHT * coverage >= meaning.relevance
+    return similarity + COVERAGE_WEIGHT * coverage >= relevance
 
 
 def _names(query: str, hits: Sequence[Hit]) -> bool:
