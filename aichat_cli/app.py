@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +25,9 @@ from aichat_cli.storage import turns, usage
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
+    from aichat_cli.chat.inclusions import Readers
     from aichat_cli.config.roles import ChatRole
-    from aichat_cli.core.documents import SearchResult
+    from aichat_cli.core.documents import LoadedDocument, SearchResult
     from aichat_cli.core.usage import UsageRecord
     from aichat_cli.documents.embedding.api import ApiEmbedder
     from aichat_cli.documents.embedding.base import Embedder
@@ -130,7 +131,7 @@ class App:
             store_for=SqliteVectors,
             reranker=self.reranker,
             reading=self._reading,
-            walk=self._walk,
+            walk=lambda folder: self._walk(folder, self._largest_document),
             default_model=self.settings.text("documents.embedding_model"),
         )
         return Library(database, deps)
@@ -144,23 +145,30 @@ class App:
         from aichat_cli.providers.tokens import tokenizer
 
         max_bytes = self._largest_document
+        fetcher = self._fetcher(max_bytes, "documents.max_mb")
+
+        def interrupt() -> None:
+            fetcher.interrupt()
+            self._loader.interrupt()
+
         return Reading(
-            load=lambda content, name, media_type: self._loader.load(content, name, media_type=media_type),
-            fetch=self._fetcher.fetch,
+            load=self._load,
+            fetch=fetcher.fetch,
+            interrupt=interrupt,
             tokenizer=tokenizer(),
             chunk_tokens=int(self.settings.number("documents.chunk_tokens")),
             max_bytes=max_bytes,
         )
 
-    @cached_property
-    def _fetcher(self) -> Fetcher:
+    def _fetcher(self, max_bytes: int, max_setting: str) -> Fetcher:
         from aichat_cli.documents.fetching import Fetcher
-        from aichat_cli.providers.connect import connect_to, proxy_for
+        from aichat_cli.providers.connect import connect_to, proxy_headers
 
         return Fetcher(
             connect_to,
-            lambda scheme, host, port: proxy_for(scheme, host, port) is not None,
-            max_bytes=self._largest_document,
+            proxy_headers,
+            max_bytes=max_bytes,
+            max_setting=max_setting,
             allow_private=self.settings.flag("documents.private_addresses"),
         )
 
@@ -169,6 +177,9 @@ class App:
         from aichat_cli.documents.loading.loader import Loader
 
         return Loader()
+
+    def _load(self, content: bytes, name: str, media_type: str | None) -> LoadedDocument:
+        return self._loader.load(content, name, media_type=media_type)
 
     def reranker(self) -> MiniLM | None:
         """The model that ranks the best again, None where it is not wanted or not here."""
@@ -184,10 +195,10 @@ class App:
 
         return MiniLM(self.paths.model_dir, threads=int(self.settings.number("local.threads")) or default_threads())
 
-    def _walk(self, folder: Path) -> Iterable[FoundFile | SkippedFile]:
+    def _walk(self, folder: Path, max_bytes: int) -> Iterable[FoundFile | SkippedFile]:
         from aichat_cli.documents.sources import walk
 
-        return walk(folder, ignore=self.settings.names("documents.ignore"), max_bytes=self._largest_document)
+        return walk(folder, ignore=self.settings.names("documents.ignore"), max_bytes=max_bytes)
 
     @property
     def _largest_document(self) -> int:
@@ -253,8 +264,6 @@ class App:
             return StaticEmbedder()
         if name in embedders.MINILM_NAMES:
             return self._minilm
-        if name in embedders.MINILM_NAMES:
-            return self._minilm
         model = self.registry.embedding_model(name)
         access = embedders.Access(self.key_for(model), self.timeouts, self._retry)
         embedder = embedders.api_embedder(model, access, record or self._record_usage)
@@ -270,10 +279,18 @@ class App:
     def _retry(self) -> RetryPolicy:
         return RetryPolicy(attempts=int(self.settings.number("retry.attempts")))
 
-    @property
-    def largest_file(self) -> int:
-        """How many bytes a file may have that is attached or put in a prompt."""
-        return int(self.settings.number("attachments.max_mb")) * 1_000_000
+    def readers(self) -> Readers:
+        """What reads files, folders and pages for a prompt; each is opened when it is first used."""
+        from aichat_cli.chat.inclusions import Readers
+
+        max_bytes = int(self.settings.number("attachments.max_mb")) * 1_000_000
+        fetcher = cache(lambda: self._fetcher(max_bytes, "attachments.max_mb"))
+        return Readers(
+            load=self._load,
+            fetch=lambda url: fetcher().fetch(url),
+            walk=lambda folder: self._walk(folder, max_bytes),
+            max_bytes=max_bytes,
+        )
 
     def fallbacks(self, typed: list[str]) -> tuple[Model, ...]:
         """The models to ask when the first fails: the flag's, else the setting's."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = {"llm": ("llm==0.36",), "sgpt": ("shell-gpt==1.5.1", "click")}
+PEERS = {"llm": ("llm==0.36",), "sgpt": ("shell-gpt==1.5.1", "click"), "lancedb": ("lancedb==0.40.0",)}
 """Command to requirements; shell-gpt imports click without declaring it. Each gets an environment of its own: their
 dependencies exclude each other."""
 
@@ -82,13 +82,20 @@ def _environment(home: Path) -> dict[str, str]:
     }
 
 
-def _installed(peer: str, peers: Path) -> str:
+def interpreter(peer: str, peers: Path) -> Path:
+    """The Python of a peer's environment, which is made where it is missing."""
     requirements = PEERS[peer]
     environment = peers / requirements[0]
-    executable = environment / "bin" / peer
-    if not executable.exists():
+    python = environment / "bin" / "python"
+    mark = environment / "installed"
+    if not mark.exists():
         print(f"Installing {requirements[0]} into {environment} ...", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *requirements], check=True)
-    return str(executable)
+        mark.touch()
+    return python
+
+
+def _installed(peer: str, peers: Path) -> str:
+    return str(interpreter(peer, peers).with_name(peer))

@@ -1,6 +1,6 @@
 """Measures the budgets of the design side by side with `llm`, `sgpt` and a bare Python, on loopback, and prints a table.
 
-python -m benchmarks.run [--runs 15] [--peers FOLDER] [--write]
+python -m benchmarks.run [--runs 15] [--peers FOLDER] [--only PART ...] [--write]
 """
 
 from __future__ import annotations
@@ -12,31 +12,18 @@ import platform
 import statistics
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import contenders, large_history, measure, sidebar, streaming, typing_delay
+from benchmarks import contenders, large_history, measure, sidebar, streaming, typing_delay, vectors
 from benchmarks.contenders import Contender
+from benchmarks.table import Row, peak, seconds, table, times, verdict, within
 from tests.servers.scripted import ScriptedServer
 
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 TOGETHER, PEERS_TOGETHER = 50, 10
-MEGABYTE = 1_000_000
 KEYS_TYPED = 40
 STREAMED_BYTES, STREAMED_RUNS = 32_000, 5
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table; `verdict` is empty where there is no budget."""
-
-    what: str
-    ours: str
-    against: str
-    ratio: str
-    budget: str
-    verdict: str
 
 
 def main() -> None:
@@ -49,11 +36,17 @@ def main() -> None:
     parser.add_argument(
         "--cache", type=Path, default=Path(__file__).with_name(".cache"), help="where the large database is kept"
     )
+    parser.add_argument(
+        "--texts", type=Path, nargs="*", default=[], help="folders in BEIR form whose texts are embedded"
+    )
+    parser.add_argument("--only", nargs="*", default=[], metavar="PART", help="measure these parts alone")
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
     arguments = parser.parse_args()
+    if arguments.write and arguments.only:
+        parser.error("--write puts in the whole table: not with --only")
     with tempfile.TemporaryDirectory() as folder, ScriptedServer() as server:
-        table = _table(_rows(Path(folder), server, arguments))
-    text = f"{_machine()}, medians of {arguments.runs} interleaved runs:\n\n{table}\n"
+        rows = _rows(Path(folder), server, arguments)
+    text = f"{_machine()}, medians of {arguments.runs} interleaved runs:\n\n{table(rows)}\n"
     print(text)
     if arguments.write:
         head, _, rest = README.read_text("utf-8").partition(BEGIN)
@@ -66,15 +59,19 @@ def _rows(folder: Path, server: ScriptedServer, arguments: argparse.Namespace) -
     llm = contenders.llm(folder / "llm", server.openai_url, peers)
     sgpt = contenders.sgpt(folder / "sgpt", server.openai_url, peers)
     python = contenders.bare_python(folder / "python")
-    return [
-        *_one_shots(ours, llm, sgpt, python, server, runs),
-        *_together(ours, llm),
-        *_listings(ours, llm, python, runs),
-        _prompt(ours, python, runs),
-        *_large_history(large_history.built(arguments.cache), folder / "large", runs),
-        *_streamed(ours, llm, sgpt, server, runs),
-        _typing(ours, server),
-    ]
+    groups: dict[str, Callable[[], list[Row]]] = {
+        "one-shot": lambda: _one_shots(ours, llm, sgpt, python, server, runs),
+        "together": lambda: _together(ours, llm),
+        "listings": lambda: _listings(ours, llm, python, runs),
+        "prompt": lambda: [_prompt(ours, python, runs)],
+        "history": lambda: _large_history(large_history.built(arguments.cache), folder / "large", runs),
+        "streaming": lambda: _streamed(ours, llm, sgpt, server, runs),
+        "typing": lambda: [_typing(ours, server)],
+        "vectors": lambda: vectors.rows(arguments.cache, peers, arguments.texts),
+    }
+    if unknown := set(arguments.only) - set(groups):
+        raise SystemExit(f"There is no part {', '.join(unknown)}. There are: {', '.join(groups)}")
+    return [row for name, group in groups.items() if not arguments.only or name in arguments.only for row in group()]
 
 
 def _one_shots(
@@ -94,10 +91,10 @@ def _one_shots(
     memory = {name: _median(taken, lambda run: run.peak_bytes) for name, taken in by_name.items()}
     what = "one-shot: start to request on the wire"
     return [
-        _times(what, to_request["aichat"], "llm", to_request["llm"], 0.30),
-        _times(what, to_request["aichat"], "sgpt", to_request["sgpt"], 0.70),
-        _times(what, to_request["aichat"], "python -c pass", to_request["python"], None),
-        _peak("one-shot: peak memory", memory["aichat"], memory["llm"], 45),
+        times(what, to_request["aichat"], "llm", to_request["llm"], 0.30),
+        times(what, to_request["aichat"], "sgpt", to_request["sgpt"], 0.70),
+        times(what, to_request["aichat"], "python -c pass", to_request["python"], None),
+        peak("one-shot: peak memory", memory["aichat"], memory["llm"], 45),
     ]
 
 
@@ -118,7 +115,7 @@ def _together(ours: Contender, llm: Contender) -> list[Row]:
     )
     is_kept = (answers, stored, errors) == (TOGETHER, TOGETHER, 0)
     budget = f"{TOGETHER} answers, {TOGETHER} stored, no error"
-    return [Row(f"{TOGETHER} one-shots at once on one database", result, theirs, "", budget, _verdict(is_kept))]
+    return [Row(f"{TOGETHER} one-shots at once on one database", result, theirs, "", budget, verdict(is_kept))]
 
 
 def _llm_stored(llm: Contender) -> int:
@@ -143,11 +140,11 @@ def _listings(ours: Contender, llm: Contender, python: Contender, runs: int) -> 
                 walls[name].append(taken.wall)
     medians = {name: statistics.median(taken) for name, taken in walls.items()}
     return [
-        _times("`aichat --version`", medians["--version"], "python -c pass", medians["python"], 6),
-        _times("`aichat --version`", medians["--version"], "llm --version", medians["llm --version"], None),
-        _times("`aichat history list`", medians["history list"], "python -c pass", medians["python"], 12),
-        _times("`aichat history list`", medians["history list"], "llm logs list", medians["llm logs list"], None),
-        _times("`aichat --help`", medians["--help"], "python -c pass", medians["python"], None),
+        times("`aichat --version`", medians["--version"], "python -c pass", medians["python"], 6),
+        times("`aichat --version`", medians["--version"], "llm --version", medians["llm --version"], None),
+        times("`aichat history list`", medians["history list"], "python -c pass", medians["python"], 12),
+        times("`aichat history list`", medians["history list"], "llm logs list", medians["llm logs list"], None),
+        times("`aichat --help`", medians["--help"], "python -c pass", medians["python"], None),
     ]
 
 
@@ -159,7 +156,7 @@ def _prompt(ours: Contender, python: Contender, runs: int) -> Row:
         if number:
             to_prompt.append(seconds)
             bare.append(bare_seconds)
-    return _times(
+    return times(
         "chat: start to a prompt that takes keys",
         statistics.median(to_prompt),
         "python -c pass",
@@ -172,9 +169,9 @@ def _large_history(database: Path, home: Path, runs: int) -> list[Row]:
     taken = sidebar.measured(database, home, runs)
     of = "100,000 conversations, 1,000,000 messages"
     return [
-        _within(f"chats: from the key to the first screen ({of})", taken.opened, 0.200),
-        _within("chats: from a key in the filter to its result", taken.keys, 0.050),
-        _within("`history search`: the query", taken.searches, 0.050),
+        within(f"chats: from the key to the first screen ({of})", taken.opened, 0.200),
+        within("chats: from a key in the filter to its result", taken.keys, 0.050),
+        within("`history search`: the query", taken.searches, 0.050),
     ]
 
 
@@ -182,19 +179,7 @@ def _typing(ours: Contender, server: ScriptedServer) -> Row:
     server.script = {"text": streaming.typical(60_000), "split": streaming.DELTA, "delay": 0.0005}
     taken = typing_delay.seconds_to_show_keys(ours, "go", KEYS_TYPED)
     server.script = None
-    return _within("chat: a key typed while an answer streams, until it shows", taken, 0.050)
-
-
-def _within(what: str, seconds: list[float], budget: float) -> Row:
-    half = statistics.median(seconds)
-    return Row(
-        what,
-        f"p50 {half * 1000:.1f} ms, max {max(seconds) * 1000:.1f} ms",
-        "",
-        "",
-        f"p50 at most {budget * 1000:g} ms",
-        _verdict(half <= budget),
-    )
+    return within("chat: a key typed while an answer streams, until it shows", taken, 0.050)
 
 
 def _streamed(ours: Contender, llm: Contender, sgpt: Contender, server: ScriptedServer, runs: int) -> list[Row]:
@@ -215,63 +200,22 @@ def _streamed(ours: Contender, llm: Contender, sgpt: Contender, server: Scripted
     llm_cpu = statistics.median(run.cpu for run in theirs)
     what = f"{size // 1000} KB of Markdown in {streaming.DELTA}-character deltas to a terminal"
     return [
-        _seconds(f"{what}: CPU", cpu, "llm (raw text)", llm_cpu, 0.8),
-        _seconds(f"{what}: CPU", cpu, "sgpt, for an eighth of it", slowest.cpu, None),
-        Row("twice the text", f"{growth:.2f} x the CPU", "", "", "at most 2.2 x", _verdict(growth <= 2.2)),
+        seconds(f"{what}: CPU", cpu, "llm (raw text)", llm_cpu, 0.8),
+        seconds(f"{what}: CPU", cpu, "sgpt, for an eighth of it", slowest.cpu, None),
+        Row("twice the text", f"{growth:.2f} x the CPU", "", "", "at most 2.2 x", verdict(growth <= 2.2)),
         Row(
             "bytes to the terminal",
             f"{sent:.2f} x the answer",
             f"sgpt: {slowest.sent / len(part.encode()):.0f} x, llm: {theirs[0].sent / size:.1f} x",
             "",
             "at most 3 x",
-            _verdict(sent <= 3),
+            verdict(sent <= 3),
         ),
     ]
 
 
-def _seconds(what: str, ours: float, against: str, theirs: float, budget: float | None) -> Row:
-    verdict = "" if budget is None else _verdict(ours <= budget)
-    limit = "" if budget is None else f"at most {budget:g} s"
-    return Row(what, f"{ours:.2f} s", f"{against}: {theirs:.2f} s", f"{ours / theirs:.2f}", limit, verdict)
-
-
 def _median(taken: list[measure.Run], value: Callable[[measure.Run], float]) -> float:
     return statistics.median(value(run) for run in taken)
-
-
-def _times(what: str, ours: float, against: str, theirs: float, budget: float | None) -> Row:
-    ratio = ours / theirs
-    return Row(
-        what,
-        f"{ours * 1000:.0f} ms",
-        f"{against}: {theirs * 1000:.0f} ms",
-        f"{ratio:.2f}",
-        "" if budget is None else f"at most {budget:g}",
-        "" if budget is None else _verdict(ratio <= budget),
-    )
-
-
-def _peak(what: str, ours: float, theirs: float, budget_megabytes: float) -> Row:
-    return Row(
-        what,
-        f"{ours / MEGABYTE:.1f} MB",
-        f"llm: {theirs / MEGABYTE:.1f} MB",
-        f"{ours / theirs:.2f}",
-        f"at most {budget_megabytes:g} MB",
-        _verdict(ours <= budget_megabytes * MEGABYTE),
-    )
-
-
-def _verdict(is_kept: bool) -> str:  # noqa: FBT001 (one value, one word)
-    return "kept" if is_kept else "MISSED"
-
-
-def _table(rows: list[Row]) -> str:
-    lines = ["| what | aichat | against | ratio | budget | |", "| --- | --- | --- | --- | --- | --- |"]
-    lines += [
-        f"| {row.what} | {row.ours} | {row.against} | {row.ratio} | {row.budget} | {row.verdict} |" for row in rows
-    ]
-    return "\n".join(lines)
 
 
 def _machine() -> str:

@@ -163,9 +163,14 @@ def printed_by(arguments: list[str], environment: dict[str, str], *, code: int =
 
 
 def fields_of(value: Any) -> Any:
-    """The names in a JSON value, of the first item where it is a list."""
+    """The names in a JSON value; of a list those of its first item, a list in which is of the first that has one."""
     if isinstance(value, list):
-        return [fields_of(value[0])] if value else []
+        fields = [fields_of(item) for item in value]
+        if fields and isinstance(fields[0], dict):
+            return [
+                {name: next((each[name] for each in fields if each.get(name)), fields[0][name]) for name in fields[0]}
+            ]
+        return fields[:1]
     return {name: fields_of(item) for name, item in value.items()} if isinstance(value, dict) else None
 
 

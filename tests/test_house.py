@@ -78,6 +78,15 @@ def test_a_piped_one_shot_imports_nothing_heavy(environment: dict[str, str], ser
     assert modules & HEAVY == set()
 
 
+def test_a_one_shot_with_a_text_file_imports_no_reader_of_documents(
+    environment: dict[str, str], server: ScriptedServer
+) -> None:
+    environment["OPENAI_BASE_URL"] = server.openai_url
+    _, modules = modules_after(["-f", str(ROOT / "pyproject.toml"), "is all well?"], environment)
+    assert modules & (HEAVY | {"lxml", "numpy", "pathspec"}) == set()
+    assert not modules & {"aichat_cli.documents.fetching", "aichat_cli.documents.loading.readers"}
+
+
 def test_a_one_shot_to_anthropic_imports_nothing_heavy(environment: dict[str, str], server: ScriptedServer) -> None:
     environment |= {"ANTHROPIC_BASE_URL": server.anthropic_url, "ANTHROPIC_API_KEY": "not-a-key"}
     answer, modules = modules_after(["-m", "claude-haiku-4-5", "is all well?"], environment)

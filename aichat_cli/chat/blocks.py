@@ -31,15 +31,16 @@ def command_output_block(command: str, output: str, code: int) -> str:
 
 def passage_block(number: int, source: str, heading: str, text: str) -> str:
     """A numbered passage of a document, for a prompt, without control sequences."""
-    attributes = f'number="{number}" source="{_attribute(source)}"'
+    attributes = f'number="{number}" source="{_attribute(_plain(source))}"'
     if heading:
-        attributes += f' heading="{_attribute(heading)}"'
+        attributes += f' heading="{_attribute(_plain(heading))}"'
     return _between_tags("passage", attributes, _plain(text))
 
 
 def _between_tags(tag: str, attributes: str, text: str) -> str:
     end = "" if not text or text.endswith("\n") else "\n"
-    closed = set(re.findall(rf"</{tag}(-[0-9]+)?", text, re.IGNORECASE))
+    # Models take `</ FILE` for an end as well.
+    closed = set(re.findall(rf"<\s*/\s*{tag}(-[0-9]+)?", text, re.IGNORECASE))
     number = next(f"-{n}" for n in count(2) if f"-{n}" not in closed) if closed else ""
     return f"<{tag}{number} {attributes}>\n{text}{end}</{tag}{number}>"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aichat_cli.chat.blocks import passage_block
-from aichat_cli.core.documents import Hit, Passage, SearchResult, Source
+from aichat_cli.core.documents import Hit, Passage, SearchResult, Source, digest_of
 from aichat_cli.core.errors import UsageError
 from aichat_cli.core.messages import Message
 from aichat_cli.core.models import Model
@@ -55,14 +55,14 @@ class Grounding:
         passages: what the model is shown; its numbers begin at 1.
         is_for_small_model: whether the model loses itself in more than a few sentences, and cannot cite: it is shown those
             of the best passage that the question's words are in, and its sentences are compared with the passage.
-        left_out: how many passages the window has no room for.
+        left_out: the places of passages that the window has no room for.
         notices: what the user should know.
     """
 
     question: str
     passages: tuple[Passage, ...]
     is_for_small_model: bool = False
-    left_out: int = 0
+    left_out: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
     @property
@@ -94,6 +94,7 @@ class Grounding:
                 start=passage.start,
                 end=passage.end,
                 is_cited=number in cited,
+                digest=digest_of(passage.text),
             )
             for number, passage in enumerate(self.passages, 1)
         )
@@ -117,7 +118,7 @@ def ground(
     notices = list(result.notices)
     if not kept:
         notices.append(f'Nothing relevant was found in "{collection}": the answer is the model\'s own.')
-    left_out = 0 if is_small else len(hits) - len(kept)
+    left_out = () if is_small else tuple(hit.passage.place for hit in hits[len(kept) :])
     return Grounding(question, tuple(kept), is_small, left_out, tuple(notices))
 
 

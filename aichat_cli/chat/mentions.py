@@ -1,9 +1,9 @@
 r"""`@path` in what a user types: what is a mention, which file it names, and how one is completed.
 
-    @notes.txt   @src/app.py,   (@"my notes.txt")   @my\ notes.txt   @~/photo.png
+    @notes.txt   @src/   (@"my notes.txt")   @my\ notes.txt   @~/photo.png   @https://example.com/page,
 
-A mention begins a word. A word that names nothing that exists stays what it is, so e-mail addresses, decorators and
-handles survive; the text itself is never changed, only what it names is read.
+A mention begins a word. A word that is no URL and names nothing that exists stays what it is, so e-mail addresses,
+decorators and handles survive; the text itself is never changed, only what it names is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from aichat_cli.chat.inclusions import Included, included_file, resolved, with_files
+from aichat_cli.chat.inclusions import Inclusion, Readers, included, resolved, with_files
 from aichat_cli.core.messages import Attachment
 
 MOST_COMPLETIONS = 50
@@ -30,22 +30,23 @@ _MENTION = re.compile(
 _PUNCTUATION = ".,;:!?)]}>\"'`*_…。、，；：！？）】」"  # noqa: RUF001
 
 
+_PAGE = re.compile(r"https?://[^\s/?#.][^\s/?#]*", re.IGNORECASE)
+_URL_PUNCTUATION = frozenset(_PUNCTUATION) - frozenset(")_*")
+
+
 @dataclass(frozen=True, slots=True)
 class Expanded:
     """A prompt with what it mentions.
 
     Attributes:
-        prompt: the text of mentioned files, then what was typed, unchanged.
+        prompt: the text of mentioned files, folders and pages, then what was typed, unchanged.
         attachments: mentioned images, PDF files and audio.
-        files: all that was read, in the order of the text, to be named to the user before it is sent: a mention may
-            have been pasted.
-        folders: mentioned folders, which are not read.
+        inclusions: all that was read, in the order of the text, to be named to the user before it is sent.
     """
 
     prompt: str
     attachments: tuple[Attachment, ...] = ()
-    files: tuple[Included, ...] = ()
-    folders: tuple[str, ...] = ()
+    inclusions: tuple[Inclusion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +58,18 @@ class MentionCompletion:
     is_folder: bool
 
 
-def expand_mentions(text: str, folder: Path, *, max_bytes: int) -> Expanded:
-    """Read the files that a text mentions, each once; paths are relative to `folder`.
+def expand_mentions(text: str, folder: Path, readers: Readers, *, pdf_as_text: bool = False) -> Expanded:
+    """Read what a text mentions, each once; paths are relative to `folder`. Give it only what the user typed: it fetches.
 
     Raises:
-        AichatError: a mentioned file exists and cannot be taken; `inclusions.included_file` tells why.
+        AichatError: something is mentioned that cannot be taken; `inclusions.included` tells why.
     """
     if "@" not in text:
         return Expanded(text)
-    paths = dict.fromkeys(_mentioned(text, folder))
-    folders = tuple(path for path in paths if resolved(path, folder).is_dir())
-    files = tuple(included_file(path, max_bytes=max_bytes, folder=folder) for path in paths if path not in folders)
-    attachments = tuple(file.attachment for file in files if file.attachment is not None)
-    return Expanded(with_files(text, files), attachments, files, folders)
+    sources = dict.fromkeys(_mentioned(text, folder))
+    found = tuple(included(source, readers, folder=folder, pdf_as_text=pdf_as_text) for source in sources)
+    attachments = tuple(each.attachment for each in found if each.attachment is not None)
+    return Expanded(with_files(text, found), attachments, found)
 
 
 def mention_completions(typed: str, folder: Path, *, limit: int = MOST_COMPLETIONS) -> list[MentionCompletion]:
@@ -119,9 +119,11 @@ def _mentioned(text: str, folder: Path) -> Iterator[str]:
 
 def _existing(path: str, folder: Path, *, is_quoted: bool) -> str | None:
     """The path, without the punctuation of the sentence around it if need be, where there is such a thing."""
+    if _PAGE.match(path):
+        return path if is_quoted else _without_punctuation(path)
     for _ in range(1 if is_quoted else MOST_PUNCTUATION + 1):
-        # Dots alone are an ellipsis, though they name folders.
-        if not path.strip("."):
+        # Dots alone are an ellipsis and slashes an alias, though they name folders.
+        if not path.strip(".") or not path.strip("/"):
             return None
         if _exists(resolved(path, folder)):
             return path
@@ -129,6 +131,13 @@ def _existing(path: str, folder: Path, *, is_quoted: bool) -> str | None:
             return None
         path = path[:-1]
     return None
+
+
+def _without_punctuation(url: str) -> str:
+    """A URL without the marks of the sentence around it; a bracket that it opens itself is its own."""
+    while url[-1] in _URL_PUNCTUATION or (url[-1] == ")" and url.count("(") < url.count(")")):
+        url = url[:-1]
+    return url
 
 
 def _exists(path: Path) -> bool:

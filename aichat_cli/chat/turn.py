@@ -185,9 +185,8 @@ class _Turn:
 
     def flush(self) -> Iterator[TurnEvent]:
         """What was held back of the answer until it could be told whether it cites something."""
-        if self._grounding is not None and (rest := self._citations.finish()):
-            self._recorder.add_text(rest)
-            yield TextDelta(rest)
+        if self._grounding is not None:
+            yield from self._made_true(self._grounding, None)
 
     def _grounded(self, collection: str) -> Grounding:
         question = self._request.question or self._request.prompt
@@ -298,7 +297,8 @@ class _Turn:
         for notice in grounding.notices:
             yield Notice(notice)
         if grounding.left_out:
-            yield Notice(f"{grounding.left_out} passages do not fit in the window of {self._model.name}.")
+            places = ", ".join(grounding.left_out)
+            yield Notice(f"Passages that do not fit in the window of {self._model.name}: {places}.")
         yield Retrieved(grounding.passages)
 
     def _passed_on(self, event: TurnEvent | Retrying) -> Iterator[TurnEvent]:
@@ -307,16 +307,20 @@ class _Turn:
             self._take(event)
             yield event
             return
+        yield from self._made_true(self._grounding, event.text if isinstance(event, TextDelta) else None)
+        if isinstance(event, Finished):
+            self._take(event)
+            yield event
+
+    def _made_true(self, grounding: Grounding, delta: str | None) -> Iterator[TurnEvent]:
+        """What can be shown of the answer with its next piece, and what that cites; None ends it."""
         known = len(self._citations.cited)
-        text = self._citations.feed(event.text) if isinstance(event, TextDelta) else self._citations.finish()
+        text = self._citations.finish() if delta is None else self._citations.feed(delta)
         if text:
             self._take(TextDelta(text))
             yield TextDelta(text)
         for number in self._citations.cited[known:]:
-            yield Citation(number, self._grounding.passages[number - 1])
-        if isinstance(event, Finished):
-            self._take(event)
-            yield event
+            yield Citation(number, grounding.passages[number - 1])
 
     def _take(self, event: TurnEvent | Retrying) -> None:
         if isinstance(event, TextDelta):

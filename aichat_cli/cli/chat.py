@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnRequest, run
 from aichat_cli.cli.common import DebugFlag, opened
-from aichat_cli.cli.question import read_question, say_what_is_large
+from aichat_cli.cli.question import read_question, say_what_goes_in
 from aichat_cli.core.errors import EXIT_ERROR, EXIT_OK, UsageError
 from aichat_cli.core.messages import Conversation
 from aichat_cli.providers.base import OptionValue
@@ -57,7 +57,8 @@ def chat(
     system: Annotated[str | None, typer.Option("--system", "-s", help="System prompt.")] = None,
     role: Annotated[str | None, typer.Option("--role", help="Role: a system prompt kept under a name.")] = None,
     file: Annotated[
-        list[str] | None, typer.Option("--file", "-f", help="Text file to put in front; repeatable.", metavar="PATH")
+        list[str] | None,
+        typer.Option("--file", "-f", help="Text file, folder or URL to put in front; repeatable.", metavar="PATH"),
     ] = None,
     attach: Annotated[
         list[str] | None,
@@ -91,7 +92,7 @@ def chat(
     """Ask, or chat when no prompt is given."""
     with opened(as_json=as_json, debug=debug, key=key) as (house, diagnostics):
         question = read_question(
-            prompt or [], diagnostics, files=file or [], attach=attach or [], max_bytes=house.largest_file
+            prompt or [], diagnostics, files=file or [], attach=attach or [], readers=house.readers
         )
         conversation = _conversation(house, last=last, resume=resume)
         part = _role(house, role, system, conversation)
@@ -114,7 +115,7 @@ def chat(
         )
         if named is None and conversation is None:
             say_who_answers(house, chosen, diagnostics)
-        say_what_is_large(question, chosen, diagnostics)
+        say_what_goes_in(question, [chosen, *request.fallbacks], diagnostics)
         if question.text is None or interactive:
             _require_terminal(as_json=as_json or extract)
             from aichat_cli.repl.session import Session

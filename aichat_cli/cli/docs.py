@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import Annotated
@@ -21,7 +22,7 @@ from aichat_cli.cli.common import (
 )
 from aichat_cli.cli.ingest import agreed, ingested
 from aichat_cli.core.documents import Document, Passage
-from aichat_cli.core.errors import EXIT_ERROR, NotFound, UsageError
+from aichat_cli.core.errors import EXIT_ERROR, EmbeddingError, NotFound, UsageError
 from aichat_cli.core.ingest import IngestOptions
 from aichat_cli.render import documents_view, json_shapes, tables
 from aichat_cli.render.answer import print_text, stdout_sink
@@ -32,6 +33,7 @@ app = command_group("Documents that were ingested.")
 
 CollectionOption = Annotated[str | None, typer.Option("--collection", help="Of this collection.", metavar="NAME")]
 
+BACKGROUND_NICENESS = 15
 _LINE = re.compile(r"(?P<name>.+):(?P<number>[0-9]{1,9})")
 _PAGE = re.compile(r"(?P<name>.+?)(?: p\.|:p)(?P<number>[0-9]{1,9})")
 
@@ -175,6 +177,20 @@ def reindex(
         diagnostics.notice(
             f'"{now.name}": {count:,} vectors made, by {now.embedding_model or "no model: words alone"}.'
         )
+
+
+@app.command()
+def warm(collection: CollectionOption = None, debug: DebugFlag = False) -> None:
+    """Make the vectors that the best results are ranked again by; ingest does it in the background."""
+    with opened(debug=debug) as (house, diagnostics):
+        if hasattr(os, "nice"):
+            os.nice(BACKGROUND_NICENESS)
+        target = collections.get(house.database, collection or house.settings.text("documents.collection"))
+        if house.reranker() is None:
+            raise EmbeddingError("There is no model to rank again by.", hint="Run: aichat models pull minilm")
+        with file_progress("Embedding") as bar:
+            count = house.library.warm(target, progress=bar.update)
+        diagnostics.notice(f'"{target.name}": {count:,} vectors made.')
 
 
 def _meant(house: App, reference: str, collection: str | None) -> tuple[Document, list[Passage]]:

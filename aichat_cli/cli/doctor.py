@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from shlex import quote
 from typing import Literal
 
 import typer
@@ -15,12 +16,13 @@ from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
 from aichat_cli.config.secrets import keyring_backend
 from aichat_cli.core.errors import EXIT_ERROR, AichatError
+from aichat_cli.documents.index_building import is_complete
 from aichat_cli.providers import catalog, pull
 from aichat_cli.providers.endpoints import KEY_NAMES
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import one_line
-from aichat_cli.storage import conversations
+from aichat_cli.storage import collections, conversations
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
@@ -55,6 +57,7 @@ def _findings(house: App) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[App], Finding]]] = [
         ("settings", _settings),
         ("database", _database),
+        ("documents", _documents),
         ("keyring", _keyring),
         ("keys", _keys),
         ("prices", _prices),
@@ -83,6 +86,18 @@ def _database(house: App) -> Finding:
         return Finding("database", "broken", f"{house.database_path} cannot be written: nothing new is kept")
     size = house.database_path.stat().st_size / 1e6
     return Finding("database", "ok", f"{house.database_path}, {count:,} conversations, {size:.1f} MB")
+
+
+def _documents(house: App) -> Finding:
+    listed = collections.listing(house.readable_database)
+    damaged = [collection for collection in listed if not is_complete(house.readable_database, collection)]
+    if damaged:
+        commands = ", ".join(f"aichat docs reindex --collection {quote(each.name)}" for each in damaged)
+        return Finding("documents", "broken", f"the index of the vectors is damaged. Run: {commands}")
+    if not listed:
+        return Finding("documents", "missing", "Run: aichat ingest FOLDER")
+    count = sum(collection.document_count for collection in listed)
+    return Finding("documents", "ok", f"{count:,}; collections: {', '.join(each.name for each in listed)}")
 
 
 def _keyring(_: App) -> Finding:

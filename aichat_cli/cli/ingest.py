@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from aichat_cli.render.diagnostics import Diagnostics
 from aichat_cli.render.progress import file_progress
 
 WATCH_SECONDS = 2.0
+MOST_WARMED = 20_000
+"""Chunks that are embedded in the background unasked: about half an hour of one core."""
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -59,6 +62,8 @@ def ingest(
         summary = ingested(house, diagnostics, target, given, options, yes=yes, as_json=as_json)
         if target.embedding_model is None and not as_json:
             diagnostics.notice(f'"{target.name}" is searched by its words alone.')
+        if summary.chunks and not dry_run:
+            _warm_in_background(house, target, diagnostics)
         while watch and not dry_run:
             summary = _watched(house, diagnostics, target, given, options, yes=yes, as_json=as_json)
         if summary.failure_count:
@@ -108,6 +113,25 @@ def ingested(
         raise
     _tell(summary, diagnostics, options, as_json=as_json)
     return summary
+
+
+def _warm_in_background(house: App, target: Collection, diagnostics: Diagnostics) -> None:
+    """Have what was ingested ranked better soon, by a process of its own that gives way to others."""
+    missing = house.library.unranked(target)
+    if not 0 < missing <= MOST_WARMED:
+        if missing:
+            diagnostics.notice(f"To rank results better: aichat docs warm --collection {shlex.quote(target.name)}")
+        return
+    import subprocess
+
+    subprocess.Popen(
+        [sys.executable, "-m", "aichat_cli", "docs", "warm", "--collection", target.name],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    diagnostics.notice(f"{missing:,} chunks are searchable now; ranking them better goes on in the background.")
 
 
 def _watched(

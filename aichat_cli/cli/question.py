@@ -1,9 +1,9 @@
-"""What is asked, put together: what was piped in, the files of `-f` and `-a`, and what was typed."""
+"""What is asked, put together: what was piped in, what `-f` and `-a` name, and what was typed."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from aichat_cli.core.models import Model
 from aichat_cli.render.diagnostics import Diagnostics
 
 if TYPE_CHECKING:
-    from aichat_cli.chat.inclusions import Included
+    from aichat_cli.chat.inclusions import Inclusion, Readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +25,30 @@ class Question:
         text: the whole prompt, None where there is none and somebody to chat with.
         topic: what was typed, or the names of the files; a new conversation is named after it.
         attachments: files that go with it.
-        files: files whose text is in it.
+        inclusions: files, folders and pages whose text is in it.
     """
 
     text: str | None
     topic: str
     attachments: tuple[Attachment, ...] = ()
-    files: tuple[Included, ...] = ()
+    inclusions: tuple[Inclusion, ...] = ()
 
 
 def read_question(
-    words: Sequence[str], diagnostics: Diagnostics, *, files: Sequence[str], attach: Sequence[str], max_bytes: int
+    words: Sequence[str],
+    diagnostics: Diagnostics,
+    *,
+    files: Sequence[str],
+    attach: Sequence[str],
+    readers: Callable[[], Readers],
 ) -> Question:
-    """stdin, the files and what was typed, a blank line between each.
+    """stdin, the files and what was typed, a blank line between each; `readers` are asked for where there are files.
 
     Raises:
         UsageError: there is nothing to ask and nobody to chat with.
         AichatError: a file cannot be taken.
     """
-    texts, attachments = _files(files, attach, diagnostics, max_bytes)
+    texts, attachments = _files(files, attach, diagnostics, readers)
     waits = words[:1] == ["-"]
     typed = " ".join(words[1:] if waits else words).strip()
     blocks = [file.block for file in texts]
@@ -61,29 +66,37 @@ def read_question(
     return Question(None, "")
 
 
-def say_what_is_large(question: Question, model: Model, diagnostics: Diagnostics) -> None:
-    """A notice for each file that takes more than half of the model's window."""
-    if not question.files:
-        return
-    from aichat_cli.chat.inclusions import is_large, size_note
+def say_what_goes_in(question: Question, models: Sequence[Model], diagnostics: Diagnostics) -> None:
+    """A notice for each folder and page, and for each file that takes more than half of the first model's window.
 
-    for file in question.files:
-        if is_large(file, model):
-            diagnostics.notice(f"{size_note(file, model)}.")
+    Raises:
+        ContextTooLong: no window of the models has room for all of it.
+    """
+    if not question.inclusions:
+        return
+    from aichat_cli.chat.inclusion_sizes import is_noteworthy, notes, require_room, size_note
+
+    require_room(question.inclusions, models)
+    for inclusion in question.inclusions:
+        if is_noteworthy(inclusion, models[0]):
+            diagnostics.notice(f"{size_note(inclusion, models[0])}.")
+        for note in notes(inclusion):
+            diagnostics.notice(note)
 
 
 def _files(
-    files: Sequence[str], attach: Sequence[str], diagnostics: Diagnostics, max_bytes: int
-) -> tuple[tuple[Included, ...], tuple[Attachment, ...]]:
-    """The text files and the attachments. Text given to `-a` is put in the prompt, which is said."""
+    files: Sequence[str], attach: Sequence[str], diagnostics: Diagnostics, readers: Callable[[], Readers]
+) -> tuple[tuple[Inclusion, ...], tuple[Attachment, ...]]:
+    """The texts and the attachments. Text given to `-a` is put in the prompt, which is said."""
     if not files and not attach:
         return (), ()
-    from aichat_cli.chat.inclusions import included_file, text_file
+    from aichat_cli.chat.inclusions import included_file, included_text
 
-    texts = [text_file(path, max_bytes=max_bytes) for path in files]
+    opened = readers()
+    texts = [included_text(source, opened) for source in files]
     attachments: list[Attachment] = []
     for path in attach:
-        file = included_file(path, max_bytes=max_bytes)
+        file = included_file(path, opened)
         if file.attachment is not None:
             attachments.append(file.attachment)
             continue

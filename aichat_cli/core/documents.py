@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Literal, NewType
 
 CollectionSeq = NewType("CollectionSeq", int)
@@ -130,9 +131,17 @@ class Passage:
         return place_of(self.document, self.line, self.page)
 
 
+def digest_of(text: str) -> str:
+    """What tells the text of a passage from any other: half of its SHA-256, in hexadecimal."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A passage that an answer was given, as it is kept with the answer: its place outlives the document."""
+    """A passage that an answer was given, as it is kept with the answer: its place outlives the document.
+
+    `digest` tells whether the document still says the same at that place, as `digest_of` makes it of a text.
+    """
 
     number: int
     document_id: DocumentId
@@ -144,6 +153,7 @@ class Source:
     start: int
     end: int
     is_cited: bool
+    digest: str = ""
 
     @property
     def place(self) -> str:

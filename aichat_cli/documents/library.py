@@ -15,9 +15,10 @@ from aichat_cli.documents.ingest.plan import Walk, is_url
 from aichat_cli.documents.ingest.prepare import Reading
 from aichat_cli.documents.ingest.run import IngestDeps, ingest, remove_documents
 from aichat_cli.documents.reindexing import ReindexDeps, complete, reindex
+from aichat_cli.documents.reranking import fill
 from aichat_cli.documents.search import SearchDeps, search
 from aichat_cli.documents.vectors import VectorStore
-from aichat_cli.storage import collections, documents
+from aichat_cli.storage import chunks, collections, documents
 from aichat_cli.storage.database import Database
 
 NO_MODEL = "none"
@@ -142,6 +143,27 @@ class Library:
                 raise UsageError("--embed-only keeps the model; another one makes every vector anew.")
             return complete(self.database, collection, embedder, deps) if embedder else 0
         return reindex(self.database, collection, embedder, deps)
+
+    def unranked(self, collection: Collection) -> int:
+        """How many chunks the model that ranks again has no vectors of; 0 where there is no such model."""
+        reranker = self._deps.reranker()
+        if reranker is None or reranker.name == collection.embedding_model:
+            return 0
+        return chunks.count_without_rerank_vectors(self.database, collection.seq)
+
+    def warm(self, collection: Collection, *, progress: Callable[[IngestProgress], None]) -> int:
+        """Make the vectors that ranking again needs; how many were made."""
+        reranker = self._deps.reranker()
+        missing = self.unranked(collection)
+        if reranker is None or not missing:
+            return 0
+        return fill(
+            self.database,
+            collection.seq,
+            reranker,
+            stop=lambda: False,
+            progress=lambda made: progress(IngestProgress(made, missing, 0, "")),
+        )
 
     def sources(self, name: str, references: Sequence[str]) -> Sources:
         """Where documents came from, to be read again: of those that are named, or of all of a collection.

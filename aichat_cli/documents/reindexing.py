@@ -58,7 +58,8 @@ def reindex(database: Database, collection: Collection, embedder: Embedder | Non
 
 
 def complete(database: Database, collection: Collection, embedder: Embedder, deps: ReindexDeps) -> int:
-    """Make the vectors that are missing, a batch in a transaction; how many were made."""
+    """Make the vectors that are missing, a batch in a transaction, and an index that lacks some; how many were made."""
+    sqlite_vectors.mend(database, collection)
     store = deps.store_for(database, collection)
     made = after = 0
     while texts := chunks.without_vectors(database, collection.seq, after=after, limit=embedder.batch):

@@ -1,10 +1,10 @@
-"""Hybrid search: passages that hold the words and passages that mean the same, fused by their scores, the best compared
-again by the local model where it is there.
+"""Hybrid search: passages that hold the words and passages that mean the same, fused by their scores, the best
+compared again by the local model where it is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log1p
 
@@ -18,8 +18,10 @@ from aichat_cli.storage.database import Database
 
 CANDIDATES = 100
 RERANKED = 50
+MOST_NEW = 12
+"""Vectors of the model that ranks again made during one search: about a second's work."""
 WORDS_SHARE = 0.7
-"""Of a score, what the words give; the vectors give the rest. From 0.6 to 0.8 hardly anything changes."""
+"""Of a score, what the words give; the vectors give the rest. From 0.65 to 0.8 hardly anything changes."""
 RERANK_SHARE = 0.5
 """Of a score, what the model that ranks again gives. From 0.4 to 0.6 hardly anything changes."""
 COVERAGE_WEIGHT = 0.2
@@ -65,6 +67,26 @@ class _Reranking:
     query: Matrix
 
 
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """How near the best chunk is to the query, and how near it has to be."""
+
+    similarity: float
+    relevance: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    """What chunks are ranked by, their ranks and cosines, and what tells whether the best is relevant."""
+
+    scores: dict[int, float]
+    text: dict[int, int]
+    vector: dict[int, int]
+    rerank: dict[int, int]
+    similarities: dict[int, float]
+    evidence: _Evidence | None
+
+
 def search(
     database: Database,
     collection: Collection,
@@ -91,47 +113,61 @@ def search(
     words = _by_words(database, collection, query)
     meaning = _by_meaning(database, collection, query, deps, notices)
     reranking = _reranking(collection, query, deps, notices) if rerank else None
-    similarities = {each.chunk_seq: each.similarity for each in meaning.ranked} if meaning else {}
-    scores = _fused(words.scores, similarities)
-    again = _reranked(database, scores, reranking) if reranking is not None else {}
-    if again:
-        scores = _weighed(scores, 1 - RERANK_SHARE, _spread(again), RERANK_SHARE)
-    best = sorted(scores, key=lambda chunk_seq: (-scores[chunk_seq], chunk_seq))
-    best_similarity = max(similarities.values(), default=None)
-    passages = chunks.passages(database, best)
-    shown = [passages[chunk_seq] for chunk_seq in best if chunk_seq in passages][:limit]
-    terms = _terms(database, shown, list(words.weights))
-    by_vector = {each.chunk_seq: rank for rank, each in enumerate(meaning.ranked, 1)} if meaning else {}
-    by_words = {chunk_seq: rank for rank, chunk_seq in enumerate(words.scores, 1)}
-    by_reranker = {chunk_seq: rank for rank, chunk_seq in enumerate(again, 1)}
-    hits = [
-        Hit(
-            passage=passage,
-            score=scores[passage.chunk_seq],
-            similarity=similarities.get(passage.chunk_seq),
-            text_rank=by_words.get(passage.chunk_seq),
-            vector_rank=by_vector.get(passage.chunk_seq),
-            rerank_rank=by_reranker.get(passage.chunk_seq),
-            terms=held,
-        )
-        for passage, held in zip(shown, terms, strict=True)
-    ]
-    coverage = max((_coverage(hit, words.weights) for hit in hits[:LOOKED_AT]), default=0.0)
+    ranking = _ranked(database, words, meaning, reranking)
+    hits = _hits(database, ranking, words, limit)
+    evidence = ranking.evidence
     if threshold is not None:
-        is_relevant = best_similarity is None or best_similarity >= threshold
+        is_relevant = evidence is None or evidence.similarity >= threshold
     else:
-        nearest, relevance = best_similarity, meaning.relevance if meaning else 0.0
-        if again and reranking is not None:  # its similarities tell the relevant from the rest better
-            nearest, relevance = max(again.values()), reranking.model.relevance
-        is_relevant = _is_relevant(nearest, relevance, coverage) or _names(query, hits[:LOOKED_AT])
+        is_relevant = _is_relevant(query, hits[:LOOKED_AT], words, evidence)
     return SearchResult(
         hits=tuple(hits) if is_relevant else (),
-        considered=len(scores),
-        best_similarity=best_similarity,
+        considered=len(ranking.scores),
+        best_similarity=evidence.similarity if evidence else None,
         threshold=threshold,
         models=tuple(model for model in (meaning and meaning.model, reranking and reranking.model.name) if model),
         notices=tuple(notices),
     )
+
+
+def _ranked(database: Database, words: _Words, meaning: _Meaning | None, reranking: _Reranking | None) -> _Ranking:
+    """Fuse the scores; the best of words and vectors are compared again where there is a model for it."""
+    similarities = {each.chunk_seq: each.similarity for each in meaning.ranked} if meaning else {}
+    scores = _fused(words.scores, similarities)
+    evidence = _Evidence(max(similarities.values()), meaning.relevance) if meaning and similarities else None
+    again: list[int] = []
+    if reranking is not None and (compared := _compared(database, scores, reranking)):
+        # What has no vector of that model yet keeps its order, behind what has.
+        unseen = [chunk_seq for chunk_seq in _best(scores)[:RERANKED] if chunk_seq not in compared]
+        again = [*_best(compared), *unseen]
+        scores = _weighed(scores, 1 - RERANK_SHARE, _spread(compared), RERANK_SHARE)
+        evidence = _Evidence(max(compared.values()), reranking.model.relevance)
+    return _Ranking(scores, _ranks(words.scores), _ranks(similarities), _ranks(again), similarities, evidence)
+
+
+def _hits(database: Database, ranking: _Ranking, words: _Words, limit: int) -> list[Hit]:
+    best = _best(ranking.scores)
+    shown: list[Passage] = []
+    # A document may be replaced while it is searched: what is gone is left out, and the next takes its place.
+    for start in range(0, len(best), 2 * limit):
+        wanted = best[start : start + 2 * limit]
+        passages = chunks.passages(database, wanted)
+        shown += [passages[chunk_seq] for chunk_seq in wanted if chunk_seq in passages]
+        if len(shown) >= limit:
+            break
+    shown = shown[:limit]
+    return [
+        Hit(
+            passage=passage,
+            score=ranking.scores[passage.chunk_seq],
+            similarity=ranking.similarities.get(passage.chunk_seq),
+            text_rank=ranking.text.get(passage.chunk_seq),
+            vector_rank=ranking.vector.get(passage.chunk_seq),
+            rerank_rank=ranking.rerank.get(passage.chunk_seq),
+            terms=held,
+        )
+        for passage, held in zip(shown, _terms(database, shown, list(words.weights)), strict=True)
+    ]
 
 
 def _by_words(database: Database, collection: Collection, query: str) -> _Words:
@@ -200,13 +236,20 @@ def _reranking(collection: Collection, query: str, deps: SearchDeps, notices: li
         return None
 
 
-def _reranked(database: Database, scores: Mapping[int, float], reranking: _Reranking) -> dict[int, float]:
-    """The similarities of the best by the model that ranks again, the most similar first."""
+def _compared(database: Database, scores: Mapping[int, float], reranking: _Reranking) -> dict[int, float]:
     from aichat_cli.documents.reranking import rerank_similarities
 
-    best = sorted(scores, key=lambda chunk_seq: (-scores[chunk_seq], chunk_seq))[:RERANKED]
-    similarities = rerank_similarities(database, best, reranking.query, reranking.model, most_new=RERANKED)
-    return dict(sorted(similarities.items(), key=lambda each: (-each[1], each[0])))
+    best = _best(scores)[:RERANKED]
+    return rerank_similarities(database, best, reranking.query, reranking.model, most_new=MOST_NEW)
+
+
+def _best(scores: Mapping[int, float]) -> list[int]:
+    """Highest first; of equals, the older."""
+    return sorted(scores, key=lambda chunk_seq: (-scores[chunk_seq], chunk_seq))
+
+
+def _ranks(ranked: Iterable[int]) -> dict[int, int]:
+    return {chunk_seq: rank for rank, chunk_seq in enumerate(ranked, 1)}
 
 
 def _terms(database: Database, passages: Sequence[Passage], words: Sequence[queries.Word]) -> list[tuple[str, ...]]:
@@ -228,13 +271,14 @@ def _coverage(hit: Hit, weights: Mapping[queries.Word, float]) -> float:
     return sum(weight for word, weight in weights.items() if word.typed in hit.terms) / whole if whole else 0.0
 
 
-def _is_relevant(similarity: float | None, relevance: float, coverage: float) -> bool:
-    """Whether the best hit answers the query at all, by its meaning and its words together."""
-    if coverage >= WHOLE_QUERY:
+def _is_relevant(query: str, hits: Sequence[Hit], words: _Words, evidence: _Evidence | None) -> bool:
+    """Whether the best hits answer the query at all, by their meaning and their words together."""
+    coverage = max((_coverage(hit, words.weights) for hit in hits), default=0.0)
+    if coverage >= WHOLE_QUERY or _names(query, hits):
         return True
-    if similarity is None:
+    if evidence is None:
         return coverage >= WORDS_ALONE
-    return similarity + COVERAGE_WEIGHT * coverage >= relevance
+    return evidence.similarity + COVERAGE_WEIGHT * coverage >= evidence.relevance
 
 
 def _names(query: str, hits: Sequence[Hit]) -> bool:

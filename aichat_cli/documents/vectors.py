@@ -21,20 +21,31 @@ class Neighbour:
 
 
 class VectorStore(Protocol):
-    """The vectors of one collection, by the seq of their chunk."""
+    """The vectors of one collection (a namespace, where a service has those), by the seq of their chunk.
+
+    A store keeps numbers alone: text and everything else about a chunk is in the database, and a chunk that is found
+    but gone from there is passed over. `add` and `remove` are part of the caller's transaction where the store has
+    transactions. Where it has none, chunks are added after the caller's transaction and removed before it, a vector
+    without its chunk does no harm, and what an interruption left out is added again from the stored vectors.
+    """
 
     def add(self, chunk_seqs: Sequence[int], vectors: Matrix) -> None:
-        """Add vectors of chunks that have none yet; rows of zeros are left out. Part of the caller's transaction
-        where the store has transactions.
+        """Add vectors of chunks that have none yet, any number of them; rows of zeros are left out.
+
+        A store that takes only so many in one call cuts them up itself.
         """
         ...
 
     def remove(self, chunk_seqs: Sequence[int]) -> None:
-        """Take vectors out; chunks without one are no error. Part of the caller's transaction, as `add`."""
+        """Take vectors out, any number of them; chunks without one are no error."""
         ...
 
     def nearest(self, query: Matrix, limit: int) -> list[Neighbour]:
-        """The nearest to one query, shape (1, dimensions), nearest first, at most `limit`."""
+        """The nearest to one query, shape (1, dimensions), by their cosines, nearest first, at most `limit` (1 or more).
+
+        Equal ones come in the order of their seqs. A large collection may be searched in part: of the true nearest at
+        least 95 of 100 are found.
+        """
         ...
 
     def count(self) -> int:
@@ -42,5 +53,7 @@ class VectorStore(Protocol):
         ...
 
     def maintain(self) -> None:
-        """After many changes: make the index anew where that makes it faster. Outside a transaction."""
+        """After many changes: make the index anew where that makes it faster. Outside a transaction; others may read
+        and write meanwhile, and it may be killed at any moment.
+        """
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,12 @@ def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
     if not url or proxy_bypass(f"{host}:{port}"):
         return None
     return _proxy(url, f"{scheme.upper()}_PROXY" if proxies.get(scheme) else "ALL_PROXY")
+
+
+def proxy_headers(scheme: str, host: str, port: int) -> Mapping[str, str] | None:
+    """What a request through the proxy that is set tells the proxy, None where there is none; raises as `proxy_for`."""
+    proxy = proxy_for(scheme, host, port)
+    return None if proxy is None else proxy.headers
 
 
 def basic_authorization(user: str, password: str) -> str:

@@ -39,7 +39,8 @@ def summary_text(summary: IngestSummary, *, is_rehearsal: bool) -> str:
     lines = [f"{'Would ingest' if is_rehearsal else 'Documents'}: {told}"]
     if summary.chunks:
         rate = summary.bytes / max(summary.seconds, 0.001)
-        lines.append(f"{summary.chunks:,} chunks of {_size(summary.bytes)} in {summary.seconds:.1f} s, {_size(rate)}/s")
+        chunks = "1 chunk" if summary.chunks == 1 else f"{summary.chunks:,} chunks"
+        lines.append(f"{chunks} of {_size(summary.bytes)} in {summary.seconds:.1f} s, {_size(rate)}/s")
     if summary.gone:
         lines.append(f"{summary.gone:,} kept whose file is gone; --prune removes them")
     lines.extend(f"Skipped: {count:,} {reason}" for reason, count in sorted(summary.skipped.items()))

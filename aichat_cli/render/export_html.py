@@ -21,6 +21,7 @@ from aichat_cli.render.export_markdown import Read, branch_of, calls_of, speaker
 from aichat_cli.render.export_style import style_sheet
 from aichat_cli.render.html_markdown import HtmlMarkdown
 from aichat_cli.render.sanitize import safe_line, safe_text
+from aichat_cli.render.sources_view import stored_lines
 from aichat_cli.render.tables import size_text
 
 _SUMMARY_LENGTH = 70
@@ -128,6 +129,7 @@ def _article(exported: ExportedMessage, markdown: HtmlMarkdown) -> str:
     else:
         pieces.append(markdown.html(message.content))
     pieces.extend(f'<p class="file">Called: <code>{_line(call)}</code></p>\n' for call in calls_of(exported))
+    pieces.extend(f'<p class="file">{escape(line)}</p>\n' for line in stored_lines(message.sources))
     if message.error:
         pieces.append(f'<p class="error">{_line(message.error)}</p>\n')
     return "".join([*pieces, "</article>\n"])

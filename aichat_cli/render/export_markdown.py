@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from aichat_cli.core.export import ExportedConversation, ExportedMessage
 from aichat_cli.core.messages import Conversation
 from aichat_cli.render.sanitize import safe_line
+from aichat_cli.render.sources_view import stored_lines
 from aichat_cli.render.tables import size_text
 
 Read = Callable[[Conversation], ExportedConversation]
@@ -88,6 +89,8 @@ def _message(exported: ExportedMessage) -> Iterator[str]:
         yield f"*Called:* {_plain(call)}\n"
     if message.error:
         yield f"\n*{_plain(message.error)}*\n"
+    if message.sources:
+        yield "\n" + "".join(f"- {_plain(line)}\n" for line in stored_lines(message.sources))
     for attachment in exported.attachments:
         yield f"\n*Attached: {_plain(attachment.name)} ({size_text(len(attachment.content))})*\n"
 

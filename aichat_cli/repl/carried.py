@@ -12,6 +12,8 @@ from aichat_cli.core.messages import Attachment
 from aichat_cli.repl.live import Submission
 
 if TYPE_CHECKING:
+    from aichat_cli.chat.inclusions import Readers
+    from aichat_cli.documents.fetching import FetchedPage, NotModified
     from aichat_cli.repl.session import Session
 
 
@@ -25,20 +27,25 @@ class Carried:
 
 
 def composed(session: Session, template: TurnRequest, submission: Submission) -> TurnRequest:
-    """The request for a message, with what it carries and with the files that were mentioned by typing `@path`.
+    """The request for a message, with what it carries and with what was mentioned by typing `@path` or `@URL`.
 
     Raises:
-        AichatError: a mentioned file cannot be taken.
+        AichatError: something that is mentioned cannot be taken.
+        ContextTooLong: it has no room.
     """
-    from aichat_cli.chat.inclusions import size_note
+    from aichat_cli.chat.inclusion_sizes import notes, require_room, size_note
     from aichat_cli.chat.mentions import expand_mentions
 
-    mentioned = expand_mentions(submission.typed, Path.cwd(), max_bytes=session.house.largest_file)
-    for folder in mentioned.folders:
-        session.diagnostics.notice(f"{folder} is a folder: only files can be put in a prompt.")
-    for file in mentioned.files:
-        session.diagnostics.notice(f"With {size_note(file, template.model)}.")
-    blocks = [*(each.block for each in session.carried), *(file.block for file in mentioned.files)]
+    model = template.model
+    mentioned = expand_mentions(
+        submission.typed, Path.cwd(), telling_readers(session), pdf_as_text=model.reads("pdf") is False
+    )
+    require_room(mentioned.inclusions, [model, *template.fallbacks], in_session=True)
+    for inclusion in mentioned.inclusions:
+        session.diagnostics.notice(f"With {size_note(inclusion, model)}.")
+        for note in notes(inclusion):
+            session.diagnostics.notice(note)
+    blocks = [*(each.block for each in session.carried), *(each.block for each in mentioned.inclusions)]
     attachments = [*(each.attachment for each in session.carried), *mentioned.attachments]
     return replace(
         template,
@@ -46,6 +53,17 @@ def composed(session: Session, template: TurnRequest, submission: Submission) ->
         question=" ".join(submission.typed.split()),
         attachments=tuple(each for each in attachments if each is not None),
     )
+
+
+def telling_readers(session: Session) -> Readers:
+    """Those of the house. What is fetched is said before: it may take a while, and somebody else learns of it."""
+    readers = session.house.readers()
+
+    def fetch(url: str) -> FetchedPage | NotModified:
+        session.diagnostics.notice(f"Fetching {url}")
+        return readers.fetch(url)
+
+    return replace(readers, fetch=fetch)
 
 
 def labels(carried: Sequence[Carried]) -> tuple[str, ...]:

@@ -44,7 +44,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("system", "[TEXT]", "Show or set the system prompt; - removes it.", setup_commands.system),
     Command("role", "[NAME]", "Answer in a role; alone, list them.", setup_commands.role),
     Command(
-        "file", "PATH", "Put a file or image beside the next message; - drops it.", input_commands.file, ("attach",)
+        "file",
+        "PATH",
+        "Put a file, folder or URL beside the next message; - drops it.",
+        input_commands.file,
+        ("attach",),
     ),
     Command("docs", "[NAME or off]", "Answer from your documents, or no longer.", document_commands.docs),
     Command("ingest", "PATH or URL", "Make documents searchable, and answer from them.", document_commands.ingest),
@@ -72,7 +76,7 @@ KEY_HELP = (
     "Enter sends; Alt+Enter, Ctrl+J, Shift+Enter where the terminal tells it, or a backslash at the end: a new line.",
     "Ctrl+C stops an answer and keeps what arrived; at an empty prompt, twice leaves. Ctrl+D leaves.",
     "While an answer streams: Enter or Tab queues what you typed, Up takes it back.",
-    "@path puts a file or an image in the message; !command runs it, and its output goes with the next message.",
+    "@path or @URL puts a file, folder or page in the message; !command runs it, and its output goes with the next message.",
     "Ctrl+R searches what you typed before, in every session. Ctrl+G or Ctrl+X Ctrl+E opens your editor.",
     "Ctrl+O shows what a model thinks, or hides it. F2 chats, F3 models, F4 settings.",
     "A line that begins with a blank is never a command.",

@@ -13,12 +13,12 @@ from aichat_cli.app import App
 from aichat_cli.config.settings import TABLE
 from aichat_cli.render.sanitize import safe_line
 from aichat_cli.repl.commands import COMMANDS
-from aichat_cli.storage import conversations
+from aichat_cli.storage import collections, conversations
 from aichat_cli.storage.database import Database
 
 MOST_OFFERED = 50
 
-PATH_COMMANDS = frozenset({"/file", "/attach", "/save", "/export"})
+PATH_COMMANDS = frozenset({"/file", "/attach", "/save", "/export", "/ingest"})
 
 _MENTION = re.compile(r"""(?:^|\s)@((?:"[^"]*|'[^']*|(?:\\.|[^\s"'\\])*))$""")
 """An `@` before the cursor that a path may follow."""
@@ -39,6 +39,7 @@ class SessionCompleter(Completer):
             "/resume": self._titles,
             "/set": lambda: ((setting.name, setting.help) for setting in TABLE),
             "/role": self._roles,
+            "/docs": self._collections,
             "/theme": lambda: (("auto", ""), ("dark", ""), ("light", "")),
             "/copy": lambda: (("code", "the last code block"), ("all", "the whole conversation")),
             "/delete": lambda: (("undo", "take the last one back"),),
@@ -66,10 +67,18 @@ class SessionCompleter(Completer):
         for name in roles.names(self._house.paths.role_dir):
             yield name, ""
 
-    def _titles(self) -> Iterator[Offer]:
+    def _collections(self) -> Iterator[Offer]:
+        for collection in collections.listing(self._readable()):
+            yield collection.name, f"{collection.document_count:,} documents"
+        yield "off", "answer without documents"
+
+    def _readable(self) -> Database:
         if self._database is None:
             self._database = self._house.readable_database.reopen()
-        for conversation in conversations.listing(self._database, limit=MOST_OFFERED):
+        return self._database
+
+    def _titles(self) -> Iterator[Offer]:
+        for conversation in conversations.listing(self._readable(), limit=MOST_OFFERED):
             yield safe_line(conversation.title), conversation.updated_at[:10]
 
 

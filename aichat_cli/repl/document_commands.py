@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aichat_cli.core.documents import Source
+from aichat_cli.core.documents import Source, digest_of
 from aichat_cli.core.errors import NotFound, UsageError
 from aichat_cli.core.ingest import IngestOptions, IngestPreview, IngestSummary
 from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.core.money import usd_text
 from aichat_cli.render import documents_view, sources_view
+from aichat_cli.render.sanitize import safe_line
 from aichat_cli.storage import collections, documents
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def ingest(session: Session, argument: str) -> None:
         session.say(documents_view.summary_text(summary, is_rehearsal=False))
     for line in [*documents_view.note_lines(summary), *documents_view.failure_lines(summary)]:
         session.diagnostics.notice(line)
-    session.template = replace(session.template, docs=collection.name)
+    if collections.get(house.readable_database, collection.name).document_count:
+        session.template = replace(session.template, docs=collection.name)
 
 
 def sources(session: Session, argument: str) -> None:
@@ -74,17 +76,25 @@ def sources(session: Session, argument: str) -> None:
         numbers = f"1 to {len(given)}" if len(given) > 1 else "1"
         raise UsageError(f'There is no source "{argument}".', hint=f"The last answer has {numbers}")
     [source] = found
+    text = _text(session, source)
     session.say(f"{source.place}  {source.heading}".rstrip())
-    session.say(_text(session, source))
+    session.say(text)
 
 
 def _text(session: Session, source: Source) -> str:
-    """The passage as it stands in the document now."""
+    """The passage, where the document still holds it at its place.
+
+    Raises:
+        NotFound: the document is gone, or says something else there now.
+    """
     database = session.house.readable_database
     document = documents.by_id(database, source.document_id)
     text = documents.text(database, document)[source.start : source.end]
-    if not text.strip():
-        raise NotFound(f"{source.document} changed, and has no such passage any more.")
+    if digest_of(text) != source.digest:
+        raise NotFound(
+            f"{safe_line(source.document)} changed after this answer, and says something else there now.",
+            hint=f'Run: aichat docs show "{safe_line(source.place)}"',
+        )
     return text
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aichat_cli.core.errors import AichatError, UsageError
 from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.render.sanitize import safe_line
-from aichat_cli.repl.carried import Carried
+from aichat_cli.repl.carried import Carried, telling_readers
 
 if TYPE_CHECKING:
     from aichat_cli.repl.session import Session
@@ -22,20 +22,27 @@ INTERRUPTED = 130
 
 
 def file(session: Session, argument: str) -> None:
-    """Put a file beside the next message; - drops all that waits there."""
-    from aichat_cli.chat.inclusions import included_file, size_note
+    """Put a file, a folder or a page beside the next message; - drops all that waits there."""
+    from aichat_cli.chat.inclusion_sizes import notes, require_room, size_note
+    from aichat_cli.chat.inclusions import included
     from aichat_cli.chat.mentions import path_argument
 
     if not argument:
-        raise UsageError("/file needs a path.", hint="As in: /file notes.txt; /file - drops what waits to be sent")
+        raise UsageError(
+            "/file needs a path or a URL.", hint="As in: /file notes.txt; /file - drops what waits to be sent"
+        )
     if argument == "-":
         dropped = len(session.carried)
         session.carried.clear()
         session.diagnostics.notice(f"Dropped {dropped}." if dropped else "Nothing waits to be sent.")
         return
-    included = included_file(path_argument(argument), max_bytes=session.house.largest_file)
-    session.carried.append(Carried(safe_line(included.name), included.block, included.attachment))
-    session.diagnostics.notice(f"{size_note(included, session.template.model)}. It goes with the next message.")
+    model = session.template.model
+    found = included(path_argument(argument), telling_readers(session), pdf_as_text=model.reads("pdf") is False)
+    require_room([found], [model, *session.template.fallbacks], in_session=True)
+    session.carried.append(Carried(safe_line(found.name), found.block, found.attachment))
+    session.diagnostics.notice(f"{size_note(found, model)}. It goes with the next message.")
+    for note in notes(found):
+        session.diagnostics.notice(note)
 
 
 def is_shell_command(text: str) -> bool:

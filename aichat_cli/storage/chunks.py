@@ -160,16 +160,13 @@ def vectors_of(db: Database, seqs: Sequence[int]) -> dict[int, bytes]:
     )
 
 
-def stored_vectors(db: Database, collection: CollectionSeq, *, after: int, limit: int) -> dict[int, bytes]:
-    """Stored vectors of a collection by seq, in the order of their seqs, from beyond `after`."""
-    return dict(
-        db.rows(
-            "SELECT v.chunk_seq, v.vector FROM chunk_vectors v JOIN document_chunks c ON c.seq = v.chunk_seq"
-            " JOIN documents d ON d.seq = c.document_seq WHERE d.collection_seq = ? AND v.chunk_seq > ?"
-            " ORDER BY v.chunk_seq LIMIT ?",
-            (collection, after, limit),
-        )
+def in_collection(db: Database, collection: CollectionSeq) -> list[int]:
+    """The seqs of all chunks of a collection, in their order."""
+    rows = db.rows(
+        "SELECT c.seq FROM documents d JOIN document_chunks c ON c.document_seq = d.seq WHERE d.collection_seq = ?",
+        (collection,),
     )
+    return sorted(seq for (seq,) in rows)
 
 
 def sampled_vectors(db: Database, collection: CollectionSeq, *, limit: int) -> list[bytes]:
@@ -232,6 +229,16 @@ def rerank_vectors_of(db: Database, seqs: Sequence[int]) -> dict[int, bytes]:
             (json.dumps(list(seqs)),),
         )
     )
+
+
+def count_without_rerank_vectors(db: Database, collection: CollectionSeq) -> int:
+    """How many chunks have no vector to be ranked again by."""
+    [(count,)] = db.rows(
+        "SELECT count(*) FROM documents d JOIN document_chunks c ON c.document_seq = d.seq"
+        " LEFT JOIN rerank_vectors v ON v.chunk_seq = c.seq WHERE d.collection_seq = ? AND v.chunk_seq IS NULL",
+        (collection,),
+    )
+    return int(count)
 
 
 def _texts_without(db: Database, table: str, collection: CollectionSeq, after: int, limit: int) -> list[IndexedText]:

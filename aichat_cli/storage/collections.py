@@ -85,7 +85,7 @@ def listing(db: Database, *, user_id: ProfileId = LOCAL_PROFILE) -> list[Collect
 def remove(db: Database, collection: Collection) -> None:
     """Delete a collection with its documents and indexes."""
     with db.transaction():
-        vectors.drop(db, collection.seq)
+        vectors.drop_all(db, collection.seq)
         db.execute(f"DROP TABLE IF EXISTS {vocabulary_table(collection.seq)}")
         db.execute(f"DROP TABLE IF EXISTS {fts_table(collection.seq)}")
         db.execute("DELETE FROM collections WHERE seq = ?", (collection.seq,))
@@ -93,7 +93,7 @@ def remove(db: Database, collection: Collection) -> None:
 
 def set_embedding(db: Database, collection: Collection, *, model: str | None, dimensions: int | None) -> None:
     """Give a collection another embedding model, inside the caller's transaction: its vectors and their index go."""
-    vectors.drop(db, collection.seq)
+    vectors.drop_all(db, collection.seq)
     db.execute(
         "DELETE FROM chunk_vectors WHERE chunk_seq IN (SELECT c.seq FROM document_chunks c JOIN documents d"
         " ON d.seq = c.document_seq WHERE d.collection_seq = ?)",

@@ -137,6 +137,18 @@ class Database:
             if durable:
                 self.execute("PRAGMA synchronous = NORMAL")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Queries that all see one state of the database; inside a transaction they do so anyway."""
+        if self.in_transaction:
+            yield
+            return
+        self.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.execute("ROLLBACK")
+
     def _begin(self, longest_wait_s: float | None) -> None:
         if longest_wait_s is None:
             self.execute("BEGIN IMMEDIATE")
@@ -167,8 +179,8 @@ class Database:
             raise StorageError(f"sqlite-vec cannot be loaded: {exc}.", hint="Run: pip install sqlite-vec") from exc
         self._has_vectors = True
 
-    def index_shadow_table(self, sql: str) -> None:
-        """Run a CREATE INDEX on a table that a virtual table keeps for itself, which is forbidden otherwise."""
+    def change_shadow_tables(self, sql: str) -> None:
+        """Run a CREATE on a table that a virtual table keeps for itself, which is forbidden otherwise."""
         self._connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
         try:
             self.execute(sql)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from aichat_cli.core.documents import Source
+
+_TEXTS = ("document_id", "document", "path", "heading")
+_COUNTS = ("number", "line", "start", "end")
 
 
 def extra_of(sources: Sequence[Source]) -> str | None:
@@ -16,13 +20,28 @@ def extra_of(sources: Sequence[Source]) -> str | None:
 
 def parsed(passages: str | None) -> tuple[Source, ...]:
     """The sources of a stored answer; what is not as we write it, as in an import from elsewhere, is left out."""
-    if passages is None:
-        return ()
-    listed = json.loads(passages)
-    found = []
-    for fields in listed if isinstance(listed, list) else ():
-        try:
-            found.append(Source(**fields))
-        except TypeError:
-            continue
-    return tuple(found)
+    listed = json.loads(passages) if passages is not None else None
+    return tuple(_source(fields) for fields in listed if _is_source(fields)) if isinstance(listed, list) else ()
+
+
+def _is_source(fields: object) -> bool:
+    return (
+        isinstance(fields, dict)
+        and all(isinstance(fields.get(name), str) for name in _TEXTS)
+        and all(_is_count(fields.get(name)) for name in _COUNTS)
+        and (fields.get("page") is None or _is_count(fields["page"]))
+        and isinstance(fields.get("is_cited"), bool)
+        and isinstance(fields.get("digest", ""), str)
+    )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _source(fields: dict[str, Any]) -> Source:
+    texts = {name: fields[name] for name in _TEXTS}
+    counts = {name: fields[name] for name in _COUNTS}
+    return Source(
+        **texts, **counts, page=fields.get("page"), is_cited=fields["is_cited"], digest=fields.get("digest", "")
+    )

@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +17,12 @@ from aichat_cli.chat.mentions import (
     mention_of,
     path_argument,
 )
-from aichat_cli.core.errors import UsageError
+from aichat_cli.core.errors import DocumentError, UsageError
 from tests.chat.files import EXECUTABLE, PNG
+from tests.chat.readers import readers
+from tests.servers.pages import PageServer, page
 
-MB = 1_000_000
+READERS = readers()
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +44,9 @@ def folder() -> Iterator[Path]:
 
 def mentioned(text: str, folder: Path) -> list[str]:
     """The files read, in order; the text must come out as it went in."""
-    expanded = expand_mentions(text, folder, max_bytes=MB)
+    expanded = expand_mentions(text, folder, READERS)
     assert expanded.prompt.endswith(text)
-    return [file.name for file in expanded.files]
+    return [file.name for file in expanded.inclusions]
 
 
 @pytest.mark.parametrize(
@@ -84,42 +87,85 @@ def test_a_path_after_an_at_sign_is_read(text: str, names: list[str], folder: Pa
         "@" + "x" * 10_000,
         "@\0",
         "@@notes.txt",
+        "@/ and @// are aliases",
+        "@https:// @http://. @https:///x",
+        "@ftp://example.com/a @file:///etc/passwd @javascript:x",
         "@type/node and npm i @scope/name",
     ],
 )
 def test_what_names_no_file_stays_as_it_is(text: str, folder: Path) -> None:
-    assert expand_mentions(text, folder, max_bytes=MB) == Expanded(text)
+    assert expand_mentions(text, folder, READERS) == Expanded(text)
 
 
 def test_text_comes_first_and_images_go_along(folder: Path) -> None:
-    expanded = expand_mentions("compare @notes.txt with @photo.png", folder, max_bytes=MB)
+    expanded = expand_mentions("compare @notes.txt with @photo.png", folder, READERS)
 
     assert expanded.prompt == '<file name="notes.txt">\nsome notes\n</file>\n\ncompare @notes.txt with @photo.png'
     assert [attachment.media_type for attachment in expanded.attachments] == ["image/png"]
 
 
-def test_a_folder_is_named_and_not_read(folder: Path) -> None:
-    expanded = expand_mentions("what is in @src/ and @notes.txt?", folder, max_bytes=MB)
+def test_a_folder_becomes_the_texts_of_its_files(folder: Path) -> None:
+    expanded = expand_mentions("what is in @src/ and @notes.txt?", folder, READERS)
 
-    assert expanded.folders == ("src/",)
-    assert [file.name for file in expanded.files] == ["notes.txt"]
+    assert [each.name for each in expanded.inclusions] == ["src/", "notes.txt"]
+    assert expanded.prompt.startswith('<file name="src/app.py">\nx = 1\n</file>\n\n<file name="notes.txt">\n')
 
 
 def test_a_file_that_cannot_be_taken_stops_the_prompt(folder: Path) -> None:
-    with pytest.raises(UsageError, match="program is neither text nor"):
-        expand_mentions("run @program", folder, max_bytes=MB)
+    with pytest.raises(UsageError, match="program cannot be put in a prompt: it is a program"):
+        expand_mentions("run @program", folder, READERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("see @{0}/a, and @{0}/b?c=1.", ["/a", "/b?c=1"]),
+        ("(@{0}/a) [@{0}/b]", ["/a", "/b"]),
+        ("@{0}/w_(x) and (@{0}/w_(x)).", ["/w_(x)"]),
+        ("is it @{0}/a?", ["/a"]),
+        ("@{0}/a_ @{0}/a_", ["/a_"]),
+        ('@"{0}/a b"', ["/a%20b"]),
+        ("me@{0}/a `@{0}/a`", []),
+    ],
+)
+def test_a_url_after_an_at_sign_is_fetched_once(text: str, paths: list[str], folder: Path) -> None:
+    with PageServer() as web:
+        web.pages = {path: page("a page") for path in paths}
+        typed = text.format(web.url(""))
+        expanded = expand_mentions(typed, folder, READERS)
+
+    assert expanded.prompt == "\n\n".join([*(each.block for each in expanded.inclusions), typed])
+    assert [urlsplit(each.name).path for each in expanded.inclusions] == [
+        path.partition("?")[0].replace("%20", " ") for path in paths
+    ]
+    assert web.paths == paths
+
+
+def test_what_a_page_or_a_file_mentions_is_not_read(folder: Path) -> None:
+    with PageServer() as web:
+        web.pages["/a"] = page(f"read @notes.txt and @{web.url('/b')} and @src/")
+        expanded = expand_mentions(f"@{web.url('/a')}", folder, READERS)
+
+    assert len(expanded.inclusions) == 1
+    assert "some notes" not in expanded.prompt
+    assert web.paths == ["/a"]
+
+
+def test_a_page_that_cannot_be_had_stops_the_prompt(folder: Path) -> None:
+    with PageServer() as web, pytest.raises(DocumentError, match="no such page"):
+        expand_mentions(f"see @{web.url('/none')}", folder, READERS)
 
 
 @settings(deadline=None)
 @given(text=st.text(max_size=200))
 def test_any_text_comes_out_as_it_went_in(text: str, folder: Path) -> None:
-    assert expand_mentions(text, folder, max_bytes=MB).prompt.endswith(text)
+    assert expand_mentions(text, folder, READERS).prompt.endswith(text)
 
 
 @settings(deadline=None)
 @given(text=st.lists(st.sampled_from(["@", "notes.txt", "my notes.txt", '"', "'", "\\", " ", ".", "src/", "x"])))
 def test_any_text_of_mentions_and_quotes_comes_out_as_it_went_in(text: list[str], folder: Path) -> None:
-    assert expand_mentions("".join(text), folder, max_bytes=MB).prompt.endswith("".join(text))
+    assert expand_mentions("".join(text), folder, READERS).prompt.endswith("".join(text))
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=30)
@@ -173,7 +219,7 @@ def test_a_folder_of_many_files_is_completed_at_once_and_not_whole(tmp_path: Pat
 def test_a_long_paste_of_at_signs_is_read_at_once(folder: Path) -> None:
     for text in ("@" * 500_000, "@." * 250_000, "@a" + "!" * 500_000, "x@y.z " * 100_000, '@"' * 250_000):
         began = time.perf_counter()
-        assert expand_mentions(text, folder, max_bytes=MB).files == ()
+        assert expand_mentions(text, folder, READERS).inclusions == ()
         assert time.perf_counter() - began < 2
 
 

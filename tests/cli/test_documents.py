@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from aichat_cli.storage import collections, vectors
+from aichat_cli.storage.database import Database
 from tests.documents.library import contents, found, require_consistent, write_files
 from tests.documents.samples import write_folder
 from tests.runner import Cli
@@ -147,6 +149,24 @@ def test_changing_the_model_keeps_everything_and_is_searchable_by_both(handbook:
     assert handbook.run("docs", "reindex", "--embedding-model", "wordllama").returncode == 0
     assert found(handbook, "painted")[0] == "shed.md"
     require_consistent(handbook.database)
+
+
+@pytest.mark.parametrize("options", [(), ("--embed-only",)])
+def test_doctor_names_a_damaged_index_and_reindex_mends_it_without_embedding(
+    handbook: Cli, options: tuple[str, ...]
+) -> None:
+    before = contents(handbook.database)
+    with Database.open(handbook.database) as database:
+        [index] = vectors.of_collection(database, collections.get(database, "default").seq)
+        database.load_vector_extension()
+        database.change_shadow_tables(f"DROP TABLE {index.table}_rowids")
+    [finding] = [row for row in json.loads(handbook.run("doctor", "--json").stdout) if row["subject"] == "documents"]
+    assert finding["state"] == "broken"
+    assert finding["detail"].endswith("Run: aichat docs reindex --collection default")
+    done = handbook.run("docs", "reindex", "--collection", "default", *options)
+    assert b": 0 vectors made" in done.stderr
+    assert contents(handbook.database) == before
+    assert {row["subject"]: row["state"] for row in handbook.json("doctor")}["documents"] == "ok"
 
 
 def test_a_place_opens_by_line_by_name_by_path_and_by_id(handbook: Cli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tests.chat.files import EXECUTABLE, PDF, PNG, WAV
 from tests.runner import Cli
+from tests.servers.pages import PageServer, page
 from tests.servers.scripted import ScriptedServer
 
 IMAGE_PART = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{b64encode(PNG).decode()}"}}
@@ -133,15 +135,17 @@ def test_text_given_to_a_is_put_in_the_prompt_and_that_is_said(cli: Cli, server:
     [
         (["-a", "nowhere.png", "what?"], 1, 'There is no file "nowhere.png".'),
         (["-a", ".", "what?"], 2, ". is a folder."),
-        (["-f", ".", "what?"], 2, ". is a folder."),
+        (["-f", "pipe", "what?"], 2, "pipe is a pipe, not a file."),
+        (["-f", "http://127.0.0.1:9/", "what?"], 1, "is in a private network. To allow it: aichat config set"),
+        (["-f", "file:///etc/passwd", "what?"], 1, "only http and https are fetched, not file."),
         (["-a", "pipe", "what?"], 2, "pipe is a pipe, not a file."),
         (["-a", "/dev/zero", "what?"], 2, "/dev/zero is a device, not a file."),
         (["-a", "empty", "what?"], 2, "empty is empty."),
         (["-f", "empty", "what?"], 2, "empty is empty."),
-        (["-a", "program", "what?"], 2, "program is neither text nor an image, a PDF file or audio."),
+        (["-a", "program", "what?"], 2, "program cannot be put in a prompt: it is a program."),
         (["-a", "https://example.com/a.png", "what?"], 2, "https://example.com/a.png is a URL, not a file."),
         (["-f", "photo.png", "what?"], 2, "photo.png is no text but image/png. To attach it: -a photo.png"),
-        (["-f", "program", "what?"], 2, "program is neither text nor"),
+        (["-f", "program", "what?"], 2, "program cannot be put in a prompt: it is a program."),
         (["-a", "photo.png"], 2, "There is no prompt to go with photo.png."),
         (["-m", "gpt-3.5-turbo", "-a", "photo.png", "what?"], 2, "gpt-3.5-turbo cannot read images (photo.png). Models"),
         (["-m", "smollm2", "-a", "photo.png", "what?"], 2, "-m gpt-4o-mini or -m claude-haiku-4-5"),
@@ -215,3 +219,40 @@ def test_an_answer_that_is_stopped_is_charged_for_its_image_too(cli: Cli, server
 
     [(tokens,)] = cli.rows("SELECT input_tokens FROM usage")
     assert 1600 < tokens < 1700
+
+
+def test_a_folder_and_a_page_stand_in_front_of_the_question_and_their_size_is_told(
+    cli: Cli, server: ScriptedServer, tmp_path: Path
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.py").write_text("print('@notes')\n")
+    (tmp_path / "src" / "photo.png").write_bytes(PNG)
+    with PageServer({"/bees": page("<h1>Bees</h1><p>They make honey.</p>", "Content-Type: text/html")}) as web:
+        cli.environ["AICHAT_DOCUMENTS_PRIVATE_ADDRESSES"] = "true"
+        with cli.start("-f", "src", "-f", web.url("/bees"), "sum up", cwd=tmp_path) as process:
+            _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 0, errors.decode()
+    assert sent(server)[0]["content"] == (
+        "<file name=\"src/a.py\">\nprint('@notes')\n</file>\n\n"
+        f'<file name="{web.url("/bees")}">\n# Bees\n\nThey make honey.\n</file>\n\nsum up'
+    )
+    folder_note, left_out, page_note = errors.decode().splitlines()
+    assert re.fullmatch(r"src: 1 file, about \d+ tokens, 1% of the window of gpt-4o-mini\.", folder_note)
+    assert left_out == "Left out of src, 1 file: 1 binary."
+    assert page_note.startswith(f"{web.url('/bees')}: about ")
+
+
+def test_what_has_no_room_is_refused_before_anything_is_stored_or_sent(
+    cli: Cli, server: ScriptedServer, files: Path
+) -> None:
+    (files / "long.txt").write_text("word " * 300_000)
+    done = cli.run("-f", str(files), "sum up")
+
+    assert done.returncode == 6
+    said = done.stderr.decode()
+    assert f"{files} is about 36" in said
+    assert "The biggest: files/long.txt (36" in said
+    assert f'Search it instead: aichat ingest {files}, then aichat --docs "your question"' in said
+    assert server.requests == []
+    assert cli.json("history", "list") == []

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from aichat_cli.storage import vectors
 from aichat_cli.storage.database import Database
 from tests.runner import ROOT, Cli
 
@@ -39,7 +40,7 @@ def contents(database: Path) -> dict[str, Any]:
             "chunks": rows,
             "words": db.rows(f"SELECT term, doc, cnt FROM chunks_words_{seq} ORDER BY term"),
             "indexed": db.rows(f"SELECT count(*) FROM chunks_fts_{seq}"),
-            "vectors": db.rows(f"SELECT count(*) FROM chunk_vectors_{seq}"),
+            "vectors": db.rows(f"SELECT count(*) FROM {vectors.searched(db, seq).table}"),
         }
 
 
@@ -58,7 +59,7 @@ def require_consistent(database: Path) -> None:
             }
             assert {row[0] for row in db.rows(f"SELECT rowid FROM chunks_fts_{seq}")} == chunk_seqs
             if dimensions is not None:
-                assert {row[0] for row in db.rows(f"SELECT rowid FROM chunk_vectors_{seq}")} == chunk_seqs
+                assert {row[0] for row in db.rows(f"SELECT rowid FROM {vectors.searched(db, seq).table}")} == chunk_seqs
         assert (
             db.rows(
                 "SELECT d.path FROM documents d LEFT JOIN document_chunks c ON c.document_seq = d.seq GROUP BY d.seq"

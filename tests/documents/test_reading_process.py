@@ -110,6 +110,19 @@ def test_closing_ends_a_reading_of_another_thread() -> None:
         loader.load(samples.pdf(), "a.pdf")
 
 
+def test_an_interrupted_reading_fails_and_the_next_does_not() -> None:
+    with Loader() as loader:
+        loader.load(samples.pdf(), "a.pdf")
+        timer = threading.Timer(0.1, loader.interrupt)
+        timer.start()
+        with pytest.raises(DocumentError, match=r"The reading was stopped\."):
+            loader.load(SLOW, "slow.pdf")
+        timer.join()
+        loader.load(samples.pdf(), "a.pdf")
+        loader.interrupt()
+        assert "ferry" in loader.load(samples.pdf(), "a.pdf").text
+
+
 def test_several_threads_share_a_loader() -> None:
     texts: list[str] = []
 

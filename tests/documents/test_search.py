@@ -191,3 +191,12 @@ def test_documents_that_are_replaced_meanwhile_are_no_error(tmp_path: Path) -> N
     thread.join()
     assert names(searched(database, "bake dough in an oven"))[0] == "bread.md"
     database.close()
+
+
+@pytest.mark.parametrize(
+    "question", ["How often are API keys rotated?", "who rotates the API keys", "API keys rotated"]
+)
+def test_a_question_in_the_words_of_a_short_document_finds_it(question: str) -> None:
+    database = Database.in_memory()
+    where = made(database, "ops", {"ops.md": "# Operations\n\nAPI keys are rotated every ninety days by the team."})
+    assert [hit.passage.document for hit in search(database, where, question, deps(), limit=5).hits] == ["ops.md"]

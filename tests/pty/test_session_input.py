@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 
 from aichat_cli.storage.database import Database
+from tests.documents import samples
 from tests.pty.terminal import terminal
 from tests.runner import Cli
+from tests.servers.pages import PageServer, page
 from tests.servers.scripted import ScriptedServer
 
 PROMPT = "gpt-4o-mini | "
@@ -76,7 +78,7 @@ def test_a_file_that_cannot_be_taken_gives_the_message_back(cli: Cli, server: Sc
     with terminal(cli, folder=cli.home) as screen:
         screen.wait_for(PROMPT)
         screen.type("what is @binary\r")
-        screen.wait_for("neither text nor an image")
+        screen.wait_for("cannot be put in a prompt: it is a binary file")
         screen.wait_for(lambda text: text.count("> what is @") == 2)
 
     assert server.requests == []
@@ -245,3 +247,61 @@ def test_what_was_typed_before_a_signal_ended_the_session_can_be_had_back(cli: C
         screen.wait_for(PROMPT)
         screen.type(UP)
         screen.wait_for("> half a thought")
+
+
+def test_a_url_is_fetched_when_typed_and_not_when_pasted(cli: Cli, server: ScriptedServer) -> None:
+    cli.environ["AICHAT_DOCUMENTS_PRIVATE_ADDRESSES"] = "true"
+    with PageServer({"/bees": page("They make honey.")}) as web, terminal(cli, folder=cli.home) as screen:
+        screen.wait_for(PROMPT)
+        screen.type(f"see \x1b[200~@{web.url('/other')}\x1b[201~ now\r")
+        screen.wait_for("You said:")
+        assert web.connections == 0
+        screen.type(f"what is @{web.url('/bees')}?\r")
+        screen.wait_for("Fetching http")
+        screen.wait_for(lambda text: text.count("You said:") == 2)
+
+    assert str(contents(server)[-1]).startswith(f'<file name="{web.url("/bees")}">\nThey make honey.')
+
+
+def test_a_folder_and_a_page_wait_for_the_next_message(cli: Cli, server: ScriptedServer) -> None:
+    (cli.home / "notes").mkdir()
+    (cli.home / "notes" / "a.txt").write_text("remember the milk")
+    cli.environ["AICHAT_DOCUMENTS_PRIVATE_ADDRESSES"] = "true"
+    with PageServer({"/bees": page("They make honey.")}) as web, terminal(cli, folder=cli.home) as screen:
+        screen.wait_for(PROMPT)
+        screen.type(f"/file {web.url('/bees')}\r")
+        screen.wait_for("It goes with the next message.")
+        screen.type("what is in @notes/ ?\r")
+        screen.wait_for("With notes/: 1 file, about")
+        screen.wait_for("You said:")
+
+    sent = str(contents(server)[-1])
+    assert sent.index("They make honey.") < sent.index("remember the milk") < sent.index("what is in @notes/ ?")
+
+
+def test_a_folder_without_room_is_refused_and_the_message_comes_back(cli: Cli, server: ScriptedServer) -> None:
+    (cli.home / "notes").mkdir()
+    (cli.home / "notes" / "a.txt").write_text("word " * 300_000)
+    with terminal(cli, folder=cli.home) as screen:
+        screen.wait_for(PROMPT)
+        screen.type("sum up @notes/\r")
+        screen.wait_for("/ingest notes/, then ask")
+        screen.wait_for(lambda text: text.count("> sum up @notes/") == 2)
+
+    assert server.requests == []
+
+
+def test_a_pdf_file_is_attached_or_becomes_its_text_by_what_the_model_reads(cli: Cli, server: ScriptedServer) -> None:
+    (cli.home / "lamp.pdf").write_bytes(samples.pdf((("The lamp is lit at dusk.",),)))
+    with terminal(cli, "-m", "o3-mini", folder=cli.home) as screen:
+        screen.wait_for("o3-mini | ")
+        screen.type("sum up @lamp.pdf\r")
+        screen.wait_for("lamp.pdf goes in as its text")
+        screen.wait_for("You said:")
+    with terminal(cli, "-m", "claude-haiku-4-5", folder=cli.home) as screen:
+        screen.wait_for("claude-haiku-4-5 | ")
+        screen.type("sum up @lamp.pdf\r")
+        screen.wait_for("You said:")
+
+    assert "The lamp is lit at dusk." in str(server.requests[0].body["messages"][-1]["content"])
+    assert "'type': 'document'" in str(server.requests[1].body["messages"][-1]["content"])

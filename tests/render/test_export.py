@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 
 from aichat_cli.chat.importing import import_archives
 from aichat_cli.core.archive import ArchivedConversation, ArchivedFile, ArchivedMessage, ImportSummary
+from aichat_cli.core.documents import DocumentId, Source
 from aichat_cli.core.errors import ArchiveError
 from aichat_cli.core.ids import ConversationId, MessageId, id_at
 from aichat_cli.core.messages import Attachment, Conversation, Role
 from aichat_cli.render.export import format_of, render_export, write_export
 from aichat_cli.storage import conversations, exports, imports
 from aichat_cli.storage.database import Database
+from aichat_cli.storage.sources import extra_of
 from tests import archives
 from tests.storage.support import said
 
@@ -140,6 +142,20 @@ def test_markdown_is_the_branch_in_use_with_what_was_said_unchanged(db: Database
     assert "## You (2026-11-25 02:00 UTC)\n\nq\n" in text
     assert f"> Reasoning:\n>\n> why\n> so\n\n{code}\n\n*cut*\n\n*Attached: a\\_b.png (2.0 kB)*\n" in text
     assert "unused" not in text
+
+
+def test_sources_of_an_answer_are_in_every_export_and_come_back(db: Database) -> None:
+    source = Source(2, DocumentId("d"), "a<b>.md", "/a", "Keys *", 12, None, 0, 5, is_cited=True, digest="00")
+    extra = extra_of([source])
+    conversation = stored(db, (1, None, "user", "keys?"), (2, 1, "assistant", "In the safe [2]."), extra=extra)
+
+    assert "- \\[2\\] a\\<b\\>.md:12 Keys \\*\n" in exported(db, "markdown", conversation)
+    assert '<p class="file">[2] a&lt;b&gt;.md:12  Keys *</p>' in exported(db, "html", conversation)
+    assert (
+        json.loads(extra or "")
+        == json.loads(exported(db, "json", conversation))["conversations"][0]["messages"][1]["extra"]
+    )
+    assert exports.read(db, conversation.id).messages[1].message.sources == (source,)
 
 
 @pytest.mark.parametrize(

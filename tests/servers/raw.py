@@ -79,7 +79,7 @@ class ForwardProxy(RawServer):
         self.heads: list[str] = []
 
     def _proxy(self, connection: socket.socket) -> None:
-        head = _read_head(connection)
+        head = read_head(connection)
         self.heads.append(head.decode("latin-1"))
         if self._refusal is not None:
             connection.sendall(f"HTTP/1.1 {self._refusal}\r\nContent-Length: 0\r\n\r\n".encode())
@@ -94,7 +94,8 @@ class ForwardProxy(RawServer):
             _pump(connection, target)
 
 
-def _read_head(connection: socket.socket) -> bytes:
+def read_head(connection: socket.socket) -> bytes:
+    """The head of a request, empty where none came."""
     head = b""
     while not head.endswith(b"\r\n\r\n") and (byte := connection.recv(1)):
         head += byte

@@ -83,7 +83,7 @@ def planned(
             path = f"stdin:{source.name}"
             tasks = [Task(source.name, path, None, len(source.content), None, source.content, known.get(path))]
         elif is_url(source):
-            tasks = [Task(source, source, None, 0, None, None, known.get(source))]
+            tasks = [Task(_without_password(source), source, None, 0, None, None, known.get(source))]
         else:
             tasks = _of_path(source, known, walk, summary, plan)
         for task in tasks:
@@ -148,6 +148,11 @@ def _resolved(source: str) -> Path:
     except (OSError, RuntimeError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         raise NotFound(f'"{source}" cannot be read: {reason}.') from exc
+
+
+def _without_password(url: str) -> str:
+    """A URL as it may be shown; one with a user name or a password is refused when it is fetched."""
+    return re.sub(r"(?<=//)[^/?#]*@", "", url)
 
 
 def _valid(name: str) -> str:

@@ -38,10 +38,12 @@ class Reading:
     Attributes:
         load: from bytes, a name and a media type to text; raises DocumentError.
         fetch: a page, or that it is as it was by its etag; raises DocumentError.
+        interrupt: ends, from another thread, the `load` or `fetch` that is under way, which then raises DocumentError.
     """
 
     load: Callable[[bytes, str, str | None], LoadedDocument]
     fetch: Callable[[str, str | None], FetchedPage | NotModified]
+    interrupt: Callable[[], None]
     tokenizer: Tokenizer
     chunk_tokens: int
     max_bytes: int

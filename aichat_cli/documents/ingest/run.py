@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from aichat_cli.core.documents import Collection, Document
 from aichat_cli.core.errors import DocumentError, EmbeddingError, NotFound
@@ -137,8 +138,11 @@ class _Ingest:
             yield outcome
 
     def _store_all(self, plan: planning.Plan) -> None:
-        batches = batched(outcomes(plan.tasks, self._deps.reading, plan.vanished, again=self._options.again))
-        prepared = _InThread(lambda: self._with_vectors(batches))
+        is_stopped = threading.Event()
+        reading = self._deps.reading
+        tasks = takewhile(lambda _: not is_stopped.is_set(), plan.tasks)
+        batches = batched(outcomes(tasks, reading, plan.vanished, again=self._options.again))
+        prepared = _InThread(lambda: self._with_vectors(batches), is_stopped, reading.interrupt)
         try:
             for batch in prepared:
                 self._store(batch)
@@ -320,11 +324,19 @@ def _delete_chunks(
 
 
 class _InThread:
-    """An iterator that runs in a thread of its own, a few items ahead."""
+    """An iterator that runs in a thread of its own, a few items ahead.
 
-    def __init__(self, source: Callable[[], Iterator[list[Outcome]]]) -> None:
+    Args:
+        is_stopped: set when no more items are wanted, for the source to look at.
+        interrupt: ends what the source waits for, again and again until it has ended.
+    """
+
+    def __init__(
+        self, source: Callable[[], Iterator[list[Outcome]]], is_stopped: threading.Event, interrupt: Callable[[], None]
+    ) -> None:
         self._items: queue.Queue[list[Outcome] | BaseException | None] = queue.Queue(BATCHES_AHEAD)
-        self._is_stopped = threading.Event()
+        self._is_stopped = is_stopped
+        self._interrupt = interrupt
         self._source = source
         self._thread = threading.Thread(target=self._run, name="prepare", daemon=True)
         self._thread.start()
@@ -343,6 +355,8 @@ class _InThread:
                 self._items.get_nowait()
             except queue.Empty:
                 self._thread.join(0.05)
+                if self._thread.is_alive():
+                    self._interrupt()
 
     def _run(self) -> None:
         leave_signals_to_the_main_thread()

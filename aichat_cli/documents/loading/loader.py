@@ -69,12 +69,16 @@ class Loader:
             return self._read_apart(content, kind, charset, timeout_s)
         return read(content, kind, charset)
 
-    def close(self) -> None:
-        """End the child, if there is one."""
-        self._is_closed = True
+    def interrupt(self) -> None:
+        """End the child, if there is one: a `load` of another thread that waits for it fails, the next one does not."""
         worker = self._worker
         if worker is not None:
             worker.interrupt()
+
+    def close(self) -> None:
+        """End the child, if there is one, for good."""
+        self._is_closed = True
+        self.interrupt()
         with self._lock:
             self._drop_worker()
 
@@ -82,6 +86,8 @@ class Loader:
         with self._lock:
             if self._is_closed:
                 raise DocumentError("The reading was stopped.")
+            if self._worker is not None and self._worker.is_interrupted:
+                self._drop_worker()
             if self._worker is None:
                 self._worker = WorkerProcess()
             try:
@@ -90,8 +96,9 @@ class Loader:
                 self._drop_worker()
                 raise DocumentError(f"It took longer than {timeout_s:g} seconds to read.") from None
             except Stopped:
+                ending = self._ending()
                 self._drop_worker()
-                raise DocumentError(self._ending()) from None
+                raise DocumentError(ending) from None
             except BaseException as exc:
                 # Interrupted in the middle, an answer is still to come that is not the next one's.
                 if not isinstance(exc, DocumentError):
@@ -99,7 +106,7 @@ class Loader:
                 raise
 
     def _ending(self) -> str:
-        if self._is_closed:
+        if self._is_closed or (self._worker is not None and self._worker.is_interrupted):
             return "The reading was stopped."
         return "Its reader crashed on it: it is damaged, or needs more memory than reading a file may take."
 

@@ -48,6 +48,7 @@ class WorkerProcess:
         os.set_blocking(self._from, False)
         self._closing = threading.Lock()
         self.pid = self._process.pid
+        self.is_interrupted = False
 
     def read(self, content: bytes, kind: Format, charset: str | None, timeout_s: float) -> LoadedDocument:
         """Have a document read. After Stopped or TimeoutError the process is of no more use: kill it.
@@ -82,6 +83,7 @@ class WorkerProcess:
 
     def interrupt(self) -> None:
         """End the process at once; whoever waits for its answer is told that it stopped."""
+        self.is_interrupted = True
         self._process.kill()
 
     def kill(self) -> None:

@@ -1,5 +1,5 @@
 -- A collection is a set of documents that are searched together; it has one embedding model, or none: text alone.
--- Its indexes, `chunks_fts_SEQ` and `chunk_vectors_SEQ`, are made with it (storage/collections.py): they can be made
+-- Its indexes, `chunks_fts_SEQ` and those of `vector_indexes`, are made with it (storage/collections.py): they can be made
 -- anew from the tables below at any time.
 CREATE TABLE collections (
   seq             INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -80,11 +80,15 @@ CREATE TABLE staged_vectors (
   PRIMARY KEY (chunk_seq, model)
 ) STRICT;
 
--- Of a collection with too many vectors to compare a query with all of them: the centres its vectors are gathered around,
--- float32 one after the other, and how many vectors there were when they were found. `training` names one finding.
-CREATE TABLE vector_clusters (
-  collection_seq INTEGER PRIMARY KEY REFERENCES collections (seq) ON DELETE CASCADE,
-  training       TEXT NOT NULL,
+-- The indexes of a collection's vectors, each a vec0 table `chunk_vectors_COLLECTION_SEQ` (storage/vectors.py): the one
+-- that is searched, and one that is being filled to take its place. `centroids` are the centres of the clusters its
+-- vectors are gathered in, float32 one after the other, NULL where a query is compared with all of them; `trained_on` is
+-- how many vectors there were when they were found.
+CREATE TABLE vector_indexes (
+  seq            INTEGER PRIMARY KEY AUTOINCREMENT,
+  collection_seq INTEGER NOT NULL REFERENCES collections (seq) ON DELETE CASCADE,
+  is_searched    INTEGER NOT NULL CHECK (is_searched IN (0, 1)),
   trained_on     INTEGER NOT NULL,
-  centroids      BLOB NOT NULL
+  centroids      BLOB,
+  UNIQUE (collection_seq, is_searched)
 ) STRICT;
