@@ -2,7 +2,7 @@
 
     python -m benchmarks.retrieval FOLDER [FOLDER ...]
 
-Each collection is ingested by the program. With several folders, the questions of the others are those that a
+Each collection is ingested by the program, in a home of its own; of the caller's only the models folder is used. With several folders, the questions of the others are those that a
 collection cannot answer: how many are refused, and how many of its own are kept.
 """
 
@@ -51,11 +51,12 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     arguments = parser.parse_args()
     measured = [_read(folder) for folder in arguments.folders]
+    models = App().paths.model_dir
     print("| collection | what | nDCG@10 | p50 |\n| --- | --- | --- | --- |")
     for benchmark in measured:
         elsewhere = [text for each in measured if each is not benchmark for text in each.questions.values()]
         with tempfile.TemporaryDirectory() as home:
-            _measure(benchmark, elsewhere, Path(home))
+            _measure(benchmark, elsewhere, Path(home), models)
 
 
 def ndcg(ranked: Sequence[str], judgements: Mapping[str, int], cutoff: int = CUTOFF) -> float:
@@ -88,18 +89,21 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _measure(benchmark: Benchmark, elsewhere: Sequence[str], home: Path) -> None:
+def _measure(benchmark: Benchmark, elsewhere: Sequence[str], home: Path, models: Path) -> None:
     folder = home / "corpus"
     folder.mkdir()
     for identity, text in benchmark.documents.items():
         (folder / f"{identity}.md").write_text(text, "utf-8")
-    user = Cli(home, environ={name: os.environ[name] for name in ("AICHAT_MODEL_DIR",) if name in os.environ})
+    user = Cli(home)
+    user.database.parent.mkdir(parents=True)
+    (user.database.parent / "models").symlink_to(models)
     began = time.monotonic()
     done = user.run("ingest", str(folder), timeout=3600)
     if done.returncode:
         raise SystemExit(done.stderr.decode())
     size = sum(len(text.encode()) for text in benchmark.documents.values()) / 1e6
     print(f"| {benchmark.name} | ingest of {size:.1f} MB | | {time.monotonic() - began:.1f} s |")
+    os.environ.update(user.environment)
     house = App()
     with Database.open(user.database) as database:
         collection = collections.get(database, "default")

@@ -1,5 +1,5 @@
-"""Hybrid search: passages that hold the words and passages that mean the same, fused by their ranks, the best ranked
-again by the local model where it is there.
+"""Hybrid search: passages that hold the words and passages that mean the same, fused by their scores, the best
+compared again by the local model where it is there.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ CANDIDATES = 100
 RERANKED = 50
 MOST_NEW = 12
 """Vectors of the model that ranks again made during one search: about a second's work."""
-COARSE_SHARE = 0.25
-"""What a ranking by static vectors counts beside one by the model that ranks again: measured on SciFact and CISI."""
-RANK_CONSTANT = 60
-"""Of reciprocal rank fusion, as Cormack, Clarke and Buettcher gave it."""
-COVERAGE_WEIGHT = 0.3
+WORDS_SHARE = 0.7
+"""Of a score, what the words give; the vectors give the rest. From 0.65 to 0.8 hardly anything changes."""
+RERANK_SHARE = 0.5
+"""Of a score, what the model that ranks again gives. From 0.4 to 0.6 hardly anything changes."""
+COVERAGE_WEIGHT = 0.2
 """What holding all words of a query adds to a cosine in the question whether anything is relevant."""
 LOOKED_AT = 5
 """Of the best hits, when it is asked whether anything is relevant."""
@@ -44,9 +44,9 @@ class SearchDeps:
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What the words found: chunks, best first, and how much each word tells: the rarer it is, the more."""
+    """What the words found: scores by chunk, best first, and how much each word tells: the rarer it is, the more."""
 
-    ranked: list[int]
+    scores: dict[int, float]
     weights: dict[queries.Word, float]
 
 
@@ -57,7 +57,6 @@ class _Meaning:
     ranked: list[Neighbour]
     relevance: float
     model: str
-    is_coarse: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +131,18 @@ def search(
 
 
 def _ranked(database: Database, words: _Words, meaning: _Meaning | None, reranking: _Reranking | None) -> _Ranking:
-    """Fuse the rankings; the best of words and vectors are ranked again where there is a model for it."""
-    neighbours = [each.chunk_seq for each in meaning.ranked] if meaning else []
-    scores = _fused([(words.ranked, 2.0), (neighbours, 1.0)])
+    """Fuse the scores; the best of words and vectors are compared again where there is a model for it."""
     similarities = {each.chunk_seq: each.similarity for each in meaning.ranked} if meaning else {}
+    scores = _fused(words.scores, similarities)
     evidence = _Evidence(max(similarities.values()), meaning.relevance) if meaning and similarities else None
     again: list[int] = []
-    if reranking is not None and scores:
-        compared = _compared(database, scores, reranking)
+    if reranking is not None and (compared := _compared(database, scores, reranking)):
         # What has no vector of that model yet keeps its order, behind what has.
         unseen = [chunk_seq for chunk_seq in _best(scores)[:RERANKED] if chunk_seq not in compared]
         again = [*_best(compared), *unseen]
-        share = COARSE_SHARE if meaning and meaning.is_coarse else 1.0
-        scores = _fused([(words.ranked, 1.0), (neighbours, share), (again, 1.0)])
-        if compared:
-            evidence = _Evidence(max(compared.values()), reranking.model.relevance)
-    return _Ranking(scores, _ranks(words.ranked), _ranks(neighbours), _ranks(again), similarities, evidence)
+        scores = _weighed(scores, 1 - RERANK_SHARE, _spread(compared), RERANK_SHARE)
+        evidence = _Evidence(max(compared.values()), reranking.model.relevance)
+    return _Ranking(scores, _ranks(words.scores), _ranks(similarities), _ranks(again), similarities, evidence)
 
 
 def _hits(database: Database, ranking: _Ranking, words: _Words, limit: int) -> list[Hit]:
@@ -182,9 +177,9 @@ def _by_words(database: Database, collection: Collection, query: str) -> _Words:
     weights = {word: log1p(collection.chunk_count / max(frequencies.get(word.stem, 1), 1)) for word in words}
     telling = queries.telling(words, frequencies)
     if not telling:
-        return _Words([], weights)
+        return _Words({}, weights)
     found = chunks.matching(database, collection.seq, queries.expression(telling), CANDIDATES)
-    return _Words([chunk_seq for chunk_seq, _ in found], weights)
+    return _Words(dict(found), weights)
 
 
 def _by_meaning(
@@ -202,15 +197,31 @@ def _by_meaning(
     if not vector.any():
         return None
     ranked = deps.store_for(database, collection).nearest(vector, CANDIDATES)
-    return _Meaning(ranked, embedder.relevance, embedder.name, not embedder.is_slow)
+    return _Meaning(ranked, embedder.relevance, embedder.name)
 
 
-def _fused(rankings: Iterable[tuple[Sequence[int], float]]) -> dict[int, float]:
-    scores: dict[int, float] = {}
-    for ranked, weight in rankings:
-        for position, chunk_seq in enumerate(ranked, 1):
-            scores[chunk_seq] = scores.get(chunk_seq, 0.0) + weight / (RANK_CONSTANT + position)
-    return scores
+def _fused(by_words: Mapping[int, float], by_meaning: Mapping[int, float]) -> dict[int, float]:
+    """Scores of 0 to 1. Words count in parts of the best; cosines, which are never near 0, from the least to the best."""
+    most = max(by_words.values(), default=0.0)
+    words = {chunk_seq: score / most for chunk_seq, score in by_words.items()} if most > 0 else {}
+    return _weighed(words, WORDS_SHARE, _spread(by_meaning), 1 - WORDS_SHARE)
+
+
+def _spread(similarities: Mapping[int, float]) -> dict[int, float]:
+    """Similarities from 0, the least of them, to 1, the best."""
+    least, most = min(similarities.values(), default=0.0), max(similarities.values(), default=0.0)
+    if most <= least:
+        return dict.fromkeys(similarities, 1.0)
+    return {chunk_seq: (similarity - least) / (most - least) for chunk_seq, similarity in similarities.items()}
+
+
+def _weighed(
+    first: Mapping[int, float], share: float, second: Mapping[int, float], second_share: float
+) -> dict[int, float]:
+    return {
+        chunk_seq: share * first.get(chunk_seq, 0.0) + second_share * second.get(chunk_seq, 0.0)
+        for chunk_seq in {**first, **second}
+    }
 
 
 def _reranking(collection: Collection, query: str, deps: SearchDeps, notices: list[str]) -> _Reranking | None:
@@ -237,7 +248,7 @@ def _best(scores: Mapping[int, float]) -> list[int]:
     return sorted(scores, key=lambda chunk_seq: (-scores[chunk_seq], chunk_seq))
 
 
-def _ranks(ranked: Sequence[int]) -> dict[int, int]:
+def _ranks(ranked: Iterable[int]) -> dict[int, int]:
     return {chunk_seq: rank for rank, chunk_seq in enumerate(ranked, 1)}
 
 

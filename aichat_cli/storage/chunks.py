@@ -117,7 +117,9 @@ def matching(db: Database, collection: CollectionSeq, expression: str, limit: in
 
 
 def stems(db: Database, words: Sequence[str]) -> list[str]:
-    """Words as the full-text indexes have them; one that the tokenizer splits or drops stands for itself."""
+    """Words as the full-text indexes have them, in the same order; of one that the tokenizer splits, the last part, and
+    one that it drops stands for itself.
+    """
     db.execute(
         "CREATE VIRTUAL TABLE IF NOT EXISTS temp.query_words"
         " USING fts5 (word, tokenize = 'porter unicode61 remove_diacritics 2')"

@@ -18,7 +18,7 @@ from aichat_cli.documents.embedding.bert import Bert
 
 NAME = "all-MiniLM-L6-v2"
 DIMENSIONS = 384
-RELEVANCE = 0.58
+RELEVANCE = 0.52
 """Calibrated on questions that a collection answers and questions of another field."""
 WEIGHTS = f"{NAME}.safetensors"
 VOCABULARY = f"{NAME}.tokenizer.json"
