@@ -254,7 +254,9 @@ def zipped(files: dict[str, str]) -> bytes:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as package:
         for name, content in files.items():
-            package.writestr(zipfile.ZipInfo(name) if name == "mimetype" else name, content)
+            entry = zipfile.ZipInfo(name)  # of 1980: the same bytes whenever they are made
+            entry.compress_type = zipfile.ZIP_STORED if name == "mimetype" else zipfile.ZIP_DEFLATED
+            package.writestr(entry, content)
     return made.getvalue()
 
 
