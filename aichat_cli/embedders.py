@@ -23,9 +23,6 @@ from aichat_cli.providers.tokens import tokenizer
 STATIC_NAMES = frozenset({"wordllama", "wordllama-256"})
 """What our own model is called; it needs no key, no network and no money."""
 MINILM_NAMES = frozenset({"minilm", "all-MiniLM-L6-v2"})
-"""What the sentence model is called that `aichat models pull minilm` fetches; from then on it needs nothing either."""
-
-MINILM_NAMES = frozenset({"minilm", "all-MiniLM-L6-v2"})
 """What the sentence model is called that ranks again, and that a collection can have as its own."""
 
 

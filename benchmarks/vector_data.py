@@ -66,7 +66,12 @@ def embedded_questions(source: Texts) -> Matrix:
     return StaticEmbedder().embed(source.questions, is_query=True)
 
 
-def passages(source: Texts, count: int) -> Iterator[Matrix]:
+def held_out(source: Texts) -> Matrix:
+    """Vectors of passages of the same kind as those in a store, which are not in it."""
+    return next(passages(source, QUERIES, seed=2))
+
+
+def passages(source: Texts, count: int, *, seed: int = 1) -> Iterator[Matrix]:
     """Vectors of so many passages, in batches: each the weighted mean of three sentences of one document.
 
     Passages of a document are near each other and no two are the same, as in a library of overlapping passages.
@@ -75,7 +80,7 @@ def passages(source: Texts, count: int) -> Iterator[Matrix]:
     ends = np.cumsum([len(each) for each in source.documents])
     document_of = np.repeat(np.arange(len(ends)), [len(each) for each in source.documents])
     starts = np.concatenate(([0], ends[:-1]))
-    chance = np.random.default_rng(1)
+    chance = np.random.default_rng(seed)
     for start in range(0, count, BATCH):
         size = min(BATCH, count - start)
         first = chance.integers(len(sentences), size=size)

@@ -21,8 +21,12 @@ from aichat_cli.storage.database import Database
 from aichat_cli.storage.vectors import VectorIndex
 
 PROBES = 32
-SPARE, SPARE_RATIO = 20, 2
-"""More than wanted are taken from the index, to be ranked exactly: at twice as many, int8 loses none."""
+COMPARED = 10_000
+"""As many clusters are looked into as hold about so many vectors, but at least `PROBES`: where clusters are small, 32 of
+them hold too few of the nearest."""
+SPARE = 30
+"""So many more than wanted are taken from the index, to be ranked exactly: with them int8 loses none. sqlite-vec goes
+through each cluster once for each of them, so they are not for free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +43,24 @@ class SqliteVectors:
     Args:
         database: a connection of the calling thread.
         flat_limit: how many vectors are searched without clusters.
-        probes: how many clusters are looked into for a query.
+        probes: how many clusters are looked into for a query, at least.
+        compared: how many vectors are compared with a query, at least and about.
     """
 
     def __init__(
-        self, database: Database, collection: Collection, *, flat_limit: int = FLAT_LIMIT, probes: int = PROBES
+        self,
+        database: Database,
+        collection: Collection,
+        *,
+        flat_limit: int = FLAT_LIMIT,
+        probes: int = PROBES,
+        compared: int = COMPARED,
     ) -> None:
         self._database = database
         self._collection = collection
         self._flat_limit = flat_limit
         self._probes = probes
+        self._compared = compared
         self._clusters: _Clusters | None = None
 
     def add(self, chunk_seqs: Sequence[int], vectors_: Matrix) -> None:
@@ -91,7 +103,7 @@ class SqliteVectors:
         import numpy as np
 
         with self._database.snapshot():
-            exact = chunks.vectors_of(self._database, self._candidates(query, SPARE + SPARE_RATIO * limit))
+            exact = chunks.vectors_of(self._database, self._candidates(query, SPARE + limit))
         if not exact:
             return []
         stored = np.frombuffer(b"".join(exact.values()), dtype="<f2").reshape(len(exact), -1).astype(np.float32)
@@ -105,7 +117,8 @@ class SqliteVectors:
         sought = quantised(query)[0].tobytes()
         if centroids is None:
             return vectors.nearest(self._database, index, sought, limit)
-        probed = clusters.nearest_clusters(query, centroids, self._probes)
+        probes = max(self._probes, round(self._compared * len(centroids) / max(index.trained_on, 1)))
+        probed = clusters.nearest_clusters(query, centroids, probes)
         return vectors.nearest_in_clusters(self._database, index, sought, probed, limit)
 
     def _centroids(self, index: VectorIndex) -> Matrix | None:

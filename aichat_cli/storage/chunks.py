@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from aichat_cli.core.documents import Chunk, CollectionSeq, DocumentId, Passage
-from aichat_cli.storage.collections import fts_table, vocabulary_table
+from aichat_cli.storage.collections import empty_text_index, fts_table, vocabulary_table
 from aichat_cli.storage.database import Database
 
 _WEIGHTS = "bm25(2.0, 1.0)"
@@ -73,7 +73,7 @@ def index_words(db: Database, collection: CollectionSeq, rows: Iterable[tuple[in
 def rebuild_words(db: Database, collection: CollectionSeq) -> None:
     """Make the full-text index anew from the stored chunks, inside the caller's transaction."""
     table = fts_table(collection)
-    db.execute(f"INSERT INTO {table} ({table}) VALUES ('delete-all')")  # noqa: S608
+    empty_text_index(db, collection)
     db.execute(
         f"INSERT INTO {table} (rowid, heading, content)"  # noqa: S608
         " SELECT c.seq, trim(coalesce(d.title, '') || ' ' || c.heading), c.content"

@@ -86,8 +86,7 @@ def remove(db: Database, collection: Collection) -> None:
     """Delete a collection with its documents and indexes."""
     with db.transaction():
         vectors.drop_all(db, collection.seq)
-        db.execute(f"DROP TABLE IF EXISTS {vocabulary_table(collection.seq)}")
-        db.execute(f"DROP TABLE IF EXISTS {fts_table(collection.seq)}")
+        _drop_text_index(db, collection.seq)
         db.execute("DELETE FROM collections WHERE seq = ?", (collection.seq,))
 
 
@@ -110,6 +109,17 @@ def set_embedding(db: Database, collection: Collection, *, model: str | None, di
 def touch(db: Database, collection: CollectionSeq) -> None:
     """Its documents changed, inside the caller's transaction."""
     db.execute("UPDATE collections SET updated_at = ? WHERE seq = ?", (utc_now(), collection))
+
+
+def empty_text_index(db: Database, seq: CollectionSeq) -> None:
+    """Make the full-text index anew, without a word in it, inside the caller's transaction: also one that is lost."""
+    _drop_text_index(db, seq)
+    _create_text_index(db, seq)
+
+
+def _drop_text_index(db: Database, seq: CollectionSeq) -> None:
+    db.execute(f"DROP TABLE IF EXISTS {vocabulary_table(seq)}")
+    db.execute(f"DROP TABLE IF EXISTS {fts_table(seq)}")
 
 
 def _create_text_index(db: Database, seq: CollectionSeq) -> None:

@@ -19,8 +19,10 @@ from aichat_cli.storage.database import Database
 MOST_NEIGHBOURS = 4096
 """More at once sqlite-vec refuses."""
 _BLOCK_BYTES = 65_536
-_BLOCK_ROWS = 256
-"""Vectors that vec0 keeps in one blob, at most: a cluster has a few hundred, and its last blob is mostly empty."""
+_BLOCK_ROWS, _CLUSTER_BLOCK_ROWS = 256, 128
+"""Vectors that vec0 keeps in one blob, at most: a cluster has a few hundred, and its last blob is mostly empty; of a flat
+index every blob is looked through for each neighbour wanted, so that fewer are faster.
+"""
 _SHADOWS = ("info", "chunks", "rowids", "vector_chunks00")
 _FIRST_BUILD = 1 << 30
 """In the file of live locks, where those of the indexes begin: beyond those of the turns."""
@@ -110,7 +112,8 @@ def create(
     [(seq,)] = db.rows("SELECT last_insert_rowid()")
     index = VectorIndex(seq, collection, is_searched, trained_on, centroids is not None, has_tables=True)
     key = "cluster integer partition key, " if index.has_clusters else ""
-    block = max(8, min(_BLOCK_ROWS, _BLOCK_BYTES // dimensions) // 8 * 8)
+    most_rows = _CLUSTER_BLOCK_ROWS if index.has_clusters else _BLOCK_ROWS
+    block = max(8, min(most_rows, _BLOCK_BYTES // dimensions) // 8 * 8)
     db.execute(
         f"CREATE VIRTUAL TABLE {index.table} USING vec0 ({key}vector int8[{int(dimensions)}], chunk_size = {block})"
     )

@@ -214,3 +214,13 @@ def test_a_full_disk_is_told_and_loses_nothing(cli: Cli, tmp_path: Path) -> None
     require_consistent(cli.database)
     after = contents(cli.database)
     assert set(before["chunks"]) <= set(after["chunks"])
+
+
+def test_a_lost_word_index_is_made_anew_by_reindex(handbook: Cli) -> None:
+    with Database.open(handbook.database) as database:
+        database.execute("DROP TABLE chunks_fts_1")
+    done = handbook.run("search", "painted")
+    assert done.returncode == 1
+    assert handbook.run("docs", "reindex").returncode == 0
+    assert found(handbook, "painted")[0] == "shed.md"
+    require_consistent(handbook.database)

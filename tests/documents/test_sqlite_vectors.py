@@ -61,7 +61,7 @@ class TestInClusters(VectorContract):
     def shelf(self, dimensions: int) -> Shelf:
         database = Database.in_memory()
         where = collection(database, dimensions)
-        return Shelf(database, where, SqliteVectors(database, where, flat_limit=1))
+        return Shelf(database, where, SqliteVectors(database, where, flat_limit=1, compared=0))
 
     def settle(self, shelf: Shelf) -> None:
         super().settle(shelf)
