@@ -12,7 +12,7 @@ MOST_MATCHES = 60_000
 """So many times, in all, the words of a question may be in chunks: each costs the same time, and common ones rank least."""
 
 _WORD = re.compile(r"\w+")
-_IDENTIFIER = re.compile(r"[A-Za-z]*(?:[0-9_]|[a-z][A-Z])\w*")
+_IDENTIFIER = re.compile(r"(?!\d{1,4}$)[A-Za-z]*(?:[0-9_]|[a-z][A-Z])\w*")
 
 STOPWORDS = frozenset(
     [
@@ -189,7 +189,9 @@ def beginning(word: str) -> str:
 
 
 def identifiers_of(query: str) -> frozenset[str]:
-    """Words that name one thing, such as `ERR_4031`, `v2` or `parseArgs`, in lower case."""
+    """Words that name one thing, such as `ERR_4031`, `v2` or `parseArgs`, in lower case; a short number, as of a year or a
+    quantity, names nothing.
+    """
     return frozenset(word.lower() for word in _WORD.findall(query) if _IDENTIFIER.fullmatch(word))
 
 

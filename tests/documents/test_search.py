@@ -104,6 +104,19 @@ def test_an_identifier_is_found_whatever_its_cosine(library: Database) -> None:
     assert names(searched(library, "what on earth does ERR_4031 want of me"))[0] == "errors.md"
 
 
+def test_a_year_is_no_identifier_and_a_long_number_is() -> None:
+    assert queries.identifiers_of("since 1974, 90210 and v2 of parse_args") == {"90210", "v2", "parse_args"}
+
+
+def test_what_is_best_by_words_and_by_meaning_scores_one() -> None:
+    database = Database.in_memory()
+    where = made(database, "mixed", TEXTS)
+    best = search(database, where, "bake dough in an oven", deps(), limit=7).hits
+    assert best[0].score == pytest.approx(1.0)
+    assert [hit.score for hit in best] == sorted((hit.score for hit in best), reverse=True)
+    assert all(0 <= hit.score <= 1 for hit in best)
+
+
 def test_nothing_relevant_is_said_and_a_threshold_overrides_it(library: Database) -> None:
     question = "symptoms of vitamin deficiency in newborn infants"
     assert names(searched(library, question)) == []

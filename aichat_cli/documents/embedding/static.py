@@ -17,7 +17,7 @@ from aichat_cli.documents.embedding.base import Matrix
 
 NAME = "wordllama-256"
 DIMENSIONS = 256
-RELEVANCE = 0.57
+RELEVANCE = 0.58
 """Calibrated on questions that a collection answers and questions of another field."""
 _VOCABULARY = Path("tokenizers") / "l2_supercat_tokenizer_config.json"
 _WEIGHTS = Path("weights") / "l2_supercat_256.safetensors"
