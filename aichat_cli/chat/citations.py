@@ -207,6 +207,8 @@ class CitationFilter:
             after = after.removeprefix(" ")
         elif not after or after[0] in _AFTER_DROPPED:
             lead = ""
+        if not lead and after.startswith("`"):
+            lead = " "  # ticks that came together would be other code
         self._pending = lead + after
         return ""
 

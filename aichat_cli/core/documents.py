@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Literal, NewType
 
 CollectionSeq = NewType("CollectionSeq", int)
@@ -133,6 +132,8 @@ class Passage:
 
 def digest_of(text: str) -> str:
     """What tells the text of a passage from any other: half of its SHA-256, in hexadecimal."""
+    from hashlib import sha256
+
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

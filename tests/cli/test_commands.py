@@ -36,7 +36,7 @@ def test_history_lists_shows_searches_renames_and_deletes(cli: Cli, server: Scri
     ]
     assert set(shown["messages"][0]) == {
         "id", "parent_id", "role", "content", "reasoning", "status", "error", "model", "input_tokens", "output_tokens", "cost_usd",
-        "created_at", "attachments",
+        "created_at", "attachments", "sources",
     }  # fmt: skip
 
     hits = cli.json("history", "search", "heron")

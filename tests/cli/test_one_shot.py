@@ -180,6 +180,7 @@ def test_json_prints_the_answer_its_usage_and_its_ids(cli: Cli, server: Scripted
         "output_tokens": 2,
         "reasoning_tokens": 0,
         "cost_usd": 4 * 150e-9 + 2 * 600e-9,
+        "sources": [],
     }
 
 

@@ -142,14 +142,14 @@ def test_a_collection_without_a_model_is_searched_by_words(cli: Cli, notes: Path
 
 def test_killed_at_any_point_and_run_again_is_as_one_clean_run(cli: Cli, tmp_path: Path) -> None:
     folder = cli.home / "many"
-    write_files(folder, 1500)
+    write_files(folder, 900)
     clean = Cli(tmp_path / "clean")
     clean.home.mkdir()
     began = time.monotonic()
     ingested(clean, str(folder))
     whole_run = time.monotonic() - began
     chance = random.Random(7)
-    for _ in range(6):
+    for _ in range(4):
         with cli.start("ingest", str(folder)) as process:
             time.sleep(chance.uniform(0.1, whole_run * 0.8))
             process.send_signal(signal.SIGKILL)
@@ -174,13 +174,13 @@ def test_ctrl_c_keeps_what_was_stored_and_says_so(cli: Cli) -> None:
 
 def test_two_processes_ingest_one_folder_while_a_third_searches(cli: Cli) -> None:
     folder = cli.home / "many"
-    write_files(folder, 800)
+    write_files(folder, 500)
     cli.run("ingest", str(folder / "note00000.md"))
     with cli.start("ingest", str(folder)) as first, cli.start("ingest", str(folder)) as second:
         while first.poll() is None or second.poll() is None:
             assert "note00000.md" in found(cli, "item0")
         assert (first.wait(), second.wait()) == (0, 0), (first.stderr, second.stderr)
-    assert len(cli.json("docs", "list", "--all")) == 800
+    assert len(cli.json("docs", "list", "--all")) == 500
     require_consistent(cli.database)
 
 

@@ -134,7 +134,7 @@ def test_a_setting_is_changed_and_holds_at_once(cli: Cli, server: ScriptedServer
         screen.type("\r")
         screen.wait_for("true")
         screen.type(ESCAPE)
-        screen.wait_for(lambda text: "timeouts" in text)
+        screen.wait_for(lambda text: "documents.collection" in text)
         screen.type(ESCAPE)
         screen.wait_for("Changed: show_usage.")
         screen.type("hello\r")
