@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aichat_cli.core.documents import Collection, Document, SearchResult
 from aichat_cli.core.errors import EmbeddingError, NotFound, UsageError
 from aichat_cli.core.ingest import IngestOptions, IngestPreview, IngestProgress, IngestSource, IngestSummary
 from aichat_cli.core.interrupts import shielded
 from aichat_cli.documents.embedding.base import Embedder
-from aichat_cli.documents.ingest.plan import Walk, is_url
-from aichat_cli.documents.ingest.prepare import Reading
-from aichat_cli.documents.ingest.run import IngestDeps, ingest, remove_documents
-from aichat_cli.documents.reindexing import ReindexDeps, complete, reindex
-from aichat_cli.documents.reranking import fill
-from aichat_cli.documents.search import SearchDeps, search
 from aichat_cli.documents.vectors import VectorStore
 from aichat_cli.storage import chunks, collections, documents
 from aichat_cli.storage.database import Database
+
+if TYPE_CHECKING:
+    from aichat_cli.documents.ingest.plan import Walk
+    from aichat_cli.documents.ingest.prepare import Reading
 
 NO_MODEL = "none"
 """As an embedding model: words alone."""
@@ -94,6 +93,8 @@ class Library:
         confirm: Callable[[IngestPreview], bool],
     ) -> None:
         """Make sources searchable; `documents.ingest.run.ingest` tells the errors."""
+        from aichat_cli.documents.ingest.run import IngestDeps, ingest
+
         deps = IngestDeps(
             database=self.database,
             embedder=self.embedder_of(collection),
@@ -108,6 +109,8 @@ class Library:
         self, name: str, query: str, *, limit: int, threshold: float | None = None, rerank: bool = True
     ) -> SearchResult:
         """Search a collection; raises NotFound where there is none of that name."""
+        from aichat_cli.documents.search import SearchDeps, search
+
         collection = collections.get(self.database, name)
         deps = SearchDeps(
             embedder_for=self._deps.embedder_for, reranker=self._deps.reranker, store_for=self._deps.store_for
@@ -132,6 +135,8 @@ class Library:
             UsageError: another model makes every vector anew, not those that are missing.
             EmbeddingError: the model is not here, or its cost was not agreed to.
         """
+        from aichat_cli.documents.reindexing import ReindexDeps, complete, reindex
+
         if embedding_model is None and collection.embedding_model is not None:
             embedder: Embedder | None = self._deps.embedder_for(collection.embedding_model)
         else:
@@ -153,6 +158,8 @@ class Library:
 
     def warm(self, collection: Collection, *, progress: Callable[[IngestProgress], None]) -> int:
         """Make the vectors that ranking again needs; how many were made."""
+        from aichat_cli.documents.reranking import fill
+
         reranker = self._deps.reranker()
         missing = self.unranked(collection)
         if reranker is None or not missing:
@@ -171,6 +178,8 @@ class Library:
         Raises:
             NotFound: there are none of that name.
         """
+        from aichat_cli.documents.ingest.plan import is_url
+
         known = [each for reference in references for each in self.of_reference(reference, name)]
         if not references:
             known = documents.listing(self.database, collection=name)
@@ -180,6 +189,8 @@ class Library:
 
     def remove(self, removed: Sequence[Document]) -> None:
         """Remove documents with all that was made of them, in one transaction."""
+        from aichat_cli.documents.ingest.run import remove_documents
+
         with shielded(), self.database.transaction():
             for name in {document.collection for document in removed}:
                 collection = collections.get(self.database, name)

@@ -65,7 +65,7 @@ def test_a_folder_a_file_and_a_given_text_are_found_shown_and_removed(library: L
     assert found(library, "colour of the painted shed")[0] == "said.txt"
     [bread] = documents.find(library.database, "bread.md")
     assert documents.by_id(library.database, bread.id) == bread
-    assert documents.find(library.database, bread.path) == documents.find(library.database, bread.id[:30]) == [bread]
+    assert documents.find(library.database, bread.path) == documents.find(library.database, bread.id) == [bread]
     assert documents.text(library.database, bread) == (notes / "bread.md").read_text()
     assert len(library.of_reference(str(notes), None)) == 5
     library.remove(library.of_reference("bread.md", "default"))
