@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnRequest, run
-from aichat_cli.cli.common import DebugFlag, opened
+from aichat_cli.cli.common import DebugFlag, opened, single_command
 from aichat_cli.cli.question import read_question, say_what_goes_in
 from aichat_cli.core.errors import EXIT_ERROR, EXIT_OK, UsageError
 from aichat_cli.core.messages import Conversation
@@ -40,12 +40,7 @@ class ChatCommand(TyperCommand):
         return super().parse_args(ctx, with_joined_options(args))
 
 
-app = typer.Typer(
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = single_command()
 
 
 @app.command(cls=ChatCommand)

@@ -41,6 +41,16 @@ def opened(*, as_json: bool = False, debug: bool = False, key: str | None = None
         app.close()
 
 
+def single_command() -> typer.Typer:
+    """A Typer app for one command without a group, in the style of the others."""
+    return typer.Typer(
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
 def command_group(help_text: str) -> typer.Typer:
     """A Typer app for one command group, in the style of the others."""
     return typer.Typer(

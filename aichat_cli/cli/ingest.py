@@ -11,12 +11,11 @@ from typing import Annotated
 import typer
 
 from aichat_cli.app import App
-from aichat_cli.cli.common import DebugFlag, JsonFlag, confirmed, opened
+from aichat_cli.cli.common import DebugFlag, JsonFlag, confirmed, opened, single_command
 from aichat_cli.core.documents import Collection
 from aichat_cli.core.errors import EXIT_ERROR, UsageError
 from aichat_cli.core.ingest import GivenText, IngestOptions, IngestPreview, IngestSource, IngestSummary
 from aichat_cli.core.interrupts import Interrupted
-from aichat_cli.core.money import usd_text
 from aichat_cli.render import documents_view, json_shapes
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import Diagnostics
@@ -26,12 +25,7 @@ WATCH_SECONDS = 2.0
 MOST_WARMED = 20_000
 """Chunks that are embedded in the background unasked: about half an hour of one core."""
 
-app = typer.Typer(
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = single_command()
 
 
 @app.command()
@@ -166,10 +160,9 @@ def _watched(
 
 def agreed(preview: IngestPreview, house: App, diagnostics: Diagnostics, *, yes: bool) -> bool:
     """Ask before embedding costs more than the setting allows, or an amount nobody knows."""
-    amount = usd_text(preview.cost_nano) if preview.cost_nano is not None else "an unknown amount"
+    amount = documents_view.amount_text(preview)
     what = f"{preview.documents:,} documents, {preview.tokens:,} tokens by {preview.model}: {amount}"
-    limit = house.settings.number("documents.confirm_usd")
-    if preview.cost_nano is not None and preview.cost_nano <= limit * 1_000_000_000:
+    if preview.is_within(house.settings.number("documents.confirm_usd")):
         diagnostics.notice(f"Embedding {what}.")
         return True
     if confirmed(f"Embed {what}?", yes=yes):

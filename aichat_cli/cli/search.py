@@ -6,16 +6,11 @@ from typing import Annotated
 
 import typer
 
-from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
+from aichat_cli.cli.common import DebugFlag, JsonFlag, opened, single_command
 from aichat_cli.render import documents_view, json_shapes
 from aichat_cli.render.answer import print_text
 
-app = typer.Typer(
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = single_command()
 
 
 @app.command()

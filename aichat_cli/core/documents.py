@@ -8,8 +8,6 @@ from typing import Literal, NewType
 CollectionSeq = NewType("CollectionSeq", int)
 DocumentId = NewType("DocumentId", str)
 
-DEFAULT_COLLECTION = "default"
-
 
 @dataclass(frozen=True, slots=True)
 class Heading:

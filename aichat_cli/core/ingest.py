@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from aichat_cli.core.money import NANO_PER_DOLLAR
+
 MOST_LISTED = 1000
 """Failures kept with their reasons; more are counted."""
 
@@ -44,6 +46,10 @@ class IngestPreview:
     documents: int
     tokens: int
     cost_nano: int | None
+
+    def is_within(self, usd: float) -> bool:
+        """Whether it costs at most so many dollars; what nobody knows the price of never does."""
+        return self.cost_nano is not None and self.cost_nano <= usd * NANO_PER_DOLLAR
 
 
 @dataclass(frozen=True, slots=True)

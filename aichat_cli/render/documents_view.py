@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from aichat_cli.core.documents import Collection, Document, Hit, Passage, SearchResult
-from aichat_cli.core.ingest import IngestSummary
+from aichat_cli.core.ingest import IngestPreview, IngestSummary
+from aichat_cli.core.money import usd_text
 from aichat_cli.render.answer import print_text, write_all
 from aichat_cli.render.diagnostics import wants_color
 from aichat_cli.render.sanitize import safe_line, safe_text
@@ -45,6 +46,11 @@ def summary_text(summary: IngestSummary, *, is_rehearsal: bool) -> str:
         lines.append(f"{summary.gone:,} kept whose file is gone; --prune removes them")
     lines.extend(f"Skipped: {count:,} {reason}" for reason, count in sorted(summary.skipped.items()))
     return "".join(f"{safe_line(line)}\n" for line in lines)
+
+
+def amount_text(preview: IngestPreview) -> str:
+    """What embedding costs."""
+    return usd_text(preview.cost_nano) if preview.cost_nano is not None else "an unknown amount"
 
 
 def failure_lines(summary: IngestSummary) -> list[str]:

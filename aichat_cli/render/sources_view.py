@@ -32,38 +32,26 @@ def stored_lines(sources: Sequence[Source]) -> list[str]:
 
 def source_rows(sources: Sequence[Source]) -> list[dict[str, Any]]:
     """As JSON: in `history show --json`."""
-    return [
-        {
-            "number": source.number,
-            "document": source.document,
-            "path": source.path,
-            "heading": source.heading,
-            "page": source.page,
-            "line": source.line,
-            "start": source.start,
-            "end": source.end,
-            "cited": source.is_cited,
-        }
-        for source in sources
-    ]
+    return [_row(source.number, source, is_cited=source.is_cited) for source in sources]
 
 
 def passage_rows(passages: Sequence[Passage], cited: Sequence[int]) -> list[dict[str, Any]]:
     """As JSON: in `aichat --json`."""
-    return [
-        {
-            "number": number,
-            "document": passage.document,
-            "path": passage.path,
-            "heading": passage.heading,
-            "page": passage.page,
-            "line": passage.line,
-            "start": passage.start,
-            "end": passage.end,
-            "cited": number in cited,
-        }
-        for number, passage in enumerate(passages, 1)
-    ]
+    return [_row(number, passage, is_cited=number in cited) for number, passage in enumerate(passages, 1)]
+
+
+def _row(number: int, place: Source | Passage, *, is_cited: bool) -> dict[str, Any]:
+    return {
+        "number": number,
+        "document": place.document,
+        "path": place.path,
+        "heading": place.heading,
+        "page": place.page,
+        "line": place.line,
+        "start": place.start,
+        "end": place.end,
+        "cited": is_cited,
+    }
 
 
 def _line(number: int, place: str, heading: str) -> str:

@@ -9,7 +9,6 @@ from aichat_cli.core.documents import Source, digest_of
 from aichat_cli.core.errors import NotFound, UsageError
 from aichat_cli.core.ingest import IngestOptions, IngestPreview, IngestSummary
 from aichat_cli.core.interrupts import Interrupted
-from aichat_cli.core.money import usd_text
 from aichat_cli.render import documents_view, sources_view
 from aichat_cli.render.sanitize import safe_line
 from aichat_cli.storage import collections, documents
@@ -106,10 +105,9 @@ def _last_sources(session: Session) -> tuple[Source, ...]:
 
 
 def _is_cheap(preview: IngestPreview, limit_usd: float) -> bool:
-    if preview.cost_nano is not None and preview.cost_nano <= limit_usd * 1_000_000_000:
+    if preview.is_within(limit_usd):
         return True
-    amount = usd_text(preview.cost_nano) if preview.cost_nano is not None else "an unknown amount"
     raise UsageError(
-        f"Embedding {preview.tokens:,} tokens by {preview.model} costs {amount}; nothing was ingested.",
+        f"Embedding {preview.tokens:,} tokens by {preview.model} costs {documents_view.amount_text(preview)}; nothing was ingested.",
         hint="In a shell, aichat ingest asks before it does so",
     )
