@@ -62,6 +62,7 @@ class CitationFilter:
         self._closed_fence = ""
         self._is_info_line = False
         self._code_ticks = 0
+        self._code_text = ""
         self._sentence: list[str] = []
         self._is_sentence_cited = False
 
@@ -106,6 +107,8 @@ class CitationFilter:
     def _pass(self, text: str) -> str:
         self._pending = self._pending[len(text) :]
         self._line = (self._line + text)[:_LINE_KEPT]
+        if self._code_ticks:
+            self._code_text += text
         if self._attribution is not None and not self._is_in_code:
             self._sentence.append(text)
         return text
@@ -133,7 +136,11 @@ class CitationFilter:
         elif len(run) >= 3 and not self._code_ticks and _BEFORE_A_FENCE.fullmatch(self._line):
             self._fence, self._is_info_line = run, True
         elif mark == "`":
+            opens = not self._code_ticks
             self._code_ticks = 0 if len(run) == self._code_ticks else self._code_ticks or len(run)
+            shown = self._pass(run)
+            self._code_text = "" if opens else self._code_text
+            return shown
         return self._pass(run)
 
     def _end_of_sentence(self, *, is_end: bool) -> str | None:
@@ -188,8 +195,17 @@ class CitationFilter:
             return None
         if is_true or (ticks is not None and ticks[0] != "\n"):
             return self._pass(citation)
-        self._code_ticks = 0
+        self._leave_code()
         return ""
+
+    def _leave_code(self) -> None:
+        """What began as code and never ends is text, and the ticks within it may begin code of their own."""
+        text, self._code_text, self._code_ticks = self._code_text, "", 0
+        for run in re.finditer("`+", text):
+            if not self._code_ticks:
+                self._code_ticks, self._code_text = len(run[0]), text[run.end() :]
+            elif len(run[0]) == self._code_ticks:
+                self._code_ticks, self._code_text = 0, ""
 
     def _citation(self, lead: str, numbers: Sequence[int], after: str) -> str:
         shown = self._pass(lead) + "".join(f"[{number}]" for number in numbers)
@@ -207,7 +223,7 @@ class CitationFilter:
             after = after.removeprefix(" ")
         elif not after or after[0] in _AFTER_DROPPED:
             lead = ""
-        if not lead and after.startswith("`"):
+        elif not lead and after.startswith("`"):
             lead = " "  # ticks that came together would be other code
         self._pending = lead + after
         return ""

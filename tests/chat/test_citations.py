@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from aichat_cli.chat.citations import CitationFilter
@@ -127,6 +127,8 @@ def test_no_number_that_names_no_passage_is_shown(answer: str) -> None:
         assert 1 <= int(match[1]) <= len(PASSAGES)
 
 
+@example("``a`[7]`[7]`")
+@example("`[7]`[7]`")
 @given(st.lists(st.sampled_from(["`", "``", "a", " ", "[7]", "[1]", "\n"]), max_size=20).map("".join))
 def test_a_number_that_names_no_passage_is_shown_within_ticks_alone(answer: str) -> None:
     assume("```" not in answer)
