@@ -23,6 +23,10 @@ from aichat_cli.storage.database import Database
 
 Confirm = Callable[[IngestPreview], bool]
 ReportProgress = Callable[[IngestProgress], None]
+Missing = Callable[[int, int], list[chunks.IndexedText]]
+"""Chunks to embed, from beyond a seq, at most so many."""
+
+COUNTED_TOGETHER = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,13 @@ def complete(database: Database, collection: Collection, embedder: Embedder, dep
     """Make the vectors that are missing, a batch in a transaction, and an index that lacks some; how many were made."""
     sqlite_vectors.mend(database, collection)
     store = deps.store_for(database, collection)
+
+    def missing(after: int, limit: int) -> list[chunks.IndexedText]:
+        return chunks.without_vectors(database, collection.seq, after=after, limit=limit)
+
+    _require_agreement(missing, collection, embedder, deps)
     made = after = 0
-    while texts := chunks.without_vectors(database, collection.seq, after=after, limit=embedder.batch):
+    while texts := missing(after, embedder.batch):
         after = texts[-1].chunk_seq
         vectors = embedder.embed(_embedding_texts(texts))
         with shielded(), database.transaction():
@@ -76,9 +85,13 @@ def complete(database: Database, collection: Collection, embedder: Embedder, dep
 
 def _stage(database: Database, collection: Collection, embedder: Embedder, deps: ReindexDeps) -> int:
     """Embed what is not staged yet."""
-    _require_agreement(database, collection, embedder, deps)
+
+    def missing(after: int, limit: int) -> list[chunks.IndexedText]:
+        return staging.unstaged(database, collection.seq, embedder.name, after=after, limit=limit)
+
+    _require_agreement(missing, collection, embedder, deps)
     made = after = 0
-    while texts := staging.unstaged(database, collection.seq, embedder.name, after=after, limit=embedder.batch):
+    while texts := missing(after, embedder.batch):
         after = texts[-1].chunk_seq
         vectors = embedder.embed(_embedding_texts(texts))
         packed = [sqlite_vectors.packed(vector) for vector in vectors]
@@ -89,11 +102,12 @@ def _stage(database: Database, collection: Collection, embedder: Embedder, deps:
     return made
 
 
-def _require_agreement(database: Database, collection: Collection, embedder: Embedder, deps: ReindexDeps) -> None:
+def _require_agreement(missing: Missing, collection: Collection, embedder: Embedder, deps: ReindexDeps) -> None:
+    """Ask before a paid model embeds what is missing."""
     if embedder.cost_nano(1_000_000) == 0:
         return
     tokens = after = 0
-    while texts := staging.unstaged(database, collection.seq, embedder.name, after=after, limit=1000):
+    while texts := missing(after, COUNTED_TOGETHER):
         after = texts[-1].chunk_seq
         tokens += sum(deps.tokenizer.count(text) for text in _embedding_texts(texts))
     preview = IngestPreview(embedder.name, collection.document_count, tokens, embedder.cost_nano(tokens))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from aichat_cli.app import App
 from aichat_cli.core.documents import Collection, SearchResult
 from aichat_cli.core.errors import EmbeddingError, NotFound, UsageError
-from aichat_cli.core.ingest import GivenText, IngestOptions, IngestSource, IngestSummary
+from aichat_cli.core.ingest import GivenText, IngestOptions, IngestPreview, IngestSource, IngestSummary
+from aichat_cli.documents.embedding.static import StaticEmbedder
 from aichat_cli.documents.library import Library
+from aichat_cli.documents.sqlite_vectors import SqliteVectors
 from aichat_cli.storage import chunks, collections, documents
 from tests.documents.library import require_consistent, write_files
 
@@ -139,3 +142,28 @@ def test_collections_are_apart_and_one_can_be_removed(library: Library, notes: P
         with pytest.raises(UsageError, match="cannot be the name"):
             library.opened(name, None)
     require_consistent(path_of(library))
+
+
+class PaidEmbedder(StaticEmbedder):
+    """Our own vectors, for money."""
+
+    def cost_nano(self, tokens: int) -> int:
+        return tokens
+
+
+def test_a_paid_model_never_embeds_unasked_also_what_is_only_missing(library: Library, notes: Path) -> None:
+    ingested(library, library.opened("default", None), str(notes))
+    with library.database.transaction():
+        SqliteVectors(library.database, collections.get(library.database, "default")).remove([1, 2])
+    deps = replace(library._deps, embedder_for=lambda _: PaidEmbedder())
+    asked: list[IngestPreview] = []
+
+    def refuse(preview: IngestPreview) -> bool:
+        asked.append(preview)
+        return False
+
+    where = collections.get(library.database, "default")
+    with pytest.raises(EmbeddingError, match="not agreed to"):
+        Library(library.database, deps).reindex(where, None, embed_only=True, progress=lambda _: None, confirm=refuse)
+    assert [preview.tokens > 0 for preview in asked] == [True]
+    assert SqliteVectors(library.database, where).count() == where.chunk_count - 2
