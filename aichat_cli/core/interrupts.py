@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + signal_number
 
 
+_SWALLOWING = ("<frozen importlib._bootstrap>", "cb")
+"""A callback of Python's import locks: what is raised in it is printed and lost."""
+_AGAIN_SECONDS = 0.005
+
 _shield_depth = 0
 _pending_signal: int | None = None
 
@@ -29,11 +34,15 @@ def install() -> None:
             signal.signal(number, deliver)
 
 
-def deliver(signal_number: int, _frame: FrameType | None = None) -> None:
+def deliver(signal_number: int, frame: FrameType | None = None) -> None:
     """Raise `Interrupted` in the main thread, or hold the signal back where it is shielded: a signal handler."""
     global _pending_signal
     if _shield_depth:
         _pending_signal = signal_number
+    elif frame is not None and (frame.f_code.co_filename, frame.f_code.co_name) == _SWALLOWING:
+        again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal_number))
+        again.daemon = True
+        again.start()
     else:
         raise Interrupted(signal_number)
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
+from typing import Any
 
 import pytest
 
@@ -97,3 +99,16 @@ def test_a_secret_does_not_show_itself() -> None:
 
     assert "sk-hidden" not in f"{secret} {secret!r}"
     assert secret.reveal() == "sk-hidden"
+
+
+def test_a_signal_that_strikes_where_python_swallows_it_comes_again() -> None:
+    names: dict[str, Any] = {"deliver": interrupts.deliver, "signal": signal, "sys": sys}
+    source = "def cb():\n    deliver(signal.SIGINT, sys._getframe())\n"
+    exec(compile(source, "<frozen importlib._bootstrap>", "exec"), names)
+    before = signal.signal(signal.SIGINT, interrupts.deliver)
+    try:
+        names["cb"]()
+        with pytest.raises(interrupts.Interrupted):
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGINT, before)
