@@ -102,8 +102,12 @@ def read_file(path: Path, *, max_bytes: int) -> bytes:
         _require_regular(path.stat().st_mode)
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with open(descriptor, "rb") as file:
-            _require_regular(os.fstat(descriptor).st_mode)
-            content = file.read(max_bytes + 1)
+            status = os.fstat(descriptor)
+            _require_regular(status.st_mode)
+            # As many bytes as are asked for are reserved, so that the limit itself would be dear; it may have grown.
+            content = file.read(min(status.st_size, max_bytes) + 1)
+            if len(content) > status.st_size:
+                content += file.read(max_bytes + 1 - len(content))
     except FileNotFoundError:
         raise DocumentError("It is no longer there.") from None
     except ValueError:

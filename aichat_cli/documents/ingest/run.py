@@ -1,4 +1,4 @@
-"""The ingest: prepare in a thread, store in this one, a batch at a time, each in one transaction.
+"""The ingest: read and split in one thread, embed in another, store in this one, a batch at a time and transaction.
 
 Whatever ends it, what is stored is whole: a document is there with its chunks, words and vectors, or as it was before.
 """
@@ -35,7 +35,9 @@ from aichat_cli.documents.vectors import VectorStore
 from aichat_cli.storage import chunks, collections, documents
 from aichat_cli.storage.database import Database
 
-BATCHES_AHEAD = 4
+BATCHES_AHEAD = 2
+WAIT_SECONDS = 0.1
+"""After that long a thread that waits looks whether it is still wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +143,21 @@ class _Ingest:
         is_stopped = threading.Event()
         reading = self._deps.reading
         tasks = takewhile(lambda _: not is_stopped.is_set(), plan.tasks)
-        batches = batched(outcomes(tasks, reading, plan.vanished, again=self._options.again))
-        prepared = _InThread(lambda: self._with_vectors(batches), is_stopped, reading.interrupt)
+        read = _InThread(
+            lambda: batched(outcomes(tasks, reading, plan.vanished, again=self._options.again)), is_stopped
+        )
+        ready = _InThread(lambda: self._with_vectors(iter(read)), is_stopped)
         try:
-            for batch in prepared:
+            for batch in ready:
                 self._store(batch)
         finally:
-            prepared.stop()
+            read.stop(reading.interrupt)
+            ready.stop()
         if self._deps.embedder is not None:
             self._deps.store_for(self._deps.database, self._collection).maintain()
 
     def _with_vectors(self, batches: Iterator[list[Outcome]]) -> Iterator[list[Outcome]]:
-        """In the thread that prepares, which has a connection of its own."""
+        """In the thread that embeds, which has a connection of its own."""
         embedder = self._deps.embedder
         if embedder is None:
             yield from batches
@@ -328,35 +333,40 @@ class _InThread:
 
     Args:
         is_stopped: set when no more items are wanted, for the source to look at.
-        interrupt: ends what the source waits for, again and again until it has ended.
     """
 
-    def __init__(
-        self, source: Callable[[], Iterator[list[Outcome]]], is_stopped: threading.Event, interrupt: Callable[[], None]
-    ) -> None:
+    def __init__(self, source: Callable[[], Iterator[list[Outcome]]], is_stopped: threading.Event) -> None:
         self._items: queue.Queue[list[Outcome] | BaseException | None] = queue.Queue(BATCHES_AHEAD)
         self._is_stopped = is_stopped
-        self._interrupt = interrupt
         self._source = source
-        self._thread = threading.Thread(target=self._run, name="prepare", daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Iterator[list[Outcome]]:
-        while (item := self._items.get()) is not None:
+        while (item := self._next()) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item
 
-    def stop(self) -> None:
-        """End the thread; what it has prepared is dropped."""
+    def stop(self, interrupt: Callable[[], None] = lambda: None) -> None:
+        """End the thread; what it has prepared is dropped.
+
+        Args:
+            interrupt: ends what the source waits for, again and again until it has ended.
+        """
         self._is_stopped.set()
         while self._thread.is_alive():
+            self._thread.join(0.05)
+            if self._thread.is_alive():
+                interrupt()
+
+    def _next(self) -> list[Outcome] | BaseException | None:
+        while True:
             try:
-                self._items.get_nowait()
+                return self._items.get(timeout=WAIT_SECONDS)
             except queue.Empty:
-                self._thread.join(0.05)
-                if self._thread.is_alive():
-                    self._interrupt()
+                if self._is_stopped.is_set():
+                    return None
 
     def _run(self) -> None:
         leave_signals_to_the_main_thread()
@@ -372,7 +382,7 @@ class _InThread:
     def _put(self, item: list[Outcome] | BaseException | None) -> None:
         while not self._is_stopped.is_set():
             try:
-                self._items.put(item, timeout=0.1)
+                self._items.put(item, timeout=WAIT_SECONDS)
                 return
             except queue.Full:
                 continue
