@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
-from functools import cache, cached_property
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aichat_cli.chat.turn import TurnDeps
 from aichat_cli.config.paths import Paths, user_paths
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
@@ -26,17 +25,14 @@ from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
     from aichat_cli.chat.inclusions import Readers
+    from aichat_cli.chat.turn import TurnDeps
     from aichat_cli.config.roles import ChatRole
-    from aichat_cli.core.documents import LoadedDocument, SearchResult
+    from aichat_cli.core.documents import SearchResult
     from aichat_cli.core.usage import UsageRecord
+    from aichat_cli.document_services import DocumentServices
     from aichat_cli.documents.embedding.api import ApiEmbedder
     from aichat_cli.documents.embedding.base import Embedder
-    from aichat_cli.documents.embedding.minilm import MiniLM
-    from aichat_cli.documents.fetching import Fetcher
-    from aichat_cli.documents.ingest.prepare import Reading
     from aichat_cli.documents.library import Library
-    from aichat_cli.documents.loading.loader import Loader
-    from aichat_cli.documents.sources import FoundFile, SkippedFile
 
 
 class App:
@@ -123,86 +119,22 @@ class App:
 
     def library_on(self, database: Database) -> Library:
         """The user's documents through a connection, which may be one of another thread."""
-        from aichat_cli.documents.library import Library, LibraryDeps
-        from aichat_cli.documents.sqlite_vectors import SqliteVectors
+        return self.documents.library(database)
 
-        deps = LibraryDeps(
-            embedder_for=self.embedder,
-            store_for=SqliteVectors,
-            reranker=self.reranker,
-            reading=self._reading,
-            walk=lambda folder: self._walk(folder, self._largest_document),
-            default_model=self.settings.text("documents.embedding_model"),
-        )
-        return Library(database, deps)
+    @cached_property
+    def documents(self) -> DocumentServices:
+        """What reads documents, and what embeds and ranks their text."""
+        from aichat_cli.document_services import DocumentServices
+
+        return DocumentServices(lambda: self.settings, self.paths.model_dir, self.api_embedder)
+
+    def readers(self) -> Readers:
+        """What reads files, folders and pages for a prompt."""
+        return self.documents.readers()
 
     def _retrieve(self, collection: str, question: str) -> SearchResult:
         limit = int(self.settings.number("documents.limit"))
         return self.library_on(self.readable_database).search(collection, question, limit=limit)
-
-    def _reading(self) -> Reading:
-        from aichat_cli.documents.ingest.prepare import Reading
-        from aichat_cli.providers.tokens import tokenizer
-
-        max_bytes = self._largest_document
-        fetcher = self._fetcher(max_bytes, "documents.max_mb")
-
-        def interrupt() -> None:
-            fetcher.interrupt()
-            self._loader.interrupt()
-
-        return Reading(
-            load=self._load,
-            fetch=fetcher.fetch,
-            interrupt=interrupt,
-            tokenizer=tokenizer(),
-            chunk_tokens=int(self.settings.number("documents.chunk_tokens")),
-            max_bytes=max_bytes,
-        )
-
-    def _fetcher(self, max_bytes: int, max_setting: str) -> Fetcher:
-        from aichat_cli.documents.fetching import Fetcher
-        from aichat_cli.providers.connect import connect_to, proxy_headers
-
-        return Fetcher(
-            connect_to,
-            proxy_headers,
-            max_bytes=max_bytes,
-            max_setting=max_setting,
-            allow_private=self.settings.flag("documents.private_addresses"),
-        )
-
-    @cached_property
-    def _loader(self) -> Loader:
-        from aichat_cli.documents.loading.loader import Loader
-
-        return Loader()
-
-    def _load(self, content: bytes, name: str, media_type: str | None) -> LoadedDocument:
-        return self._loader.load(content, name, media_type=media_type)
-
-    def reranker(self) -> MiniLM | None:
-        """The model that ranks the best again, None where it is not wanted or not here."""
-        from aichat_cli.documents.embedding.minilm import is_installed
-
-        is_wanted = self.settings.flag("documents.rerank")
-        return self._minilm if is_wanted and is_installed(self.paths.model_dir) else None
-
-    @cached_property
-    def _minilm(self) -> MiniLM:
-        from aichat_cli.documents.embedding.minilm import MiniLM
-        from aichat_cli.providers.cpu import default_threads
-
-        return MiniLM(self.paths.model_dir, threads=int(self.settings.number("local.threads")) or default_threads())
-
-    def _walk(self, folder: Path, max_bytes: int) -> Iterable[FoundFile | SkippedFile]:
-        from aichat_cli.documents.sources import walk
-
-        return walk(folder, ignore=self.settings.names("documents.ignore"), max_bytes=max_bytes)
-
-    @property
-    def _largest_document(self) -> int:
-        return int(self.settings.number("documents.max_mb")) * 1_000_000
 
     def has_key(self, name: str) -> bool:
         """Whether a key of that name is set anywhere; what keeps one from being read is added to `key_errors`."""
@@ -245,28 +177,18 @@ class App:
 
         return roles.load(self.paths.role_dir, name)
 
-    def embedder(self, name: str, *, record: Callable[[UsageRecord], None] | None = None) -> Embedder:
-        """The embedding model of that name: one of ours, or one behind an API, which is used only where it is named.
-
-        Args:
-            record: keeps what a call cost, in the thread that embeds; by default in this run's database.
+    def api_embedder(self, name: str) -> Embedder:
+        """The embedding model of that name behind an API; what a call cost is kept in this run's database.
 
         Raises:
-            EmbeddingError: a model of ours is not here.
             UnknownModel, ConfigError: nothing answers to that name.
             KeyMissing: it needs a key and there is none.
         """
         from aichat_cli import embedders
 
-        if name in embedders.STATIC_NAMES:
-            from aichat_cli.documents.embedding.static import StaticEmbedder
-
-            return StaticEmbedder()
-        if name in embedders.MINILM_NAMES:
-            return self._minilm
         model = self.registry.embedding_model(name)
         access = embedders.Access(self.key_for(model), self.timeouts, self._retry)
-        embedder = embedders.api_embedder(model, access, record or self._record_usage)
+        embedder = embedders.api_embedder(model, access, self._record_usage)
         self._api_embedders.append(embedder)
         return embedder
 
@@ -278,19 +200,6 @@ class App:
     @property
     def _retry(self) -> RetryPolicy:
         return RetryPolicy(attempts=int(self.settings.number("retry.attempts")))
-
-    def readers(self) -> Readers:
-        """What reads files, folders and pages for a prompt; each is opened when it is first used."""
-        from aichat_cli.chat.inclusions import Readers
-
-        max_bytes = int(self.settings.number("attachments.max_mb")) * 1_000_000
-        fetcher = cache(lambda: self._fetcher(max_bytes, "attachments.max_mb"))
-        return Readers(
-            load=self._load,
-            fetch=lambda url: fetcher().fetch(url),
-            walk=lambda folder: self._walk(folder, max_bytes),
-            max_bytes=max_bytes,
-        )
 
     def fallbacks(self, typed: list[str]) -> tuple[Model, ...]:
         """The models to ask when the first fails: the flag's, else the setting's."""
@@ -335,6 +244,8 @@ class App:
         storage_error: StorageError | None,
         prepare: Callable[[Model], None],
     ) -> TurnDeps:
+        from aichat_cli.chat.turn import TurnDeps
+
         return TurnDeps(
             transcript=transcript,
             ledger=ledger,
@@ -360,8 +271,8 @@ class App:
         """Close connections and databases."""
         for provider in self._providers.values():
             provider.close()
-        if "_loader" in self.__dict__:
-            self._loader.close()
+        if "documents" in self.__dict__:
+            self.documents.close()
         for embedder in self._api_embedders:
             embedder.close()
         for database in self._databases:

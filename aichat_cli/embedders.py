@@ -1,4 +1,4 @@
-"""Embedding models by name: ours, or one behind an API with admission, retries and a row of usage for every call."""
+"""Embedding models behind an API, with admission, retries and a row of usage for every call."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.embeddings import EmbeddingClient, EmbeddingRequest, EmbeddingResponse, batch_limits
 from aichat_cli.providers.retry import RetryPolicy, attempts
 from aichat_cli.providers.tokens import tokenizer
-
-STATIC_NAMES = frozenset({"wordllama", "wordllama-256"})
-"""What our own model is called; it needs no key, no network and no money."""
-MINILM_NAMES = frozenset({"minilm", "all-MiniLM-L6-v2"})
-"""What the sentence model is called that ranks again, and that a collection can have as its own."""
 
 
 @dataclass(frozen=True, slots=True)

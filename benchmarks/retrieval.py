@@ -114,9 +114,9 @@ def _measure(benchmark: Benchmark, elsewhere: Sequence[str], home: Path, models:
     with Database.open(user.database) as database:
         collection = collections.get(database, "default")
         _report_again(benchmark, house, folder, first)
-        deps = SearchDeps(house.embedder, house.reranker, SqliteVectors)
+        deps = SearchDeps(house.documents.embedder, house.documents.reranker, SqliteVectors)
         _report_first_query(benchmark, user)
-        if (reranker := house.reranker()) is not None:
+        if (reranker := house.documents.reranker()) is not None:
             began = time.monotonic()
             count = fill(database, collection.seq, reranker, stop=lambda: False)
             rate = count / (time.monotonic() - began)

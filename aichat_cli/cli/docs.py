@@ -186,7 +186,7 @@ def warm(collection: CollectionOption = None, debug: DebugFlag = False) -> None:
         if hasattr(os, "nice"):
             os.nice(BACKGROUND_NICENESS)
         target = collections.get(house.database, collection or house.settings.text("documents.collection"))
-        if house.reranker() is None:
+        if house.documents.reranker() is None:
             raise EmbeddingError("There is no model to rank again by.", hint="Run: aichat models pull minilm")
         with file_progress("Embedding") as bar:
             count = house.library.warm(target, progress=bar.update)

@@ -111,7 +111,7 @@ def ingested(
 
 def _warm_in_background(house: App, target: Collection, diagnostics: Diagnostics) -> None:
     """Have what was ingested ranked better soon, by a process of its own that gives way to others."""
-    if house.reranker() is None and house.settings.flag("documents.rerank") and not target.document_count:
+    if house.documents.reranker() is None and house.settings.flag("documents.rerank") and not target.document_count:
         diagnostics.notice("A small model ranks results better, once it is fetched (91 MB): aichat models pull minilm")
     missing = house.library.unranked(target)
     if not 0 < missing <= MOST_WARMED:

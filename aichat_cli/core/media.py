@@ -48,10 +48,10 @@ def media_type_of(name: str, content: bytes) -> str | None:
 def sniffed_type(content: bytes) -> str | None:
     """The media type of the formats that begin with a signature, None for all others."""
     for opening, offset, marker, media_type in _SIGNATURES:
-        if content.startswith(opening) and content.startswith(marker, offset):
-            # An opening of letters may begin a text about such files.
-            if not opening.isalnum() or text_of(content) is None:
-                return media_type
+        is_opening = content.startswith(opening) and content.startswith(marker, offset)
+        # An opening of letters may begin a text about such files.
+        if is_opening and (not opening.isalnum() or text_of(content) is None):
+            return media_type
     if content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n\f\0").startswith(b"%PDF-"):
         return "application/pdf"
     return "audio/mpeg" if _is_mp3_frame(content) else None

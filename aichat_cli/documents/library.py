@@ -40,7 +40,7 @@ class LibraryDeps:
     reranker: Callable[[], Embedder | None]
     reading: Callable[[], Reading]
     walk: Walk
-    default_model: str
+    default_model: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Library:
         """
         existing = collections.find(self.database, name)
         if existing is None:
-            embedder = self._embedder(embedding_model or self._deps.default_model)
+            embedder = self._embedder(embedding_model or self._deps.default_model())
             return collections.create(
                 self.database,
                 name,

@@ -267,40 +267,34 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
 
 def test_our_own_model_needs_no_key_and_costs_nothing(app: App) -> None:
     for name in ("wordllama", "wordllama-256"):
-        assert isinstance(app.embedder(name), StaticEmbedder)
-        assert app.embedder(name).cost_nano(10**9) == 0
+        assert isinstance(app.documents.embedder(name), StaticEmbedder)
+        assert app.documents.embedder(name).cost_nano(10**9) == 0
 
 
 def test_a_model_behind_an_api_needs_its_key(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyMissing) as caught:
-        app.embedder("text-embedding-3-small")
+        app.documents.embedder("text-embedding-3-small")
     assert caught.value.hint == "Run: aichat keys set openai, or set OPENAI_API_KEY"
     with pytest.raises(UnknownModel, match="text-embedding-3-small"):
-        app.embedder("text-embeding-3-smal")
+        app.documents.embedder("text-embeding-3-smal")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
-    found = app.embedder("text-embedding-3-large")
+    found = app.documents.embedder("text-embedding-3-large")
     assert (found.name, found.dimensions, found.relevance) == ("text-embedding-3-large", 3072, 0.3)
-    assert isinstance(app.embedder("wordllama"), StaticEmbedder)
+    assert isinstance(app.documents.embedder("wordllama"), StaticEmbedder)
 
 
 def test_prices_are_the_maps_and_unknown_where_it_has_none(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     monkeypatch.setenv("VOYAGE_API_KEY", "sk-1")
-    assert app.embedder("text-embedding-3-small").cost_nano(1_000_000) == 20_000_000
-    assert app.embedder("voyage/voyage-3-lite").cost_nano(1_000_000) == 20_000_000
-    assert app.embedder("openai/some-new-embedding").cost_nano(1_000_000) is None
-    assert app.embedder("ollama/nomic-embed-text").cost_nano(1_000_000) == 0
+    assert app.documents.embedder("text-embedding-3-small").cost_nano(1_000_000) == 20_000_000
+    assert app.documents.embedder("voyage/voyage-3-lite").cost_nano(1_000_000) == 20_000_000
+    assert app.documents.embedder("openai/some-new-embedding").cost_nano(1_000_000) is None
+    assert app.documents.embedder("ollama/nomic-embed-text").cost_nano(1_000_000) == 0
 
 
-def test_usage_goes_to_the_database_unless_it_is_told_elsewhere(
-    app: App, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_usage_goes_to_the_database(app: App, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)
     server.script = {"usage": {"input": 1000}, "embeddings": {"dimensions": 1536}}
-    app.embedder("text-embedding-3-small").embed(["hello"])
+    app.documents.embedder("text-embedding-3-small").embed(["hello"])
     [row] = app.database.rows("SELECT type, provider, model, input_tokens, cost_nano, status FROM usage")
     assert row == ("embedding", "openai", "text-embedding-3-small", 1000, 20_000, "complete")
-    rows: list[UsageRecord] = []
-    app.embedder("text-embedding-3-small", record=rows.append).embed(["hello"])
-    assert len(rows) == 1
-    assert app.database.row("SELECT count(*) FROM usage") == (1,)

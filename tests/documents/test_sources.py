@@ -66,7 +66,7 @@ def test_a_found_file_has_its_place_size_and_time(tmp_path: Path) -> None:
     (tmp_path / "alias").symlink_to(tmp_path / "real")
     (found,) = walk(tmp_path / "alias", ignore=(), max_bytes=MB)
     path = (tmp_path / "real/sub/a.md").resolve()
-    assert found == FoundFile(path, "sub/a.md", 5, path.stat().st_mtime_ns)
+    assert found == FoundFile(str(path), "sub/a.md", 5, path.stat().st_mtime_ns)
 
 
 def test_ignore_files_are_honoured_where_they_stand(tmp_path: Path) -> None:

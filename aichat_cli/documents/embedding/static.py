@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from aichat_cli.core.errors import EmbeddingError
 from aichat_cli.documents.embedding.base import Matrix
+from aichat_cli.documents.embedding.merging import Merges
 
 NAME = "wordllama-256"
 DIMENSIONS = 256
@@ -30,6 +32,8 @@ _BLANK = "\N{LOWER ONE EIGHTH BLOCK}"
 _WORD = re.compile(r" +[^ \n]*|\n[^ \n]*")
 _BETWEEN = "\0"
 _WORDS_AT_ONCE = 128
+_FEW_CHARS = 500
+"""So many characters of words do not repay loading the tokenizer."""
 _MOST_KNOWN_CHARS = 1_000_000
 """Of words whose tokens are remembered: about 30 MB."""
 _HINT = "Run: pip install --force-reinstall wordllama"
@@ -50,7 +54,7 @@ class StaticEmbedder:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or _package_folder()
-        self._words: _WordTokens | None = None
+        self._words = _WordTokens(self._folder / _VOCABULARY)
         self._weights: Matrix | None = None
 
     def cost_nano(self, tokens: int) -> int:  # noqa: ARG002 (whatever they are, it is free)
@@ -61,28 +65,28 @@ class StaticEmbedder:
         """One row for each text; raises EmbeddingError where the files are not there or damaged."""
         import numpy as np
 
-        words, weights = self._loaded()
-        if len(texts) > _FEW:
-            weights = self._weights = weights.astype(np.float32, copy=False)
+        tokens, weights = self._read(texts)
         rows = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
-        for row, tokens in zip(rows, words.of(texts), strict=True):
-            if tokens:
-                ids = np.frombuffer(tokens, dtype=np.int32)
+        for row, of_text in zip(rows, tokens, strict=True):
+            if of_text:
+                ids = np.frombuffer(of_text, dtype=np.int32)
                 weights[ids].astype(np.float32, copy=False).mean(axis=0, out=row)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         np.divide(rows, norms, out=rows, where=norms > 0)
         return rows
 
-    def _loaded(self) -> tuple[_WordTokens, Matrix]:
-        if self._weights is None or self._words is None:
-            try:
-                self._words = _WordTokens(self._folder / _VOCABULARY)
+    def _read(self, texts: Sequence[str]) -> tuple[list[bytes], Matrix]:
+        """The tokens of each text and the vectors of all tokens."""
+        try:
+            if self._weights is None:
                 self._weights = _weights(self._folder / _WEIGHTS)
-            except Exception as exc:  # tokenizers raises bare Exceptions for a damaged file
-                raise EmbeddingError(
-                    f"The embedding model {NAME} cannot be read from {self._folder}: {exc}.", hint=_HINT
-                ) from exc
-        return self._words, self._weights
+            if len(texts) > _FEW:
+                self._weights = self._weights.astype("float32", copy=False)
+            return self._words.of(texts), self._weights
+        except Exception as exc:  # tokenizers raises bare Exceptions for a damaged file
+            raise EmbeddingError(
+                f"The embedding model {NAME} cannot be read from {self._folder}: {exc}.", hint=_HINT
+            ) from exc
 
 
 class _WordTokens:
@@ -91,17 +95,13 @@ class _WordTokens:
     That gives what it gives for a whole text, since no token goes on from a word into the blank after it.
 
     Args:
-        path: of the vocabulary.
+        path: of the vocabulary, which is read on first use.
     """
 
     def __init__(self, path: Path) -> None:
-        from tokenizers import Tokenizer
-        from tokenizers.normalizers import Sequence as Normalizers
-
-        self._vocabulary = Tokenizer.from_file(str(path))
-        # What it would do to a text is done below.
-        self._vocabulary.normalizer = Normalizers([])
-        self._between: int = self._vocabulary.token_to_id(f"<0x{ord(_BETWEEN):02X}>")
+        self._path = path
+        self._merges: Merges | None = None
+        self._tokenizer: Any = None
         self._known: dict[str, bytes] = {}
         self._known_chars = 0
 
@@ -109,22 +109,38 @@ class _WordTokens:
         """The tokens of each text, int32 one after the other."""
         if self._known_chars > _MOST_KNOWN_CHARS:
             self._known, self._known_chars = {}, 0
+        known = self._known
         words = [_words(text) for text in texts]
-        self._look_up(list(set(chain.from_iterable(words)).difference(self._known)))
-        return [b"".join(map(self._known.__getitem__, of_text)) for of_text in words]
+        unknown = list(set(chain.from_iterable(words)).difference(known))
+        known.update(zip(unknown, self._looked_up(unknown), strict=True))
+        self._known_chars += sum(map(len, unknown))
+        return [b"".join(map(known.__getitem__, of_text)) for of_text in words]
 
-    def _look_up(self, words: Sequence[str]) -> None:
-        """Many at once, in one text: it takes longer to begin one than to go through one."""
-        groups = [words[start : start + _WORDS_AT_ONCE] for start in range(0, len(words), _WORDS_AT_ONCE)]
-        texts = [_BETWEEN.join([_spelled(word) for word in group]) for group in groups]
-        encodings = self._vocabulary.encode_batch_fast(texts, add_special_tokens=False)
+    def _looked_up(self, words: Sequence[str]) -> Iterable[bytes]:
+        spelled = [_spelled(word) for word in words]
+        if self._tokenizer is None and sum(map(len, spelled)) <= _FEW_CHARS:
+            merges = self._merges = self._merges or Merges(self._path)
+            return [array("i", merges.tokens(word)).tobytes() for word in spelled]
+        return self._by_tokenizer(spelled)
+
+    def _by_tokenizer(self, spelled: Sequence[str]) -> Iterator[bytes]:
+        """Many at once, as one text: it takes longer to begin one than to go through it."""
+        if self._tokenizer is None:
+            from tokenizers import Tokenizer
+
+            # The model alone: what else is done to a text is done to the words, or not wanted.
+            self._tokenizer = Tokenizer(Tokenizer.from_file(str(self._path)).model)
+            self._merges = None
+        between = self._tokenizer.token_to_id(f"<0x{ord(_BETWEEN):02X}>")
+        groups = [spelled[start : start + _WORDS_AT_ONCE] for start in range(0, len(spelled), _WORDS_AT_ONCE)]
+        texts = [_BETWEEN.join(group) for group in groups]
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         for group, encoding in zip(groups, encodings, strict=True):
-            start, tokens = 0, array("i", [*encoding.ids, self._between])
-            for word in group:
-                end = tokens.index(self._between, start)
-                self._known[word] = tokens[start:end].tobytes()
+            start, tokens = 0, array("i", [*encoding.ids, between])
+            for _ in group:
+                end = tokens.index(between, start)
+                yield tokens[start:end].tobytes()
                 start = end + 1
-        self._known_chars += sum(map(len, words))
 
 
 def _words(text: str) -> list[str]:

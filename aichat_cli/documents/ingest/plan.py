@@ -76,66 +76,82 @@ def planned(
     Raises:
         NotFound: a source is not there.
     """
-    plan = Plan()
-    seen: set[str] = set()
+    planner = _Planner(known, walk, summary, settings, again=again)
     for source in sources:
+        planner.take(source)
+    planner.plan.vanished = [document for document in planner.plan.vanished if document.path not in planner.seen]
+    return planner.plan
+
+
+class _Planner:
+    """The plan as it grows, a source at a time; `seen` are the paths that have been looked at."""
+
+    def __init__(
+        self, known: Mapping[str, Document], walk: Walk, summary: IngestSummary, settings: str, *, again: bool
+    ) -> None:
+        self.plan = Plan()
+        self.seen: set[str] = set()
+        self._known = known
+        self._walk = walk
+        self._summary = summary
+        self._settings = settings
+        self._again = again
+
+    def take(self, source: IngestSource) -> None:
         if isinstance(source, GivenText):
             path = f"stdin:{source.name}"
-            tasks = [Task(source.name, path, None, len(source.content), None, source.content, known.get(path))]
+            self._add(Task(source.name, path, None, len(source.content), None, source.content, self._known.get(path)))
         elif is_url(source):
-            tasks = [Task(_without_password(source), source, None, 0, None, None, known.get(source))]
+            self._add(Task(_without_password(source), source, None, 0, None, None, self._known.get(source)))
         else:
-            tasks = _of_path(source, known, walk, summary, plan)
-        for task in tasks:
-            if task.path in seen:
-                continue
-            seen.add(task.path)
-            if not again and _is_unchanged(task, settings):
-                summary.unchanged += 1
+            resolved = _resolved(source)
+            if resolved.is_dir():
+                self._take_folder(resolved)
             else:
-                plan.tasks.append(task)
-    plan.vanished = [document for document in plan.vanished if document.path not in seen]
-    return plan
+                self._take_file(resolved)
 
-
-def _of_path(
-    source: str,
-    known: Mapping[str, Document],
-    walk: Walk,
-    summary: IngestSummary,
-    plan: Plan,
-) -> list[Task]:
-    path = _resolved(source)
-    if not path.is_dir():
+    def _take_file(self, path: Path) -> None:
         status = path.stat()
         # A document keeps the name that its folder gave it.
-        old = known.get(str(path))
+        old = self._known.get(str(path))
         name, root = (old.name, old.root) if old is not None else (path.name, None)
-        return [Task(_valid(name), str(path), root, status.st_size, status.st_mtime_ns, None, old)]
-    root = str(path)
-    tasks: list[Task] = []
-    present: set[str] = set()
-    unreadable: list[str] = []
-    for entry in walk(path):
-        if isinstance(entry, SkippedFile):
-            summary.skipped[entry.reason] += 1
-            skipped = os.path.join(root, entry.name)  # noqa: PTH118 (a hundred thousand times)
-            # What is in a folder that cannot be read is not gone.
-            unreadable += [skipped] if skipped.endswith("/") else []
-            present.add(skipped)
-            continue
-        found = str(entry.path)
-        present.add(found)
-        tasks.append(Task(entry.name, found, root, entry.size, entry.modified_ns, None, known.get(found)))
-    below = root.rstrip("/") + "/"
-    plan.vanished += [
-        document
-        for document in known.values()
-        if document.path.startswith(below)
-        and document.path not in present
-        and not document.path.startswith(tuple(unreadable))
-    ]
-    return tasks
+        self._add_file(FoundFile(str(path), _valid(name), status.st_size, status.st_mtime_ns), root)
+
+    def _take_folder(self, path: Path) -> None:
+        root = str(path)
+        present: set[str] = set()
+        unreadable: list[str] = []
+        for entry in self._walk(path):
+            if isinstance(entry, SkippedFile):
+                self._summary.skipped[entry.reason] += 1
+                skipped = os.path.join(root, entry.name)  # noqa: PTH118 (a hundred thousand times)
+                # What is in a folder that cannot be read is not gone.
+                unreadable += [skipped] if skipped.endswith("/") else []
+                present.add(skipped)
+                continue
+            present.add(entry.path)
+            self._add_file(entry, root)
+        below = root.rstrip("/") + "/"
+        self.plan.vanished += [
+            document
+            for document in self._known.values()
+            if document.path not in present
+            and document.path.startswith(below)
+            and not document.path.startswith(tuple(unreadable))
+        ]
+
+    def _add_file(self, file: FoundFile, root: str | None) -> None:
+        old = self._known.get(file.path)
+        if self._again or old is None or not _is_unchanged(old, file, self._settings):
+            self._add(Task(file.name, file.path, root, file.size, file.modified_ns, None, old))
+        elif file.path not in self.seen:
+            self.seen.add(file.path)
+            self._summary.unchanged += 1
+
+    def _add(self, task: Task) -> None:
+        if task.path not in self.seen:
+            self.seen.add(task.path)
+            self.plan.tasks.append(task)
 
 
 def _resolved(source: str) -> Path:
@@ -159,12 +175,5 @@ def _valid(name: str) -> str:
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
-def _is_unchanged(task: Task, settings: str) -> bool:
-    old = task.old
-    return (
-        old is not None
-        and task.modified_ns is not None
-        and old.size == task.size
-        and old.modified_ns == task.modified_ns
-        and old.settings == settings
-    )
+def _is_unchanged(old: Document, file: FoundFile, settings: str) -> bool:
+    return old.modified_ns == file.modified_ns and old.size == file.size and old.settings == settings

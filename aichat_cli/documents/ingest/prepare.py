@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from aichat_cli.core.documents import Document, LoadedDocument
@@ -169,7 +168,7 @@ def _outcome(
         content, media_type, etag = page.content, page.media_type, page.etag
         task = replace(task, size=len(content))
     elif content is None:
-        content = read_file(Path(task.path), max_bytes=reading.max_bytes)
+        content = read_file(task.path, max_bytes=reading.max_bytes)
     digest = sha256(content).digest()
     old = task.old
     if old is not None and old.sha256 == digest and old.settings == reading.settings and not again:

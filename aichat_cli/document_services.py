@@ -1,0 +1,157 @@
+"""What documents are read, embedded, searched and ranked by, as it is set; each part is made when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aichat_cli.config.settings import Settings
+from aichat_cli.core.documents import LoadedDocument
+from aichat_cli.documents.embedding.base import Embedder
+from aichat_cli.documents.library import Library, LibraryDeps
+from aichat_cli.documents.sqlite_vectors import SqliteVectors
+from aichat_cli.storage.database import Database
+
+if TYPE_CHECKING:
+    from aichat_cli.chat.inclusions import Readers
+    from aichat_cli.documents.embedding.minilm import MiniLM
+    from aichat_cli.documents.embedding.static import StaticEmbedder
+    from aichat_cli.documents.fetching import Fetcher
+    from aichat_cli.documents.ingest.prepare import Reading
+    from aichat_cli.documents.loading.loader import Loader
+    from aichat_cli.documents.sources import FoundFile, SkippedFile
+
+STATIC_NAMES = frozenset({"wordllama", "wordllama-256"})
+"""What our own model is called; it needs no key, no network and no money."""
+MINILM_NAMES = frozenset({"minilm", "all-MiniLM-L6-v2"})
+"""What the sentence model is called that ranks again, and that a collection can have as its own."""
+
+
+class DocumentServices:
+    """What one run of the program does with documents, in whatever database.
+
+    Args:
+        settings: as they are now.
+        model_dir: where fetched models are.
+        api_embedder: the embedding model of a name that is none of ours; raises AichatError.
+    """
+
+    def __init__(
+        self, settings: Callable[[], Settings], model_dir: Path, api_embedder: Callable[[str], Embedder]
+    ) -> None:
+        self._settings = settings
+        self._model_dir = model_dir
+        self._api_embedder = api_embedder
+
+    def library(self, database: Database) -> Library:
+        """The documents of a database, through a connection of the calling thread."""
+        deps = LibraryDeps(
+            embedder_for=self.embedder,
+            store_for=SqliteVectors,
+            reranker=self.reranker,
+            reading=self._reading,
+            walk=lambda folder: self._walk(folder, self._largest),
+            default_model=lambda: self._settings().text("documents.embedding_model"),
+        )
+        return Library(database, deps)
+
+    def embedder(self, name: str) -> Embedder:
+        """The embedding model of that name: one of ours, or one behind an API, which is used only where it is named.
+
+        Raises:
+            EmbeddingError: a model of ours is not here.
+            AichatError: of the model behind an API.
+        """
+        if name in STATIC_NAMES:
+            return self._wordllama
+        return self._minilm if name in MINILM_NAMES else self._api_embedder(name)
+
+    def reranker(self) -> MiniLM | None:
+        """The model that ranks the best again, None where it is not wanted or not here."""
+        from aichat_cli.documents.embedding.minilm import is_installed
+
+        is_wanted = self._settings().flag("documents.rerank")
+        return self._minilm if is_wanted and is_installed(self._model_dir) else None
+
+    def readers(self) -> Readers:
+        """What reads files, folders and pages for a prompt."""
+        from aichat_cli.chat.inclusions import Readers
+
+        max_bytes = int(self._settings().number("attachments.max_mb")) * 1_000_000
+        fetcher = cache(lambda: self._fetcher(max_bytes, "attachments.max_mb"))
+        return Readers(
+            load=self._load,
+            fetch=lambda url: fetcher().fetch(url),
+            walk=lambda folder: self._walk(folder, max_bytes),
+            max_bytes=max_bytes,
+        )
+
+    def close(self) -> None:
+        """End what reads."""
+        if "_loader" in self.__dict__:
+            self._loader.close()
+
+    def _reading(self) -> Reading:
+        from aichat_cli.documents.ingest.prepare import Reading
+        from aichat_cli.providers.tokens import tokenizer
+
+        max_bytes = self._largest
+        fetcher = self._fetcher(max_bytes, "documents.max_mb")
+
+        def interrupt() -> None:
+            fetcher.interrupt()
+            self._loader.interrupt()
+
+        return Reading(
+            load=self._load,
+            fetch=fetcher.fetch,
+            interrupt=interrupt,
+            tokenizer=tokenizer(),
+            chunk_tokens=int(self._settings().number("documents.chunk_tokens")),
+            max_bytes=max_bytes,
+        )
+
+    def _fetcher(self, max_bytes: int, max_setting: str) -> Fetcher:
+        from aichat_cli.documents.fetching import Fetcher
+        from aichat_cli.providers.connect import connect_to, proxy_headers
+
+        return Fetcher(
+            connect_to,
+            proxy_headers,
+            max_bytes=max_bytes,
+            max_setting=max_setting,
+            allow_private=self._settings().flag("documents.private_addresses"),
+        )
+
+    def _load(self, content: bytes, name: str, media_type: str | None) -> LoadedDocument:
+        return self._loader.load(content, name, media_type=media_type)
+
+    def _walk(self, folder: Path, max_bytes: int) -> Iterable[FoundFile | SkippedFile]:
+        from aichat_cli.documents.sources import walk
+
+        return walk(folder, ignore=self._settings().names("documents.ignore"), max_bytes=max_bytes)
+
+    @property
+    def _largest(self) -> int:
+        return int(self._settings().number("documents.max_mb")) * 1_000_000
+
+    @cached_property
+    def _loader(self) -> Loader:
+        from aichat_cli.documents.loading.loader import Loader
+
+        return Loader()
+
+    @cached_property
+    def _wordllama(self) -> StaticEmbedder:
+        from aichat_cli.documents.embedding.static import StaticEmbedder
+
+        return StaticEmbedder()
+
+    @cached_property
+    def _minilm(self) -> MiniLM:
+        from aichat_cli.documents.embedding.minilm import MiniLM
+        from aichat_cli.providers.cpu import default_threads
+
+        return MiniLM(self._model_dir, threads=int(self._settings().number("local.threads")) or default_threads())
