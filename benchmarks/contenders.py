@@ -91,7 +91,7 @@ def interpreter(peer: str, peers: Path) -> Path:
     if not mark.exists():
         print(f"Installing {requirements[0]} into {environment} ...", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *requirements], check=True)
         mark.touch()
     return python

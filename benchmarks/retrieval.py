@@ -22,7 +22,6 @@ from typing import Any
 
 from aichat_cli.app import App
 from aichat_cli.core.documents import Collection
-from aichat_cli.core.ingest import IngestOptions, IngestSummary
 from aichat_cli.documents.reranking import fill
 from aichat_cli.documents.search import SearchDeps, search
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
@@ -31,7 +30,6 @@ from aichat_cli.storage.database import Database
 from tests.runner import Cli
 
 CUTOFF = 10
-FIRST_QUERIES = 5
 DEFAULT_LIMIT = 5
 PASSAGES = 40
 """So many are ranked that ten documents are among them where documents have several passages."""
@@ -100,22 +98,15 @@ def _measure(benchmark: Benchmark, elsewhere: Sequence[str], home: Path, models:
     user = Cli(home)
     user.database.parent.mkdir(parents=True)
     (user.database.parent / "models").symlink_to(models)
-    began = time.monotonic()
     # Ranking again is made ready below, not by a process in the background that would be measured along.
     done = user.run("ingest", str(folder), timeout=3600, environ={"AICHAT_DOCUMENTS_RERANK": "false"})
     if done.returncode:
         raise SystemExit(done.stderr.decode())
-    size = sum(len(text.encode()) for text in benchmark.documents.values()) / 1e6
-    first = time.monotonic() - began
-    rates = f"{size / first:.1f} MB/s, {len(benchmark.documents) / first:,.0f} files/s"
-    print(f"| {benchmark.name} | ingest of {size:.1f} MB, whole process | {rates} | {first:.1f} s |")
     os.environ.update(user.environment)
     house = App()
     with Database.open(user.database) as database:
         collection = collections.get(database, "default")
-        _report_again(benchmark, house, folder, first)
         deps = SearchDeps(house.documents.embedder, house.documents.reranker, SqliteVectors)
-        _report_first_query(benchmark, user)
         if (reranker := house.documents.reranker()) is not None:
             began = time.monotonic()
             count = fill(database, collection.seq, reranker, stop=lambda: False)
@@ -125,29 +116,6 @@ def _measure(benchmark: Benchmark, elsewhere: Sequence[str], home: Path, models:
             _report(benchmark, what, ranking)
         _report_gate(benchmark, elsewhere, database, collection, deps)
     house.close()
-
-
-def _report_again(benchmark: Benchmark, house: App, folder: Path, first: float) -> None:
-    """An ingest of what did not change, without the start of the program."""
-    collection = house.library.opened("default", None)
-    began = time.perf_counter()
-    summary = IngestSummary()
-    house.library.ingest(
-        collection, [str(folder)], IngestOptions(), summary, progress=lambda _: None, confirm=lambda _: True
-    )
-    again = time.perf_counter() - began
-    assert summary.unchanged == len(benchmark.documents)
-    print(f"| {benchmark.name} | unchanged, ingested again | {first / again:.0f} x faster | {again:.2f} s |")
-
-
-def _report_first_query(benchmark: Benchmark, user: Cli) -> None:
-    """A search in a process of its own, from its start to its end."""
-    times = []
-    for question in list(benchmark.questions.values())[:FIRST_QUERIES]:
-        began = time.perf_counter()
-        user.run("search", "--no-rerank", "--", question)
-        times.append(time.perf_counter() - began)
-    print(f"| {benchmark.name} | first query, whole process | | {statistics.median(times):.2f} s |", flush=True)
 
 
 def _rankings(database: Database, collection: Collection, deps: SearchDeps) -> dict[str, Ranking]:

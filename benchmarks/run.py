@@ -14,7 +14,17 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import contenders, large_history, measure, sidebar, streaming, typing_delay, vectors
+from benchmarks import (
+    contenders,
+    documents,
+    large_history,
+    measure,
+    sidebar,
+    streaming,
+    typing_delay,
+    vector_data,
+    vectors,
+)
 from benchmarks.contenders import Contender
 from benchmarks.table import Row, peak, seconds, table, times, verdict, within
 from tests.servers.scripted import ScriptedServer
@@ -24,6 +34,7 @@ BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 TOGETHER, PEERS_TOGETHER = 50, 10
 KEYS_TYPED = 40
 STREAMED_BYTES, STREAMED_RUNS = 32_000, 5
+INGESTS = 5
 
 
 def main() -> None:
@@ -67,6 +78,9 @@ def _rows(folder: Path, server: ScriptedServer, arguments: argparse.Namespace) -
         "history": lambda: _large_history(large_history.built(arguments.cache), folder / "large", runs),
         "streaming": lambda: _streamed(ours, llm, sgpt, server, runs),
         "typing": lambda: [_typing(ours, server)],
+        "documents": lambda: documents.rows(
+            ours, arguments.cache, folder / "documents", vector_data.texts(arguments.texts), min(runs, INGESTS)
+        ),
         "vectors": lambda: vectors.rows(arguments.cache, peers, arguments.texts),
     }
     if unknown := set(arguments.only) - set(groups):

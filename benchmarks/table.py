@@ -48,6 +48,11 @@ def within(what: str, seconds: Sequence[float], budget: float) -> Row:
     )
 
 
+def at_least(what: str, ours: str, value: float, budget: float, unit: str) -> Row:
+    """A rate that has a budget."""
+    return Row(what, ours, "", "", f"at least {budget:g} {unit}", verdict(value >= budget))
+
+
 def times(what: str, ours: float, against: str, theirs: float, budget: float | None, *, digits: int = 0) -> Row:
     """Seconds of two programs; their ratio may have a budget. `digits` are those of the milliseconds."""
     ratio = ours / theirs

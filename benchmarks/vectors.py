@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -115,7 +116,7 @@ def _peer(peer: str, peers: Path, vectors: Path, queries: Path, dimensions: int)
     python = contenders.interpreter(peer, peers)
     script = Path(__file__).with_name("peer_vectors.py")
     with tempfile.TemporaryDirectory() as folder:
-        command = [python, script, peer, vectors, queries, str(dimensions), folder]
+        command = [str(each) for each in (python, script, peer, vectors, queries, dimensions, folder)]
         environment = {"HOME": folder, "LLM_USER_PATH": folder, "PATH": os.defpath}
         done = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)
     if done.returncode:
@@ -141,7 +142,7 @@ def _sqlite_vec(stored: bytes, queries: Matrix) -> float:
             connection.execute(sql, (query.tobytes(), FOUND)).fetchall()
 
         found(queries[0])
-        taken = [_timed(lambda query=query: found(query)) for query in queries]
+        taken = [_timed(partial(found, query)) for query in queries]
         connection.close()
     return statistics.median(taken)
 
