@@ -129,9 +129,7 @@ def _built(cache: Path, texts: vector_data.Texts) -> Path:
             passages = [_passage(texts, chance) for _ in range(min(BATCH, LARGE_COLLECTION - start))]
             with database.transaction():
                 seqs = _stored(database, collection.seq, f"document{start}", passages)
-                chunks.index_words(
-                    database, collection.seq, ((seq, "", text) for seq, text in zip(seqs, passages, strict=True))
-                )
+                chunks.index_words(database, collection.seq, seqs)
                 store.add(seqs, embedder.embed(passages))
         store.maintain()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -12,6 +12,11 @@ from aichat_cli.storage.database import Database
 
 _WEIGHTS = "bm25(2.0, 1.0)"
 """A word in a heading tells twice what one in the text does."""
+_INDEXED = """
+SELECT c.seq, trim(coalesce(d.title, '') || ' ' || c.heading), c.content
+FROM document_chunks c JOIN documents d ON d.seq = c.document_seq
+"""
+"""What the full-text index has of a chunk."""
 _PASSAGE = """
 SELECT c.seq, d.id, d.name, d.path, d.title, c.heading, c.start_char, c.end_char, c.line, c.page, c.content
 FROM document_chunks c JOIN documents d ON d.seq = c.document_seq
@@ -65,19 +70,21 @@ def insert(db: Database, documents: Sequence[tuple[int, Sequence[NewChunk]]]) ->
     return list(seqs)
 
 
-def index_words(db: Database, collection: CollectionSeq, rows: Iterable[tuple[int, str, str]]) -> None:
-    """Put (seq, heading, content) rows into the full-text index, inside the caller's transaction."""
-    db.execute_many(f"INSERT INTO {fts_table(collection)} (rowid, heading, content) VALUES (?, ?, ?)", rows)  # noqa: S608
+def index_words(db: Database, collection: CollectionSeq, seqs: Sequence[int]) -> None:
+    """Put stored chunks into the full-text index, inside the caller's transaction."""
+    db.execute(
+        f"INSERT INTO {fts_table(collection)} (rowid, heading, content) {_INDEXED}"  # noqa: S608
+        " WHERE c.seq IN (SELECT value FROM json_each(?)) ORDER BY c.seq",
+        (json.dumps(list(seqs)),),
+    )
 
 
 def rebuild_words(db: Database, collection: CollectionSeq) -> None:
     """Make the full-text index anew from the stored chunks, inside the caller's transaction."""
-    table = fts_table(collection)
     empty_text_index(db, collection)
     db.execute(
-        f"INSERT INTO {table} (rowid, heading, content)"  # noqa: S608
-        " SELECT c.seq, trim(coalesce(d.title, '') || ' ' || c.heading), c.content"
-        " FROM document_chunks c JOIN documents d ON d.seq = c.document_seq WHERE d.collection_seq = ? ORDER BY c.seq",
+        f"INSERT INTO {fts_table(collection)} (rowid, heading, content) {_INDEXED}"
+        " WHERE d.collection_seq = ? ORDER BY c.seq",
         (collection,),
     )
 

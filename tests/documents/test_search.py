@@ -45,7 +45,7 @@ def store(database: Database, collection: Collection, texts: Mapping[str, str]) 
                 vectors.remove(gone)
             chunks.delete(database, collection.seq, gone)
             seqs = chunks.insert(database, [(documents.store(database, collection.seq, new, chunk_count=1), [chunk])])
-            chunks.index_words(database, collection.seq, [(seq, "", text) for seq in seqs])
+            chunks.index_words(database, collection.seq, seqs)
             if collection.embedding_model is not None:
                 vectors.add(seqs, EMBEDDER.embed([text] * len(seqs)))
 

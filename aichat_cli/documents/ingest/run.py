@@ -243,13 +243,7 @@ class _Ingest:
             for outcome in prepared
         ]
         seqs = chunks.insert(database, [(seq, outcome.chunks) for seq, outcome in zip(stored, prepared, strict=True)])
-        rows = [
-            (" ".join(filter(None, (outcome.document.title, new.chunk.heading))), new.content)
-            for outcome in prepared
-            for new in outcome.chunks
-        ]
-        words = ((seq, heading, content) for seq, (heading, content) in zip(seqs, rows, strict=True))
-        chunks.index_words(database, collection.seq, words)
+        chunks.index_words(database, collection.seq, seqs)
         vectors = [outcome.vectors for outcome in prepared if outcome.vectors is not None]
         if store is not None and vectors:
             store.add(seqs, np.concatenate(vectors))

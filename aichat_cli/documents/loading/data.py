@@ -16,8 +16,6 @@ from aichat_cli.documents.loading.text import Decoded, normalised
 _LONG_LINE = 2000
 """Files whose lines are longer than this on average were made for machines."""
 _MOST_GROWTH = 6
-_FIELD_CHARS = 100_000
-"""csv refuses longer fields than its default, 131,072; such a file is shown as it is."""
 _SAMPLE_CHARS = 20_000
 _NUMBER = re.compile(r"[-+]?[\d.,]+%?$")
 
