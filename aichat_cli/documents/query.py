@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from unicodedata import normalize
 
 MOST_WORDS = 48
-MOST_MATCHES = 60_000
-"""So many times, in all, the words of a question may be in chunks: each costs the same time, and common ones rank least."""
+MOST_FOUND, MOST_RANKED = 10_000, 60_000
+"""So many chunks, in all, the words of a question may find, the rarest first: to rank a chunk takes time. Words that are
+in so many more rank what the rare ones find, and those beyond are left out.
+"""
 
 _WORD = re.compile(r"\w+")
 _IDENTIFIER = re.compile(r"(?!\d{1,4}$)[A-Za-z]*(?:[0-9_]|[a-z][A-Z])\w*")
@@ -172,6 +174,14 @@ class Word:
     stem: str
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """The words of a question that find chunks, and those that only rank what is found."""
+
+    finding: list[Word]
+    ranking: list[Word]
+
+
 def words_of(query: str) -> list[str]:
     """The words of a question, each once, without stopwords where others remain."""
     words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query)))
@@ -185,6 +195,8 @@ def all_words(text: str) -> list[str]:
 
 def beginning(word: str) -> str:
     """What words of one stem have in common: their first two letters, without accents."""
+    if word.isascii():
+        return word[:2]
     return normalize("NFKD", word[:2])[:1] + normalize("NFKD", word[1:2])[:1]
 
 
@@ -195,22 +207,26 @@ def identifiers_of(query: str) -> frozenset[str]:
     return frozenset(word.lower() for word in _WORD.findall(query) if _IDENTIFIER.fullmatch(word))
 
 
-def telling(words: Sequence[Word], frequencies: Mapping[str, int]) -> list[Word]:
-    """The words that are in some chunks; where they are in too many, without the most common ones.
-
-    In a small collection common words cost nothing, and rank better than none.
-    """
+def telling(words: Sequence[Word], frequencies: Mapping[str, int]) -> Telling:
+    """The words that are in some chunks, by what they are used for. In a small collection every word finds."""
     present = [word for word in words if frequencies.get(word.stem)]
-    left = MOST_MATCHES
-    kept: set[Word] = set()
+    matches = 0
+    finding: set[Word] = set()
+    ranking: set[Word] = set()
     for word in sorted(present, key=lambda word: frequencies[word.stem]):
-        left -= frequencies[word.stem]
-        if kept and left < 0:
-            break
-        kept.add(word)
-    return [word for word in present if word in kept]
+        matches += frequencies[word.stem]
+        if not finding or matches <= MOST_FOUND:
+            finding.add(word)
+        elif matches <= MOST_RANKED:
+            ranking.add(word)
+    return Telling([word for word in present if word in finding], [word for word in present if word in ranking])
 
 
-def expression(words: Sequence[Word]) -> str:
-    """An FTS5 expression that any of the words matches."""
+def expression(telling: Telling) -> str:
+    """An FTS5 expression that any of the finding words matches, and that is ranked by all of them."""
+    finding = _any(telling.finding)
+    return f"({finding}) AND ({finding} OR {_any(telling.ranking)})" if telling.ranking else finding
+
+
+def _any(words: Sequence[Word]) -> str:
     return " OR ".join(f'"{word.typed}"' for word in words)

@@ -176,7 +176,7 @@ def _by_words(database: Database, collection: Collection, query: str) -> _Words:
     frequencies = chunks.document_frequencies(database, collection.seq, [word.stem for word in words])
     weights = {word: log1p(collection.chunk_count / max(frequencies.get(word.stem, 1), 1)) for word in words}
     telling = queries.telling(words, frequencies)
-    if not telling:
+    if not telling.finding:
         return _Words({}, weights)
     found = chunks.matching(database, collection.seq, queries.expression(telling), CANDIDATES)
     return _Words(dict(found), weights)
@@ -255,13 +255,10 @@ def _ranks(ranked: Iterable[int]) -> dict[int, int]:
 def _terms(database: Database, passages: Sequence[Passage], words: Sequence[queries.Word]) -> list[tuple[str, ...]]:
     """The words of the query that each passage holds, compared by their stems."""
     beginnings = {queries.beginning(word.typed) for word in words}
-    alike = []
-    for passage in passages:
-        text = " ".join((passage.title or "", passage.heading, passage.text))
-        alike.append([word for word in queries.all_words(text) if queries.beginning(word) in beginnings])
-    distinct = list({word for each in alike for word in each})
+    texts = [queries.all_words(" ".join((each.title or "", each.heading, each.text))) for each in passages]
+    distinct = [word for word in {word for text in texts for word in text} if queries.beginning(word) in beginnings]
     stems = dict(zip(distinct, chunks.stems(database, distinct), strict=True))
-    held = [{stems[word] for word in each} for each in alike]
+    held = [{stems[word] for word in text if word in stems} for text in texts]
     return [tuple(word.typed for word in words if word.stem in each) for each in held]
 
 

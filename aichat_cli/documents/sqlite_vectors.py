@@ -20,8 +20,8 @@ from aichat_cli.storage import chunks, vectors
 from aichat_cli.storage.database import Database
 from aichat_cli.storage.vectors import VectorIndex
 
-PROBES = 32
-COMPARED = 10_000
+PROBES = 16
+COMPARED = 6_000
 """As many clusters are looked into as hold about so many vectors, but at least `PROBES`: where clusters are small, 32 of
 them hold too few of the nearest."""
 SPARE = 30

@@ -180,9 +180,32 @@ def test_no_text_is_an_error(library: Database, query: str) -> None:
 
 def test_common_words_are_left_out_only_where_they_cost() -> None:
     rare, common = queries.Word("dough", "dough"), queries.Word("bread", "bread")
-    assert queries.telling([common, rare], {"dough": 1, "bread": 9}) == [common, rare]
-    assert queries.telling([common, rare], {"dough": 1, "bread": queries.MOST_MATCHES}) == [rare]
-    assert queries.telling([common], {"bread": 2 * queries.MOST_MATCHES}) == [common]
+    assert queries.telling([common, rare], {"dough": 1, "bread": 9}) == queries.Telling([common, rare], [])
+    assert queries.telling([common, rare], {"dough": 1, "bread": queries.MOST_FOUND}) == queries.Telling(
+        [rare], [common]
+    )
+    assert queries.telling([common, rare], {"dough": 1, "bread": queries.MOST_RANKED}) == queries.Telling([rare], [])
+    assert queries.telling([common], {"bread": 2 * queries.MOST_RANKED}) == queries.Telling([common], [])
+
+
+def test_a_common_word_ranks_what_a_rare_one_finds(tmp_path: Path) -> None:
+    texts = {
+        "both.md": "The dough of the bread.",
+        "rare.md": "The dough of a cake.",
+        "common.md": "The bread of a shop.",
+    }
+    database = Database.open(tmp_path / "a.db")
+    collection = made(database, "bakery", texts, has_vectors=False)
+    rare, common = queries.Word("dough", "dough"), queries.Word("bread", "bread")
+
+    def found(telling: queries.Telling) -> list[str]:
+        ranked = chunks.matching(database, collection.seq, queries.expression(telling), 9)
+        passages = chunks.passages(database, [seq for seq, _ in ranked])
+        return [passages[seq].document for seq, _ in ranked]
+
+    assert found(queries.Telling([rare], [common])) == ["both.md", "rare.md"]
+    assert found(queries.Telling([rare, common], []))[0] == "both.md"
+    assert len(found(queries.Telling([rare, common], []))) == 3
 
 
 def test_documents_that_are_replaced_meanwhile_are_no_error(tmp_path: Path) -> None:
