@@ -6,14 +6,17 @@ A database that fails never stops the answer: the failure is handed back and the
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
-from aichat_cli.core.documents import Source
 from aichat_cli.core.errors import StorageError
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.core.messages import Status
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.storage import turns, usage
 from aichat_cli.storage.database import Database
+
+if TYPE_CHECKING:
+    from aichat_cli.core.documents import Source
 
 CHECKPOINT_SECONDS = 0.8
 """Under a second, so that with the write itself `kill -9` loses less than a second of text."""

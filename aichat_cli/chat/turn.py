@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from aichat_cli.billing.admission import Admission, admit
 from aichat_cli.billing.charges import chat_usage
 from aichat_cli.chat import context
-from aichat_cli.chat.citations import CitationFilter
-from aichat_cli.chat.grounding import Grounding, Retrieve, ground
 from aichat_cli.chat.recorder import Recorder
 from aichat_cli.chat.titles import title_from, title_from_answer
 from aichat_cli.core.errors import AichatError, StorageError
@@ -48,6 +47,10 @@ from aichat_cli.providers.base import ChatRequest, OptionValue, Provider, Timeou
 from aichat_cli.providers.retry import RetryPolicy, stream_with_retries
 from aichat_cli.storage import attachments, conversations, messages, turns
 from aichat_cli.storage.database import Database
+
+if TYPE_CHECKING:
+    from aichat_cli.chat.citations import CitationFilter
+    from aichat_cli.chat.grounding import Grounding, Retrieve
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ class _Turn:
         self._opened: turns.OpenTurn | None = None
         self._title = title_from(request.question or request.prompt or "")
         self._grounding = None if request.docs is None else self._grounded(request.docs)
-        self._citations = CitationFilter(())
+        self._citations: CitationFilter | None = None
 
     def open(self) -> Iterator[TurnEvent]:
         """Store the prompt and an empty answer, before a byte is sent."""
@@ -185,14 +188,16 @@ class _Turn:
 
     def flush(self) -> Iterator[TurnEvent]:
         """What was held back of the answer until it could be told whether it cites something."""
-        if self._grounding is not None:
-            yield from self._made_true(self._grounding, None)
+        if self._grounding is not None and self._citations is not None:
+            yield from self._made_true(self._grounding, self._citations, None)
 
     def _grounded(self, collection: str) -> Grounding:
         question = self._request.question or self._request.prompt
         branch = self._branch
         if question is None and branch:
             question, branch = branch[-1].content, branch[:-1]
+        from aichat_cli.chat.grounding import ground
+
         return ground(collection, question or "", branch, self._model, self._deps.retrieve)
 
     def stream(self) -> Iterator[TurnEvent]:
@@ -221,7 +226,9 @@ class _Turn:
                 finish_reason=reason,
                 error=error,
                 record=record,
-                sources=self._grounding.sources(self._citations.cited) if self._grounding else (),
+                sources=self._grounding.sources(self._citations.cited if self._citations else ())
+                if self._grounding
+                else (),
             )
             if unsaved is None:
                 self._name_after_answer()
@@ -275,6 +282,8 @@ class _Turn:
         if shown.unread_files:
             yield Notice(f"Earlier files that {model.name} is not shown: {', '.join(shown.unread_files)}.")
         if self._grounding is not None:
+            from aichat_cli.chat.citations import CitationFilter
+
             self._citations = CitationFilter(self._grounding.passages, attributes=self._grounding.is_for_small_model)
         self._deps.prepare(model)
         chat_request = ChatRequest(
@@ -303,23 +312,24 @@ class _Turn:
 
     def _passed_on(self, event: TurnEvent | Retrying) -> Iterator[TurnEvent]:
         """Take an event of the provider and pass it on, its citations made true."""
-        if self._grounding is None or not isinstance(event, TextDelta | Finished):
+        if self._grounding is None or self._citations is None or not isinstance(event, TextDelta | Finished):
             self._take(event)
             yield event
             return
-        yield from self._made_true(self._grounding, event.text if isinstance(event, TextDelta) else None)
+        delta = event.text if isinstance(event, TextDelta) else None
+        yield from self._made_true(self._grounding, self._citations, delta)
         if isinstance(event, Finished):
             self._take(event)
             yield event
 
-    def _made_true(self, grounding: Grounding, delta: str | None) -> Iterator[TurnEvent]:
+    def _made_true(self, grounding: Grounding, citations: CitationFilter, delta: str | None) -> Iterator[TurnEvent]:
         """What can be shown of the answer with its next piece, and what that cites; None ends it."""
-        known = len(self._citations.cited)
-        text = self._citations.finish() if delta is None else self._citations.feed(delta)
+        known = len(citations.cited)
+        text = citations.finish() if delta is None else citations.feed(delta)
         if text:
             self._take(TextDelta(text))
             yield TextDelta(text)
-        for number in self._citations.cited[known:]:
+        for number in citations.cited[known:]:
             yield Citation(number, grounding.passages[number - 1])
 
     def _take(self, event: TurnEvent | Retrying) -> None:

@@ -8,12 +8,15 @@ them on, opens with `Started`, tells of `Retrieved`, `Citation`, `Retrying`, `Fe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from aichat_cli.core.documents import Passage
 from aichat_cli.core.errors import AichatError, StorageError
 from aichat_cli.core.ids import ConversationId, MessageId, RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.money import TokenUsage
+
+if TYPE_CHECKING:
+    from aichat_cli.core.documents import Passage
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from aichat_cli.core.documents import Source
 from aichat_cli.core.ids import ConversationId, MessageId
+
+if TYPE_CHECKING:
+    from aichat_cli.core.documents import Source
 
 Role = Literal["user", "assistant", "system", "tool"]
 """Turns write only `user` and `assistant`; the others come with imported conversations."""

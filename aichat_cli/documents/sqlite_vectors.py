@@ -22,7 +22,7 @@ from aichat_cli.storage.vectors import VectorIndex
 
 PROBES = 16
 COMPARED = 6_000
-"""As many clusters are looked into as hold about so many vectors, but at least `PROBES`: where clusters are small, 32 of
+"""As many clusters are looked into as hold about so many vectors, but at least `PROBES`: where clusters are small, so few of
 them hold too few of the nearest."""
 SPARE = 30
 """So many more than wanted are taken from the index, to be ranked exactly: with them int8 loses none. sqlite-vec goes

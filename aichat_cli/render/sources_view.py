@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aichat_cli.core.documents import Passage, Source
 from aichat_cli.render.sanitize import safe_line
+
+if TYPE_CHECKING:
+    from aichat_cli.core.documents import Passage, Source
 
 MOST_UNCITED = 3
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from aichat_cli.core.documents import Passage
 from aichat_cli.core.errors import AichatError, StorageError
 from aichat_cli.core.events import (
     Citation,
@@ -25,6 +25,9 @@ from aichat_cli.core.events import (
 from aichat_cli.render.answer import AnswerSink, ClosedPipe, TerminalOwner
 from aichat_cli.render.diagnostics import Diagnostics, one_line
 from aichat_cli.render.sources_view import cited_lines
+
+if TYPE_CHECKING:
+    from aichat_cli.core.documents import Passage
 
 REASONS_TOLD = {
     "length": "The answer stopped at the model's output limit.",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aichat_cli.core.documents import Source
+if TYPE_CHECKING:
+    from aichat_cli.core.documents import Source
+
 
 _TEXTS = ("document_id", "document", "path", "heading")
 _COUNTS = ("number", "line", "start", "end")
@@ -40,6 +42,8 @@ def _is_count(value: object) -> bool:
 
 
 def _source(fields: dict[str, Any]) -> Source:
+    from aichat_cli.core.documents import Source
+
     texts = {name: fields[name] for name in _TEXTS}
     counts = {name: fields[name] for name in _COUNTS}
     return Source(

@@ -6,15 +6,18 @@ A turn that has begun is stored whatever happens next; a turn that is settled ne
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aichat_cli.core.clock import utc_now
-from aichat_cli.core.documents import Source
 from aichat_cli.core.errors import NotFound, StorageError
 from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, new_id
 from aichat_cli.core.messages import Attachment, Status
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.storage import attachments, liveness, sources, usage
 from aichat_cli.storage.database import Database
+
+if TYPE_CHECKING:
+    from aichat_cli.core.documents import Source
 
 
 @dataclass(frozen=True, slots=True)
