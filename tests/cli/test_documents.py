@@ -11,7 +11,7 @@ import pytest
 
 from aichat_cli.storage import collections, vectors
 from aichat_cli.storage.database import Database
-from tests.documents.library import contents, found, require_consistent, write_files
+from tests.documents.library import contents, found, ingest_here, require_consistent, write_files
 from tests.documents.samples import write_folder
 from tests.runner import Cli
 from tests.servers.scripted import ScriptedServer
@@ -29,7 +29,7 @@ def handbook(cli: Cli) -> Cli:
         "## On call\n\nThe person on call in May is Ada Lovelace.\n"
     )
     (folder / "shed.md").write_text("# The shed\n\nThe shed is painted green each spring by the neighbours.\n")
-    assert cli.run("ingest", str(folder)).returncode == 0
+    ingest_here(cli, folder)
     return cli
 
 

@@ -128,7 +128,7 @@ def test_a_failing_provider_has_its_exit_code_and_one_clear_line(
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("cut", range(0, 1200, 97))
+@pytest.mark.parametrize("cut", range(0, 1200, 193))
 def test_a_connection_that_dies_at_any_byte_loses_nothing(
     cli: Cli, server: ScriptedServer, model: str, cut: int
 ) -> None:

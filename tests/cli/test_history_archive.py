@@ -17,7 +17,7 @@ from tests.pty.terminal import terminal
 from tests.runner import Cli
 from tests.servers.scripted import ScriptedServer
 
-MANY = 10_000
+MANY = 2_500
 
 
 def stored(cli: Cli) -> list[Any]:
@@ -31,7 +31,7 @@ def stored(cli: Cli) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive of 10,000 short conversations, each with a branch."""
+    """An archive of thousands of short conversations, each with a branch."""
     path = tmp_path_factory.mktemp("many") / "export.zip"
     return zipped(path, (chatgpt_talk(f"talk {number}", turns=1) for number in range(MANY)))
 
@@ -158,7 +158,7 @@ def test_an_export_is_imported_by_another_user_as_it_was(cli: Cli, server: Scrip
     assert cli.json("history", "import", str(path))["conversations"]["unchanged"] == 1
 
 
-def test_ten_thousand_conversations_imported_twice_are_there_once(cli: Cli, many: Path) -> None:
+def test_thousands_of_conversations_imported_twice_are_there_once(cli: Cli, many: Path) -> None:
     first = cli.json("history", "import", str(many))
     assert (first["conversations"]["new"], first["messages"]["new"], first["branches"]) == (MANY, MANY * 3, MANY)
     before = stored(cli)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from aichat_cli.config.settings import Settings
+from aichat_cli.core.errors import EmbeddingError
+from aichat_cli.core.ingest import IngestOptions, IngestSummary
+from aichat_cli.document_services import DocumentServices
+from aichat_cli.documents.embedding.base import Embedder
+from aichat_cli.documents.library import Library
 from aichat_cli.storage import vectors
 from aichat_cli.storage.database import Database
 from tests.runner import ROOT, Cli
@@ -75,11 +81,40 @@ def require_consistent(database: Path) -> None:
         ) == [(0,)]
 
 
-def found(cli: Cli, query: str, *more: str) -> list[str]:
+@contextmanager
+def library_of(cli: Cli) -> Iterator[Library]:
+    """A user's library, opened in this process."""
+    settings = Settings(cli.config_file)
+    services = DocumentServices(lambda: settings, cli.home, _no_api)
+    cli.database.parent.mkdir(parents=True, exist_ok=True)
+    with closing(services), Database.open(cli.database) as database:
+        yield services.library(database)
+
+
+def ingest_here(cli: Cli, folder: Path) -> None:
+    """Ingest a folder in this process, for tests that begin with what is there already."""
+    with library_of(cli) as library:
+        summary = IngestSummary()
+        library.ingest(
+            library.opened("default", None),
+            [str(folder)],
+            IngestOptions(),
+            summary,
+            progress=lambda _: None,
+            confirm=lambda _: True,
+        )
+        assert summary.added
+        assert not summary.failure_count
+
+
+def found(cli: Cli, query: str, collection: str = "default") -> list[str]:
     """The documents that a search finds, best first."""
-    done = cli.run("search", query, "--json", *more)
-    assert done.returncode == 0, done.stderr.decode()
-    return [row["document"] for row in json.loads(done.stdout)]
+    with library_of(cli) as library:
+        return [hit.passage.document for hit in library.search(collection, query, limit=5).hits]
+
+
+def _no_api(name: str) -> Embedder:
+    raise EmbeddingError(f"{name} is not asked.")
 
 
 def command(*arguments: str) -> Sequence[str]:
@@ -87,4 +122,4 @@ def command(*arguments: str) -> Sequence[str]:
     return [*INGEST, *arguments]
 
 
-__all__ = ["ROOT", "command", "contents", "found", "require_consistent", "write_files"]
+__all__ = ["ROOT", "command", "contents", "found", "ingest_here", "require_consistent", "write_files"]

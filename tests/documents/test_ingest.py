@@ -133,10 +133,10 @@ def test_another_embedding_model_is_refused_with_what_to_run(cli: Cli, notes: Pa
 
 def test_a_collection_without_a_model_is_searched_by_words(cli: Cli, notes: Path) -> None:
     ingested(cli, str(notes), "--collection", "plain", "--embedding-model", "none")
-    assert found(cli, "dough", "--collection", "plain")[0] == "recipe.md"
+    assert found(cli, "dough", "plain")[0] == "recipe.md"
     done = cli.run("docs", "reindex", "--collection", "plain", "--embedding-model", "wordllama")
     assert done.returncode == 0, done.stderr.decode()
-    assert found(cli, "baking bread in the oven at home", "--collection", "plain")[0] == "recipe.md"
+    assert found(cli, "baking bread in the oven at home", "plain")[0] == "recipe.md"
     require_consistent(cli.database)
 
 

@@ -60,7 +60,7 @@ def redirect(location: str, status: str = "302 Found") -> bytes:
 
 def gzipped(content: bytes, *headers: str) -> bytes:
     """A response that came compressed."""
-    return page(gzip.compress(content), "Content-Encoding: gzip", *headers)
+    return page(gzip.compress(content, mtime=0), "Content-Encoding: gzip", *headers)
 
 
 def dripping(head: bytes, drop: bytes, seconds: float) -> Script:
