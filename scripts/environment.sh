@@ -37,3 +37,4 @@ if [ "$(cat -- "$environment/stamp" 2>/dev/null)" != "$stamp" ]; then
     printf '%s\n' "$stamp" >"$environment/stamp"
 fi
 export PATH="$environment/bin:$PATH"
+unset PYTHONDONTWRITEBYTECODE  # every process would compile everything again

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.runner import Cli
 
@@ -17,6 +18,12 @@ for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number is signal.SIGINT else signal.SIG_DFL)
 
+
+# How long an example takes says more of the machine than of the program. Every run tries others; to try many more:
+# scripts/test --hypothesis-profile=thorough
+settings.register_profile("aichat", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
+settings.load_profile("aichat")
 
 TRACED = frozenset({"core", "storage", "chat", "documents"})
 """Folders whose tests are traced for coverage, which doubles the time of what runs in this process: those of the packages

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aichat_cli.chat.archives import chatgpt, claude, files, own
@@ -110,7 +110,6 @@ NODES = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(ANYTHING, NODES, st.lists(ANYTHING, max_size=4))
 def test_whatever_stands_where_a_value_should_be_a_conversation_is_sound_or_refused(
     item: Any, nodes: Any, listed: list[Any]
@@ -136,7 +135,6 @@ IDS = [f"01900000-0000-7000-8000-{number:012d}" for number in range(4)]
 OWN_VALUES = st.one_of(ANYTHING, st.sampled_from([*IDS, AT]))
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.dictionaries(KEYS, OWN_VALUES, max_size=3), st.lists(st.dictionaries(KEYS, OWN_VALUES, max_size=2), max_size=3)
 )

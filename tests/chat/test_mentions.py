@@ -171,7 +171,6 @@ def test_any_text_of_mentions_and_quotes_comes_out_as_it_went_in(text: list[str]
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=30)
 
 
-@settings(deadline=None, max_examples=60)
 @given(name=NAMES.filter(lambda name: name.strip(".") and len(name.encode()) < 200))
 def test_a_completed_name_is_read_again_whatever_it_is(name: str) -> None:
     with tempfile.TemporaryDirectory() as made:

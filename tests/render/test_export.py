@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aichat_cli.chat.importing import import_archives
@@ -82,7 +82,6 @@ TREES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(TREES, min_size=1, max_size=3), st.data())
 def test_an_export_imported_into_an_empty_database_gives_equal_trees(trees: list[Any], data: Any) -> None:
     with Database.in_memory() as source, Database.in_memory() as target:
@@ -256,7 +255,6 @@ def test_hostile_text_is_inert_wherever_it_stands(db: Database, text: str) -> No
     assert "\u202e" not in page.text
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     st.lists(
         st.sampled_from([*HOSTILE, "*", "`", "\n", "> ", "- ", "|", "[", "](", ")", "<", '"', " ", "a"]), max_size=12

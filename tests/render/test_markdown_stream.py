@@ -4,7 +4,7 @@ import html
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from wcwidth import wcwidth
@@ -34,7 +34,6 @@ def streamed(deltas: list[str], width: int, theme: Theme, *, looks: bool = False
     return lines + stream.finish()
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.data(), texts, st.sampled_from(WIDTHS), st.booleans())
 def test_the_split_into_deltas_changes_nothing(data: st.DataObject, text: str, width: int, looks: bool) -> None:
     assert streamed(data.draw(splits(text)), width, COLORED, looks=looks) == render(text, width, COLORED)
@@ -47,7 +46,6 @@ def test_every_example_of_the_specification_streams_by_the_character(width: int)
         assert streamed(list(text), width, COLORED) == render(text, width, COLORED), example
 
 
-@settings(max_examples=80, deadline=None)
 @given(texts, st.integers(20, 100), st.booleans())
 def test_no_line_is_wider_than_the_terminal_and_nothing_in_it_is_obeyed(
     text: str, width: int, hyperlinks: bool
@@ -63,7 +61,6 @@ def cells_by_code_point(text: str) -> int:
     return sum(1 if "\U0001f1e6" <= c <= "\U0001f1ff" else max(wcwidth(c), 0) for c in text)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data(), texts, st.sampled_from(WIDTHS))
 def test_what_is_open_is_what_would_follow_if_the_text_ended_here(data: st.DataObject, text: str, width: int) -> None:
     stream = MarkdownStream(width, COLORED)
@@ -77,7 +74,6 @@ def test_what_is_open_is_what_would_follow_if_the_text_ended_here(data: st.DataO
             assert finished + stream.open_lines() == render(so_far, width, COLORED)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data(), documents.filter(lambda text: "|" not in text), st.sampled_from(WIDTHS), st.sampled_from(WIDTHS))
 def test_another_width_changes_only_what_is_open(data: st.DataObject, text: str, first: int, second: int) -> None:
     stream = MarkdownStream(first, PLAIN)

@@ -4,7 +4,7 @@ import os
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aichat_cli.render.markdown import MarkdownStream, Theme, render
@@ -34,7 +34,6 @@ def printed(lines: list[str], width: int, rows: int = ROWS) -> Glass:
     return glass
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data(), texts, st.sampled_from(WIDTHS), st.sampled_from([4, 10, ROWS]))
 def test_what_streamed_is_what_is_printed_at_once_text_and_styles(
     data: st.DataObject, text: str, width: int, rows: int
@@ -57,7 +56,6 @@ def test_every_example_of_the_specification_drawn_by_the_character() -> None:
         assert glass.cells() == printed(render(example["markdown"], 80, THEME), 80).cells(), example
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.data(), documents, st.sampled_from(WIDTHS), st.sampled_from(WIDTHS))
 def test_a_resize_in_the_middle_leaves_no_line_twice_and_loses_none(
     data: st.DataObject, text: str, first: int, second: int
@@ -81,7 +79,6 @@ def test_a_resize_in_the_middle_leaves_no_line_twice_and_loses_none(
     assert glass.cells(second) == expected.cells(second)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.data(), documents)
 def test_a_notice_in_the_middle_stands_on_a_line_of_its_own(data: st.DataObject, text: str) -> None:
     deltas = data.draw(splits(text))
