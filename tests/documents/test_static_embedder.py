@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from aichat_cli.documents.embedding import static
+from aichat_cli.documents.embedding.merging import Merges
 from aichat_cli.documents.embedding.static import StaticEmbedder
 
 _SPEC = find_spec("wordllama")
@@ -54,6 +56,14 @@ def test_words_that_are_forgotten_are_looked_up_again() -> None:
     assert embedder._words._known_chars > static._MOST_KNOWN_CHARS
     np.testing.assert_array_equal(embedder.embed(texts[:50]), first[:50])
     assert embedder._words._known_chars < static._MOST_KNOWN_CHARS
+
+
+def test_merges_are_read_as_pairs_and_as_strings(tmp_path: Path) -> None:
+    model = {"type": "BPE", "byte_fallback": True, "vocab": {"a": 0, "b": 1, "ab": 2, "<0x63>": 3}}
+    path = tmp_path / "tokenizer.json"
+    for merges in (["a b"], [["a", "b"]]):
+        path.write_text(json.dumps({"model": {**model, "merges": merges}}))
+        assert Merges(path).tokens("babc") == [1, 2, 3]
 
 
 def test_a_nul_is_left_out() -> None:

@@ -21,7 +21,9 @@ class Merges:
         if model["type"] != "BPE" or not model["byte_fallback"]:
             raise ValueError(f"{path.name} is another kind of vocabulary")
         self._ids: dict[str, int] = model["vocab"]
-        self._ranks: dict[str, int] = {pair: rank for rank, pair in enumerate(model["merges"])}
+        # Older files join the pairs, newer ones have them as lists.
+        pairs = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
+        self._ranks: dict[str, int] = {pair: rank for rank, pair in enumerate(pairs)}
 
     def tokens(self, word: str) -> list[int]:
         """Of a word as the vocabulary spells it. Takes time that grows with the square of its length."""

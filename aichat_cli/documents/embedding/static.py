@@ -31,6 +31,7 @@ _BLANK = "\N{LOWER ONE EIGHTH BLOCK}"
 """What stands for a blank in the vocabulary."""
 _WORD = re.compile(r" +[^ \n]*|\n[^ \n]*")
 _BETWEEN = "\0"
+"""Parts the words that are looked up together; in a word it is left out."""
 _WORDS_AT_ONCE = 128
 _FEW_CHARS = 500
 """So many characters of words do not repay loading the tokenizer."""
