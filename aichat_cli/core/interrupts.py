@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,8 +20,9 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + signal_number
 
 
-_SWALLOWING = ("<frozen importlib._bootstrap>", "cb")
-"""A callback of Python's import locks: what is raised in it is printed and lost."""
+_IMPORTS = "<frozen importlib."
+_IMPORT_LOCKS = frozenset({"cb", "_get_module_lock", "_lock_unlock_module", "acquire", "release", "__init__"})
+_LOCKING = frozenset({"__enter__", "__exit__"})
 _AGAIN_SECONDS = 0.005
 
 _shield_depth = 0
@@ -35,16 +38,41 @@ def install() -> None:
 
 
 def deliver(signal_number: int, frame: FrameType | None = None) -> None:
-    """Raise `Interrupted` in the main thread, or hold the signal back where it is shielded: a signal handler."""
+    """Raise `Interrupted` in the main thread, or hold the signal back where it is shielded: a signal handler.
+
+    At a bad moment the signal is sent again, a few milliseconds later.
+    """
     global _pending_signal
     if _shield_depth:
         _pending_signal = signal_number
-    elif frame is not None and (frame.f_code.co_filename, frame.f_code.co_name) == _SWALLOWING:
-        again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal_number))
-        again.daemon = True
-        again.start()
+    elif comes_at_a_bad_moment(frame):
+        # Not by a Timer, which takes locks itself.
+        _thread.start_new_thread(_send_again, (signal_number,))
     else:
         raise Interrupted(signal_number)
+
+
+def comes_at_a_bad_moment(frame: FrameType | None) -> bool:
+    """Whether what is raised in a frame would leave a lock taken for good, and every thread that imports waiting, or be
+    lost: while a lock is being taken or given back, and in what Python's imports do around modules.
+    """
+    if frame is not None and (frame.f_code.co_name in _LOCKING or frame.f_code.co_filename.startswith(_IMPORTS)):
+        return True
+    while frame is not None:
+        # Also in a handler that itself was called there.
+        if frame.f_code.co_filename.startswith(_IMPORTS) and frame.f_code.co_name in _IMPORT_LOCKS | _LOCKING:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again(signal_number: int) -> None:
+    leave_signals_to_the_main_thread()
+    time.sleep(_AGAIN_SECONDS)
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal_number)
+    else:
+        os.kill(os.getpid(), signal_number)
 
 
 def leave_signals_to_the_main_thread() -> None:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from aichat_cli.render.theme import Theme
 
 SUSPEND_SECONDS = 0.5
+DEAF_SECONDS = 2.0
+"""After a Ctrl+C: what is still at work then may be stopped once more."""
 
 
 class Front:
@@ -72,6 +74,7 @@ class Front:
         self._inbox = Inbox()
         self._is_answering = False
         self._is_stopping = False
+        self._deaf_until = 0.0
         self._has_continued = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -145,6 +148,7 @@ class Front:
             Interrupted: a signal asks the program to end.
         """
         self._inbox.is_busy = self._is_stopping = False
+        self._deaf_until = 0.0
         self.refresh()
         submitted = self._inbox.take()
         text = submitted.text
@@ -338,9 +342,15 @@ class Front:
             self._loop.call_later(1.0, self._draw_each_second)
 
     def _on_sigint(self, number: int, frame: Any) -> None:
-        """Ctrl+C belongs to what the session does; where it does nothing, the answer it was meant for has just ended."""
-        if self._inbox.is_busy:
-            interrupts.deliver(number, frame)
+        """Ctrl+C belongs to what the session does; where it does nothing, the answer it was meant for has just ended.
+
+        One stops it. A second on its heels would strike what puts away what the first has stopped.
+        """
+        if not self._inbox.is_busy or time.monotonic() < self._deaf_until:
+            return
+        if not interrupts.comes_at_a_bad_moment(frame):
+            self._deaf_until = time.monotonic() + DEAF_SECONDS
+        interrupts.deliver(number, frame)
 
     def _on_sigcont(self) -> None:
         self._has_continued.set()

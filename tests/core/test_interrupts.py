@@ -101,13 +101,27 @@ def test_a_secret_does_not_show_itself() -> None:
     assert secret.reveal() == "sk-hidden"
 
 
-def test_a_signal_that_strikes_where_python_swallows_it_comes_again() -> None:
+@pytest.mark.parametrize(
+    ("file", "outer", "is_nested"),
+    [
+        ("<frozen importlib._bootstrap>", "cb", False),
+        ("<frozen importlib._bootstrap>", "cb", True),
+        ("<frozen importlib._bootstrap>", "_get_module_lock", False),
+        ("<frozen importlib._bootstrap>", "_get_module_lock", True),
+        ("threading.py", "__enter__", False),
+    ],
+)
+def test_a_signal_that_strikes_where_a_lock_is_taken_or_python_swallows_it_comes_again(
+    file: str, outer: str, *, is_nested: bool
+) -> None:
+    """Also where the handler of one signal is struck by the next."""
     names: dict[str, Any] = {"deliver": interrupts.deliver, "signal": signal, "sys": sys}
-    source = "def cb():\n    deliver(signal.SIGINT, sys._getframe())\n"
-    exec(compile(source, "<frozen importlib._bootstrap>", "exec"), names)
+    exec("def handler():\n    deliver(signal.SIGINT, sys._getframe())\n", names)
+    body = "handler()" if is_nested else "deliver(signal.SIGINT, sys._getframe())"
+    exec(compile(f"def {outer}():\n    {body}\n", file, "exec"), names)
     before = signal.signal(signal.SIGINT, interrupts.deliver)
     try:
-        names["cb"]()
+        names[outer]()
         with pytest.raises(interrupts.Interrupted):
             time.sleep(5)
     finally:

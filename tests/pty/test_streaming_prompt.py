@@ -157,7 +157,7 @@ def test_keys_typed_while_an_answer_streams_show_before_it_ends(cli: Cli, server
         for length in range(1, 11):
             screen.type("k")
             screen.wait_for(lambda text, length=length: last_input_line(text) == f"> {'k' * length}")  # type: ignore[misc]
-            assert "Ctrl+C stops" in screen.text.splitlines()[-1]
+            screen.wait_for(lambda text: "Ctrl+C stops" in text.splitlines()[-1])
         screen.type(CTRL_C)
         screen.wait_for("Stopped")
         assert last_input_line(screen.text) == "> kkkkkkkkkk"
