@@ -20,8 +20,8 @@ from aichat_cli.storage import chunks, vectors
 from aichat_cli.storage.database import Database
 from aichat_cli.storage.vectors import VectorIndex
 
-PROBES = 16
-COMPARED = 6_000
+PROBES = 8
+COMPARED = 4_500
 """As many clusters are looked into as hold about so many vectors, but at least `PROBES`: where clusters are small, so few of
 them hold too few of the nearest."""
 SPARE = 30
