@@ -19,7 +19,7 @@ from aichat_cli.storage.database import Database
 MOST_NEIGHBOURS = 4096
 """More at once sqlite-vec refuses."""
 FEWEST_OF_A_CLUSTER = 24
-"""And at least half of what is wanted: the nearest of all are hardly ever all in one cluster."""
+"""Or half of what is wanted: the nearest of all are hardly ever all in one cluster."""
 _BLOCK_BYTES = 65_536
 _BLOCK_ROWS, _CLUSTER_BLOCK_ROWS = 256, 128
 """Vectors that vec0 keeps in one blob, at most: a cluster has a few hundred, and its last blob is mostly empty; of a flat
@@ -217,12 +217,21 @@ def nearest_in_clusters(db: Database, index: VectorIndex, query: bytes, probed: 
     """As `nearest`, in some clusters of an index that has them."""
     db.load_vector_extension()
     # vec0 answers with k rows of each cluster, in no order, and goes through it once for each of them.
-    of_each = min(limit, max(limit // 2, FEWEST_OF_A_CLUSTER), MOST_NEIGHBOURS)
-    # The sum keeps it from sorting by itself, which it refuses.
+    few = max(limit // 2, FEWEST_OF_A_CLUSTER)
+    found = _of_clusters(db, index, query, probed, limit, of_each=min(few, limit))
+    return (
+        found if len(found) == limit or few >= limit else _of_clusters(db, index, query, probed, limit, of_each=limit)
+    )
+
+
+def _of_clusters(
+    db: Database, index: VectorIndex, query: bytes, probed: Sequence[int], limit: int, *, of_each: int
+) -> list[int]:
+    # The sum keeps vec0 from sorting by itself, which it refuses.
     rows = db.rows(
         f"SELECT rowid FROM {index.table} WHERE vector MATCH vec_int8(?) AND k = ?"  # noqa: S608
         " AND cluster IN (SELECT value FROM json_each(?)) ORDER BY distance + 0, rowid LIMIT ?",
-        (query, of_each, json.dumps(list(probed)), limit),
+        (query, min(of_each, MOST_NEIGHBOURS), json.dumps(list(probed)), limit),
     )
     return [seq for (seq,) in rows]
 

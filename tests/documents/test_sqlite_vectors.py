@@ -61,12 +61,20 @@ class TestInClusters(VectorContract):
     def shelf(self, dimensions: int) -> Shelf:
         database = Database.in_memory()
         where = collection(database, dimensions)
-        return Shelf(database, where, SqliteVectors(database, where, flat_limit=1, compared=0))
+        return Shelf(database, where, SqliteVectors(database, where, flat_limit=1, probes=32, compared=0))
 
     def settle(self, shelf: Shelf) -> None:
         super().settle(shelf)
         has_clusters = vectors.searched(shelf.database, shelf.collection.seq).has_clusters
         assert has_clusters or shelf.store.count() <= 1 or not shelf.store.count()
+
+    def test_a_cluster_that_has_nearly_everything_gives_all_of_it(self) -> None:
+        shelf = self.shelf(4)
+        alike = np.tile(np.array([[1, 0, 0, 0]], np.float32), (150, 1))
+        seqs = shelf.fill(np.concatenate((alike, np.eye(4, dtype=np.float32)[1:])))
+        self.settle(shelf)
+        assert {each.chunk_seq for each in shelf.store.nearest(alike[:1], 120)} <= set(seqs[:150])
+        assert len(shelf.store.nearest(alike[:1], 120)) == 120
 
 
 @pytest.fixture(scope="module")
