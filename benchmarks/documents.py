@@ -7,20 +7,17 @@ import statistics
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.documents import Chunk, CollectionSeq
 from aichat_cli.core.errors import EmbeddingError
 from aichat_cli.document_services import DocumentServices
-from aichat_cli.documents.chunking.embedded_text import content_hash
 from aichat_cli.documents.embedding.base import Embedder
 from aichat_cli.documents.embedding.static import StaticEmbedder
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
-from aichat_cli.storage import chunks, collections, documents
+from aichat_cli.storage import chunks
 from aichat_cli.storage.database import Database
 from benchmarks import measure, vector_data
 from benchmarks.contenders import Contender
@@ -31,7 +28,6 @@ FIRST_QUERY_SECONDS, SEARCH_SECONDS = 0.5, 0.05
 LARGE_FILE_CHARS = 150_000
 LARGE_COLLECTION = 374_000
 SENTENCES, BATCH = 4, 8192
-COLLECTION = "default"
 
 
 def rows(ours: Contender, cache: Path, folder: Path, texts: vector_data.Texts, runs: int) -> list[Row]:
@@ -111,30 +107,21 @@ def _first_query(ours: Contender, questions: Sequence[str], runs: int) -> Row:
 
 def _built(cache: Path, texts: vector_data.Texts) -> Path:
     """A database with a large collection of passages of real sentences, filled where it is not there yet."""
-    cache.mkdir(parents=True, exist_ok=True)
-    name = f"documents-{LARGE_COLLECTION}-{len(texts.documents)}"
-    path, partial = cache / f"{name}.db", cache / f"{name}-partial.db"
-    if path.exists():
-        return path
-    for stale in cache.glob(f"{partial.name}*"):
-        stale.unlink()
-    embedder = StaticEmbedder()
-    chance = np.random.default_rng(1)
-    with Database.open(partial) as database:
-        collection = collections.create(
-            database, COLLECTION, embedding_model=embedder.name, dimensions=embedder.dimensions
-        )
+
+    def fill(database: Database) -> None:
+        embedder = StaticEmbedder()
+        chance = np.random.default_rng(1)
+        collection = vector_data.new_collection(database)
         store = SqliteVectors(database, collection)
         for start in range(0, LARGE_COLLECTION, BATCH):
             passages = [_passage(texts, chance) for _ in range(min(BATCH, LARGE_COLLECTION - start))]
             with database.transaction():
-                seqs = _stored(database, collection.seq, f"document{start}", passages)
+                seqs = vector_data.stored(database, collection, f"document{start}", passages)
                 chunks.index_words(database, collection.seq, seqs)
                 store.add(seqs, embedder.embed(passages))
         store.maintain()
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    partial.rename(path)
-    return path
+
+    return vector_data.made_once(cache, f"documents-{LARGE_COLLECTION}-{len(texts.documents)}", fill)
 
 
 def _passage(texts: vector_data.Texts, chance: np.random.Generator) -> str:
@@ -142,19 +129,6 @@ def _passage(texts: vector_data.Texts, chance: np.random.Generator) -> str:
     sentences = texts.documents[int(chance.integers(len(texts.documents)))]
     picked = chance.permutation(len(sentences))[:SENTENCES]
     return " ".join(sentences[index] for index in picked)
-
-
-def _stored(database: Database, collection: CollectionSeq, name: str, passages: Sequence[str]) -> list[int]:
-    """A document with a chunk for each passage."""
-    size = sum(map(len, passages))
-    new = documents.NewDocument(name, f"/{name}", None, None, "text/plain", size, 1, None, b"0" * 32, "")
-    ends = list(accumulate(map(len, passages)))
-    rows = [
-        chunks.NewChunk(Chunk(end - len(text), end, "", 1, None, len(text) // 4), text, content_hash(text))
-        for text, end in zip(passages, ends, strict=True)
-    ]
-    document = documents.store(database, collection, new, chunk_count=len(rows))
-    return chunks.insert(database, [(document, rows)])
 
 
 def _searched(path: Path, home: Path, questions: Sequence[str]) -> Row:
@@ -166,7 +140,7 @@ def _searched(path: Path, home: Path, questions: Sequence[str]) -> Row:
         taken = []
         for question in (questions[0], *questions):
             began = time.perf_counter()
-            library.search(COLLECTION, question, limit=5, rerank=False)
+            library.search(vector_data.NAME, question, limit=5, rerank=False)
             taken.append(time.perf_counter() - began)
     return within(f"search: by words and vectors in {LARGE_COLLECTION:,} chunks", taken[1:], SEARCH_SECONDS)
 

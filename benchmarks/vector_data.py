@@ -7,14 +7,16 @@ import json
 import re
 import sysconfig
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aichat_cli.core.documents import Chunk, Collection
+from aichat_cli.documents.chunking.embedded_text import content_hash
 from aichat_cli.documents.embedding.base import Matrix
 from aichat_cli.documents.embedding.static import StaticEmbedder
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 BATCH = 20_000
 QUERIES = 50
-_NAME = "default"
+NAME = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,36 +98,51 @@ def passages(source: Texts, count: int, *, seed: int = 1) -> Iterator[Matrix]:
 
 def built(cache: Path, name: str, batches: Iterable[Matrix]) -> Built:
     """The store of that name, filled where it is not there yet."""
-    cache.mkdir(parents=True, exist_ok=True)
-    path, partial = cache / f"{name}.db", cache / f"{name}-partial.db"
-    if path.exists():
-        return Built(path, 0, 0)
-    for stale in cache.glob(f"{partial.name}*"):
-        stale.unlink()
-    adding = 0.0
-    with Database.open(partial) as database:
-        embedder = StaticEmbedder()
-        collection = collections.create(database, _NAME, embedding_model=embedder.name, dimensions=embedder.dimensions)
+    adding = maintaining = 0.0
+
+    def fill(database: Database) -> None:
+        nonlocal adding, maintaining
+        collection = new_collection(database)
         store = SqliteVectors(database, collection)
         for number, matrix in enumerate(batches):
             with database.transaction():
-                seqs = _stored(database, collection, number, len(matrix))
+                seqs = stored(database, collection, f"document{number}", ["x"] * len(matrix))
                 began = time.perf_counter()
                 store.add(seqs, matrix)
                 adding += time.perf_counter() - began
         began = time.perf_counter()
         store.maintain()
         maintaining = time.perf_counter() - began
+
+    return Built(made_once(cache, name, fill), adding, maintaining)
+
+
+def made_once(cache: Path, name: str, fill: Callable[[Database], None]) -> Path:
+    """The database of that name, filled where it is not there yet; one that is half filled is begun again."""
+    cache.mkdir(parents=True, exist_ok=True)
+    path, partial = cache / f"{name}.db", cache / f"{name}-partial.db"
+    if path.exists():
+        return path
+    for stale in cache.glob(f"{partial.name}*"):
+        stale.unlink()
+    with Database.open(partial) as database:
+        fill(database)
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     partial.rename(path)
     for left in cache.glob(f"{partial.name}*"):
         left.unlink()
-    return Built(path, adding, maintaining)
+    return path
+
+
+def new_collection(database: Database) -> Collection:
+    """The collection of a database that is being filled."""
+    model = StaticEmbedder
+    return collections.create(database, NAME, embedding_model=model.name, dimensions=model.dimensions)
 
 
 def collection_of(database: Database) -> Collection:
     """The collection that a built store has."""
-    return collections.get(database, _NAME)
+    return collections.get(database, NAME)
 
 
 def exact_nearest(database: Database, queries: Matrix, limit: int) -> list[set[int]]:
@@ -145,12 +162,15 @@ def exact_nearest(database: Database, queries: Matrix, limit: int) -> list[set[i
     return [set(found.tolist()) for found in best_seqs]
 
 
-def _stored(database: Database, collection: Collection, number: int, count: int) -> list[int]:
-    """A document with so many chunks of one character."""
-    name = f"document{number}"
-    new = documents.NewDocument(name, f"/{name}", None, None, "text/plain", count, 1, None, b"0" * 32, "")
-    rows = [chunks.NewChunk(Chunk(place, place + 1, "", 1, None, 1), "x", b"0" * 16) for place in range(count)]
-    document = documents.store(database, collection.seq, new, chunk_count=count)
+def stored(database: Database, collection: Collection, name: str, passages: Sequence[str]) -> list[int]:
+    """Store a document with a chunk for each passage, without words and vectors; the seqs of its chunks."""
+    ends = list(accumulate(map(len, passages)))
+    new = documents.NewDocument(name, f"/{name}", None, None, "text/plain", ends[-1], 1, None, b"0" * 32, "")
+    rows = [
+        chunks.NewChunk(Chunk(end - len(text), end, "", 1, None, 1 + len(text) // 4), text, content_hash(text))
+        for text, end in zip(passages, ends, strict=True)
+    ]
+    document = documents.store(database, collection.seq, new, chunk_count=len(rows))
     return chunks.insert(database, [(document, rows)])
 
 

@@ -57,7 +57,7 @@ def composed(session: Session, template: TurnRequest, submission: Submission) ->
 
 def telling_readers(session: Session) -> Readers:
     """Those of the house. What is fetched is said before: it may take a while, and somebody else learns of it."""
-    readers = session.house.documents.readers()
+    readers = session.house.readers()
 
     def fetch(url: str) -> FetchedPage | NotModified:
         session.diagnostics.notice(f"Fetching {url}")

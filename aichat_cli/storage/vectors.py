@@ -217,11 +217,11 @@ def nearest_in_clusters(db: Database, index: VectorIndex, query: bytes, probed: 
     """As `nearest`, in some clusters of an index that has them."""
     db.load_vector_extension()
     # vec0 answers with k rows of each cluster, in no order, and goes through it once for each of them.
-    few = max(limit // 2, FEWEST_OF_A_CLUSTER)
-    found = _of_clusters(db, index, query, probed, limit, of_each=min(few, limit))
-    return (
-        found if len(found) == limit or few >= limit else _of_clusters(db, index, query, probed, limit, of_each=limit)
-    )
+    few = min(limit, max(limit // 2, FEWEST_OF_A_CLUSTER))
+    found = _of_clusters(db, index, query, probed, limit, of_each=few)
+    if len(found) < limit and few < limit:
+        return _of_clusters(db, index, query, probed, limit, of_each=limit)
+    return found
 
 
 def _of_clusters(
