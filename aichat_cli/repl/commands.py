@@ -74,7 +74,7 @@ COMMANDS: tuple[Command, ...] = (
 
 KEY_HELP = (
     "Enter sends; Alt+Enter, Ctrl+J, Shift+Enter where the terminal tells it, or a backslash at the end: a new line.",
-    "Ctrl+C stops an answer and keeps what arrived; at an empty prompt, twice leaves. Ctrl+D leaves.",
+    "Ctrl+C stops an answer and keeps what arrived; at an empty prompt, twice leaves. Ctrl+D leaves, once the answer is complete.",
     "While an answer streams: Enter or Tab queues what you typed, Up takes it back.",
     "@path or @URL puts a file, folder or page in the message; !command runs it, and its output goes with the next message.",
     "Ctrl+R searches what you typed before, in every session. Ctrl+G or Ctrl+X Ctrl+E opens your editor.",

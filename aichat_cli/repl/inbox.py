@@ -38,8 +38,10 @@ class Inbox:
         return tuple(each.text for each in waiting if each.text is not None) if self.is_busy else ()
 
     def put(self, sent: Sent) -> None:
-        """Hand something to the session."""
+        """Hand something to the session. Who sends a message does not want to leave any more."""
         with self._has_news:
+            if sent.text is not None:
+                self._waiting = deque(each for each in self._waiting if each.text is not None)
             self._waiting.append(sent)
             self._has_news.notify()
 

@@ -178,9 +178,8 @@ def _bind_leaving(bound: KeyBindings, terminal: Terminal, at_prompt: Condition) 
     @bound.add("c-d", filter=at_prompt & is_empty)
     def _end(_event: KeyPressEvent) -> None:
         if terminal.is_busy:
-            terminal.show_hint("Ctrl+C stops the answer; then Ctrl+D leaves.")
-        else:
-            terminal.submit(None)
+            terminal.show_hint("Leaves when the answer is complete; Ctrl+C leaves now.")
+        terminal.submit(None)
 
 
 def _bind_editing(bound: KeyBindings, terminal: Terminal, at_prompt: Condition) -> None:

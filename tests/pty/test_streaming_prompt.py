@@ -97,15 +97,44 @@ def test_after_a_failure_nothing_that_waited_is_sent_unasked(cli: Cli, server: S
     assert prompts(server) == ["tell"]
 
 
-def test_ctrl_d_does_not_leave_while_an_answer_streams(cli: Cli, server: ScriptedServer) -> None:
+LEAVES_SOON = "Leaves when the answer is complete; Ctrl+C leaves now."
+
+
+def test_ctrl_d_while_an_answer_streams_leaves_when_it_is_complete(cli: Cli, server: ScriptedServer) -> None:
     with terminal(cli) as screen:
         ask_and_stall(screen, server)
         screen.type(CTRL_D)
-        screen.wait_for("Ctrl+C stops the answer; then Ctrl+D leaves.")
+        screen.wait_for(LEAVES_SOON)
+        server.release()
+        assert screen.wait_for_exit() == 0
+
+    assert cli.rows("SELECT status FROM messages WHERE role = 'assistant'") == [("complete",)]
+
+
+def test_ctrl_c_after_ctrl_d_stops_the_answer_and_leaves(cli: Cli, server: ScriptedServer) -> None:
+    with terminal(cli) as screen:
+        ask_and_stall(screen, server)
+        screen.type(CTRL_D)
+        screen.wait_for(LEAVES_SOON)
         screen.type(CTRL_C)
-        screen.wait_for("Stopped; what arrived is kept.")
+        assert screen.wait_for_exit() == 0
+
+    assert cli.rows("SELECT status FROM messages WHERE role = 'assistant'") == [("stopped",)]
+
+
+def test_a_message_after_ctrl_d_is_sent_instead_of_leaving(cli: Cli, server: ScriptedServer) -> None:
+    with terminal(cli) as screen:
+        ask_and_stall(screen, server)
+        screen.type(CTRL_D)
+        screen.wait_for(LEAVES_SOON)
+        screen.type("one more\r")
+        screen.wait_for("queued: one more")
+        server.release()
+        screen.wait_for(lambda text: not text.rstrip().splitlines()[-1].count("answering"))
         screen.type(CTRL_D)
         assert screen.wait_for_exit() == 0
+
+    assert prompts(server)[-1] == "one more"
 
 
 @pytest.mark.parametrize("stalled_at", [-1, 0, 1, 2], ids=["no response", "no word", "a word", "all words"])
