@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aichat_cli.core.errors import ConfigError, NotFound, UsageError
+from aichat_cli.core.money import nano_from_usd
 
 Value = str | int | float | bool | tuple[str, ...]
 
@@ -83,6 +84,16 @@ def _amount(raw: str) -> float:
     return amount
 
 
+def _cap(raw: str) -> float | str:
+    """An amount of dollars, or none: no cap."""
+    if raw.strip().lower() in {"", "none", "off"}:
+        return ""
+    try:
+        return _amount(raw)
+    except ValueError:
+        raise ValueError("an amount of dollars, 0 or more, or none") from None
+
+
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
         try:
@@ -134,6 +145,12 @@ TABLE: tuple[Setting, ...] = (
     Setting("documents.confirm_usd", 0.05, "Ask before embedding costs more than this, in dollars.", _amount),
     Setting("documents.rerank", True, "Rank the best results again, where the local model is there.", _boolean),
     Setting("documents.private_addresses", False, "Whether pages of private networks may be fetched.", _boolean),
+    _choice(
+        "billing.mode", "Who pays for calls: your own keys, or the credits of your profile.", "own-keys", "credits"
+    ),
+    Setting("limits.daily_usd", "", "Most dollars to spend in a day; none for no cap.", _cap),
+    Setting("limits.monthly_usd", "", "Most dollars to spend in a month; none for no cap.", _cap),
+    Setting("limits.confirm_usd", 0.5, "Ask before a prompt costs more than this to be read; none never asks.", _cap),
     Setting("timeouts.connect", 10.0, "Seconds to wait for a connection.", _seconds),
     Setting("timeouts.first_byte", 120.0, "Seconds to wait for an answer to begin.", _seconds),
     Setting("timeouts.idle", 60.0, "Seconds to wait for the next piece of an answer.", _seconds),
@@ -224,6 +241,11 @@ class Settings:
         value = self.effective(name).value
         assert isinstance(value, int | float)
         return value
+
+    def amount_nano(self, name: str) -> int | None:
+        """An amount of dollars in nano-dollars; None where there is none."""
+        value = self.effective(name).value
+        return None if value == "" else nano_from_usd(str(value))
 
     def flag(self, name: str) -> bool:
         """A yes-or-no setting."""
