@@ -19,6 +19,7 @@ from aichat_cli.core.secret import Secret
 from aichat_cli.providers.base import Provider, Timeouts
 from aichat_cli.providers.custom import custom_models
 from aichat_cli.providers.endpoints import key_environment_variables
+from aichat_cli.providers.pricing import checked_prices
 from aichat_cli.providers.registry import Registry
 from aichat_cli.providers.retry import RetryPolicy
 from aichat_cli.storage import accounts, turns, usage
@@ -87,6 +88,7 @@ class App:
         return Registry(
             custom=custom_models(self.settings.custom_models()),
             aliases=self.settings.aliases(),
+            prices=checked_prices(self.settings.prices()),
             environ=os.environ,
             model_dir=self.paths.model_dir,
         )

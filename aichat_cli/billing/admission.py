@@ -14,7 +14,7 @@ from aichat_cli.billing.estimates import Call, affordable_output, most_nano
 from aichat_cli.billing.limits import Limits
 from aichat_cli.billing.standing import Standing, standing
 from aichat_cli.core.clock import now_ms
-from aichat_cli.core.credits import CALLS_AN_HOUR, WINDOW_MS, charge_nano, credits_text
+from aichat_cli.core.credits import CALLS_AN_HOUR, WINDOW_MS, charge_nano
 from aichat_cli.core.errors import StorageError
 from aichat_cli.core.ids import RequestId, new_id
 from aichat_cli.core.money import Price, usd_text
@@ -139,6 +139,6 @@ def _reservation(call: Call, price: Price, before: Standing) -> _Reservation:
     fitting = affordable_output(price, tokens, max(tightest.nano, 0)) // call.answers
     if call.type == "embedding" or call.output_limit is not None or fitting < min(LEAST_ANSWER, longest):
         raise refusals.too_expensive(tightest, before, call.model, most)
-    left = f"{credits_text(tightest.nano)} credits" if tightest.of == "credits" else usd_text(tightest.nano)
-    notice = f"The answer may be {fitting:,} tokens long: {left} may be spent."
+    left = refusals.counted(tightest.nano) if tightest.of == "credits" else usd_text(tightest.nano)
+    notice = f"What is left to spend, {left}, pays for an answer of up to {fitting:,} tokens."
     return _Reservation(most_nano(price, tokens, fitting * call.answers), fitting, notice)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aichat_cli.billing.standing import Standing
-from aichat_cli.core.credits import charge_nano, credits_text
+from aichat_cli.core.credits import NANO_PER_CREDIT, charge_nano, credits_text
 from aichat_cli.core.errors import AichatError, CapReached, OutOfCredits, PriceUnknown, RateLimited
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import usd_text
@@ -50,30 +50,44 @@ def too_expensive(room: Room, standing: Standing, model: Model, most_nano: int) 
         else ("limits.monthly_usd", standing.limits.monthly_nano, standing.month_nano, "this month")
     )
     held = f" and {usd_text(standing.held_nano)} held for calls under way" if standing.held_nano else ""
+    raise_it = f"To raise it: aichat config set {setting} AMOUNT"
+    if room.nano <= 0:
+        return CapReached(
+            f"Your cap of {usd_text(cap)} {period} is reached, with {usd_text(spent)} spent{held}.",
+            hint=f"{raise_it}; free: aichat -m smollm2",
+        )
     return CapReached(
-        f"{cost}; your cap is {usd_text(cap)}, with {usd_text(spent)} spent{held} {period}.",
-        hint=f"To raise it: aichat config set {setting} AMOUNT; {_LARGER}",
+        f"{cost}; your cap {period} is {usd_text(cap)}, with {usd_text(spent)} spent{held}.",
+        hint=f"{raise_it}; {_LARGER}",
     )
 
 
 def _out_of_credits(standing: Standing, model: Model, most_nano: int) -> AichatError:
-    due = credits_text(charge_nano(most_nano))
     available = standing.available_nano or 0
     held = (standing.balance_nano or 0) - available
     note = f" ({credits_text(held)} more are held for calls under way)" if held else ""
-    left = f"{credits_text(available)} {'is' if available == charge_nano(1) else 'are'} left{note}"
-    unit = "credit" if due == "1" else "credits"
+    left = f"{counted(available)} {'is' if available == NANO_PER_CREDIT else 'are'} left{note}"
+    if not available:
+        return OutOfCredits(
+            f"There are no credits left for {model.name}{note}.",
+            hint="For more: aichat credits buy small; without: aichat -m smollm2, which is free",
+        )
     return OutOfCredits(
-        f"{model.name} may cost up to {due} {unit} for this, and {left}.",
-        hint=f"For more: aichat credits buy small; {_LARGER}; free: aichat -m smollm2",
+        f"{model.name} may cost up to {counted(charge_nano(most_nano))} for this, and {left}.",
+        hint=f"For more: aichat credits buy small; {_LARGER}",
     )
+
+
+def counted(nano: int) -> str:
+    """Credits with their unit."""
+    return f"{credits_text(nano)} {'credit' if nano == NANO_PER_CREDIT else 'credits'}"
 
 
 def price_unknown(model: Model) -> AichatError:
     """Nobody knows what the call costs, and a limit is set."""
     return PriceUnknown(
         f"Nobody knows what {model.name} costs, so it is not asked while spending is limited.",
-        hint=f'Give it a price, under [models."{model.name}"] in the settings: aichat config edit',
+        hint=f"Say so: aichat models price {model.name} --input USD --output USD, per million tokens; or --free",
     )
 
 

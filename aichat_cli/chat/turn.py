@@ -181,8 +181,7 @@ class _Turn:
         try:
             messages_shown = self._context_for(self._model).messages
         except AichatError:
-            # Told where the model is asked, once the prompt is kept; until then this is what it is.
-            messages_shown = (ChatMessage("user", self._request.prompt or ""),)
+            messages_shown = ()  # told where the model would be asked, once the prompt is kept: nothing will be sent
         self.payment.admit(call_of(self._model, messages_shown, self._system, self._request.options))
 
     def open(self) -> Iterator[TurnEvent]:

@@ -21,8 +21,16 @@ DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")]
 AllFlag = Annotated[bool, typer.Option("--all", help="Show all of them.")]
 
+
+def _finite(amount: float | None) -> float | None:
+    if amount is not None and not 0 <= amount <= 1_000_000:
+        raise typer.BadParameter("an amount of dollars, 0 or more")
+    return amount
+
+
 MaxCostOption = Annotated[
-    float | None, typer.Option("--max-cost", min=0, help="Most dollars that this may cost in all.", metavar="USD")
+    float | None,
+    typer.Option("--max-cost", callback=_finite, help="Most dollars that this may cost in all.", metavar="USD"),
 ]
 
 LISTING_LIMIT = 50

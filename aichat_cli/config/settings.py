@@ -2,7 +2,7 @@
 
 A value is looked up in the environment (`AICHAT_` and the name in capitals, dots as underscores), then in the
 settings file, then in the table. The file is TOML; what it holds besides settings are `[models.NAME]` (custom
-models) and `[aliases]`.
+models), `[prices.NAME]` and `[aliases]`.
 """
 
 from __future__ import annotations
@@ -261,6 +261,10 @@ class Settings:
         """The user's own model aliases."""
         return {name: str(target) for name, target in self._table("aliases").items()}
 
+    def prices(self) -> dict[str, Any]:
+        """The `[prices.NAME]` tables as they stand; `providers.pricing` checks them."""
+        return self._table("prices")
+
     def custom_models(self) -> dict[str, dict[str, Any]]:
         """The `[models.NAME]` tables as they stand; the registry checks them."""
         tables = self._table("models")
@@ -300,7 +304,7 @@ class Settings:
 
 
 def _is_model_table(name: str) -> bool:
-    return name.split(".", maxsplit=1)[0] in {"models", "aliases"}
+    return name.split(".", maxsplit=1)[0] in {"models", "aliases", "prices"}
 
 
 def _plain_text(stored: object) -> str:
