@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from aichat_cli.billing.charges import embedding_price, embedding_usage
 from aichat_cli.billing.estimates import Call
@@ -14,6 +13,7 @@ from aichat_cli.core.messages import Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.documents.embedding.api import ApiEmbedder, ApiModel
 from aichat_cli.documents.embedding.calls import CallResult
@@ -26,8 +26,7 @@ _FOREIGN_VOCABULARY = 1.5
 """A provider may count so many times the tokens that our vocabulary makes of a text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """How a provider is called: with which key, how patiently, how often, and who pays.
 
     `admit` admits a call and gives its request id; `release` is told of one that cost nothing. Both are called in any

@@ -16,12 +16,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aichat_cli.app import App
 from aichat_cli.core.documents import Collection
+from aichat_cli.core.struct import replace
 from aichat_cli.documents.reranking import fill
 from aichat_cli.documents.search import SearchDeps, search
 from aichat_cli.documents.sqlite_vectors import SqliteVectors

@@ -7,7 +7,6 @@ checks and the hold are one transaction: however many processes ask at once, no 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 
 from aichat_cli.billing import refusals
 from aichat_cli.billing.estimates import Call, affordable_output, most_nano
@@ -18,6 +17,7 @@ from aichat_cli.core.credits import CALLS_AN_HOUR, WINDOW_MS, charge_nano
 from aichat_cli.core.errors import StorageError
 from aichat_cli.core.ids import RequestId, new_id
 from aichat_cli.core.money import Price, usd_text
+from aichat_cli.core.struct import Struct
 from aichat_cli.storage import accounts
 from aichat_cli.storage.accounts import NewHold
 from aichat_cli.storage.database import Database
@@ -26,8 +26,7 @@ LEAST_ANSWER = 500
 """Tokens: an answer that the user did not limit is not cut to fewer to fit what may be spent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """A call that may be sent. Its request id keys the usage row and the charge, so that it is charged once.
 
     Attributes:
@@ -139,8 +138,7 @@ def _take_place_in_window(books: Database) -> None:
     accounts.add_admitted(books, now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reservation:
+class _Reservation(Struct, frozen=True):
     most_nano: int
     output_tokens: int
     notice: str | None = None

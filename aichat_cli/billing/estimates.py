@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aichat_cli.billing import accrued
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TOKENS_PER_MTOK, Price
+from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageType
 
 UNKNOWN_LONGEST_ANSWER = 16_384
@@ -16,8 +16,7 @@ _FEW_TOKENS = 2_000
 """So few are not worth reading a vocabulary for: the bound is held instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A call that is about to be sent.
 
     Attributes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 from aichat_cli.core.credits import BillingMode
 from aichat_cli.core.ids import RequestId
+from aichat_cli.core.struct import Struct
 
 
 class Budget:
@@ -36,8 +36,7 @@ class Budget:
             self._spent_nano += cost_nano
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What calls are admitted by. Without any, nothing is refused and nothing is held.
 
     Attributes:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from aichat_cli.billing.standing import Standing
 from aichat_cli.core.credits import NANO_PER_CREDIT, charge_nano, credits_text
 from aichat_cli.core.errors import AichatError, CapReached, OutOfCredits, PriceUnknown, RateLimited
 from aichat_cli.core.money import usd_text
+from aichat_cli.core.struct import Struct
 
 _LARGER = "or ask for a shorter answer: -o max_tokens 500"
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Struct, frozen=True):
     """What one of the limits leaves for another call, in nano-dollars."""
 
     of: Literal["credits", "day", "month", "run"]

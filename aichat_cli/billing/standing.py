@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from aichat_cli.billing.limits import Limits
 from aichat_cli.core.clock import month_began, today_began
 from aichat_cli.core.credits import NANO_PER_CREDIT, credits_text
 from aichat_cli.core.money import usd_text
+from aichat_cli.core.struct import Struct
 from aichat_cli.storage import accounts, usage
 from aichat_cli.storage.database import Database
 
@@ -16,8 +16,7 @@ FEW_CREDITS_NANO = 10 * NANO_PER_CREDIT
 WARN_PERCENT = (80, 100)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """Money at one moment, in nano-dollars.
 
     Attributes:

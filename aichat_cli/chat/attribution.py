@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from aichat_cli.core.documents import Passage
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents.query import STOPWORDS
 
 LEAST_WORDS = 4
@@ -33,8 +33,7 @@ _EXACT = re.compile(
 """Words that are as good as numbers: another one in their place says something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Statement:
+class _Statement(Struct, frozen=True):
     """A sentence by its words.
 
     Attributes:

@@ -6,13 +6,13 @@ A file's content is loaded only for a message that is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from aichat_cli.chat.blocks import file_block
 from aichat_cli.core.errors import ContextTooLong, UsageError
 from aichat_cli.core.ids import MessageId
 from aichat_cli.core.messages import KIND_NAMES, Attachment, AttachmentSummary, ChatMessage, Message
 from aichat_cli.core.models import Model
+from aichat_cli.core.struct import Struct, replace
 from aichat_cli.providers.shipped import READERS
 from aichat_cli.providers.tokens import estimate, estimate_file
 
@@ -26,8 +26,7 @@ Loader = Callable[[Sequence[MessageId]], Mapping[MessageId, tuple[Attachment, ..
 """Reads the files of some messages: `storage.attachments.of_messages` of a database."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """The messages to send, oldest first.
 
     Attributes:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from aichat_cli.chat.blocks import passage_block
 from aichat_cli.core.documents import Hit, Passage, SearchResult, Source, digest_of
 from aichat_cli.core.errors import UsageError
 from aichat_cli.core.messages import Message
 from aichat_cli.core.models import Model
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents.query import words_of
 from aichat_cli.providers.tokens import estimate
 
@@ -47,8 +47,7 @@ _NOTHING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Grounding:
+class Grounding(Struct, frozen=True):
     """What was found for a question.
 
     Attributes:

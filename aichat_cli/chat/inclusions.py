@@ -10,7 +10,6 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from aichat_cli.chat.blocks import file_block
 from aichat_cli.core.errors import AichatError, DocumentError, NotFound, UsageError
 from aichat_cli.core.media import media_type_of, text_of
 from aichat_cli.core.messages import Attachment
+from aichat_cli.core.struct import Struct
 from aichat_cli.providers.tokens import estimate, estimate_file
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ _LOADED = frozenset({"html", "notebook", "mail", "pdf", "office"})
 """Formats whose bytes, even where they are text, are not what somebody reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Readers:
+class Readers(Struct, frozen=True):
     """How what is no plain text is read.
 
     Attributes:
@@ -50,8 +49,7 @@ class Readers:
     max_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Included:
+class Included(Struct, frozen=True):
     """One file or page: `name` as the user wrote it, and either its `text`, exact but for the byte order mark where it
     is plain text, or an `attachment`.
 
@@ -83,8 +81,7 @@ class Included:
         return estimate_file(self.attachment.summary) if self.attachment else estimate(self.block)
 
 
-@dataclass(frozen=True, slots=True)
-class IncludedFolder:
+class IncludedFolder(Struct, frozen=True):
     """A folder: the texts of its `files`, what was left out by its kind, and what could not be read."""
 
     name: str
@@ -107,8 +104,7 @@ class IncludedFolder:
 Inclusion = Included | IncludedFolder
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
+class _Text(Struct, frozen=True):
     text: str
     notes: tuple[str, ...] = ()
     replaces_source: bool = False

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from aichat_cli.chat.inclusions import Inclusion, Readers, included, resolved, with_files
 from aichat_cli.core.messages import Attachment
+from aichat_cli.core.struct import Struct
 
 MOST_COMPLETIONS = 50
 MOST_ENTRIES_READ = 20_000
@@ -34,8 +34,7 @@ _PAGE = re.compile(r"https?://[^\s/?#.][^\s/?#]*", re.IGNORECASE)
 _URL_PUNCTUATION = frozenset(_PUNCTUATION) - frozenset(")_*")
 
 
-@dataclass(frozen=True, slots=True)
-class Expanded:
+class Expanded(Struct, frozen=True):
     """A prompt with what it mentions.
 
     Attributes:
@@ -49,8 +48,7 @@ class Expanded:
     inclusions: tuple[Inclusion, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MentionCompletion:
+class MentionCompletion(Struct, frozen=True):
     """One way to go on: `text` stands for all of what follows the `@`; `name` is the entry alone, to show in a menu."""
 
     text: str

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 
 from aichat_cli.billing import admission as admissions
 from aichat_cli.billing.admission import Admission
@@ -21,6 +20,7 @@ from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import AttachmentSummary, ChatMessage, Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
+from aichat_cli.core.struct import Struct, replace
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.providers import tokens
 from aichat_cli.providers.base import OptionValue
@@ -34,8 +34,7 @@ _FOREIGN_VOCABULARY = 1.5
 """Other vocabularies than OpenAI's make at most so many times its tokens of a text, in our experience."""
 
 
-@dataclass(frozen=True, slots=True)
-class PromptEstimate:
+class PromptEstimate(Struct, frozen=True):
     """What reading a prompt will cost, before it is sent; `answer_nano` is what the longest answer would add."""
 
     model: str

@@ -8,14 +8,13 @@ the place of its parent. So a picture is only as wide as branches begin within b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from aichat_cli.core.ids import MessageId
 from aichat_cli.core.messages import Role
+from aichat_cli.core.struct import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """A message in its tree."""
 
     id: MessageId
@@ -23,8 +22,7 @@ class Node:
     role: Role
 
 
-@dataclass(frozen=True, slots=True)
-class TreeLine:
+class TreeLine(Struct, frozen=True):
     """One message in the picture: `depth` steps to the right; the first of a side branch `begins_branch`."""
 
     id: MessageId

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aichat_cli.billing.limits import NO_LIMITS, Limits
@@ -41,6 +40,7 @@ from aichat_cli.core.messages import Attachment, ChatMessage, Message, Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import Struct, field
 from aichat_cli.providers import tokens as token_counts
 from aichat_cli.providers.base import ChatRequest, OptionValue, Provider, Timeouts
 from aichat_cli.providers.retry import RetryPolicy, stream_with_retries
@@ -52,8 +52,7 @@ if TYPE_CHECKING:
     from aichat_cli.chat.grounding import Grounding, Retrieve
 
 
-@dataclass(frozen=True, slots=True)
-class TurnRequest:
+class TurnRequest(Struct, frozen=True):
     """What the user asked for.
 
     Attributes:
@@ -81,8 +80,7 @@ class TurnRequest:
     docs: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TurnDeps:
+class TurnDeps(Struct, frozen=True):
     """What a turn needs from the house.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from shlex import quote
 from typing import Literal
@@ -16,6 +15,7 @@ from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
 from aichat_cli.config.secrets import keyring_backend
 from aichat_cli.core.errors import EXIT_ERROR, AichatError
+from aichat_cli.core.struct import Struct, asdict
 from aichat_cli.documents.index_building import is_complete
 from aichat_cli.providers import catalog, pull
 from aichat_cli.providers.endpoints import KEY_NAMES
@@ -29,8 +29,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 State = Literal["ok", "missing", "broken"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One line of the report. `missing` is a choice, `broken` is not."""
 
     subject: str

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aichat_cli.cli.stdin import piped_text
 from aichat_cli.core.errors import UsageError
 from aichat_cli.core.messages import Attachment
 from aichat_cli.core.models import Model
+from aichat_cli.core.struct import Struct
 from aichat_cli.render.diagnostics import Diagnostics
 
 if TYPE_CHECKING:
     from aichat_cli.chat.inclusions import Inclusion, Readers
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """One question.
 
     Attributes:

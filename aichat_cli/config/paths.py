@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from aichat_cli.core.struct import Struct
 
 APP_NAME = "aichat"
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
+class Paths(Struct, frozen=True):
     """Every place aichat keeps something, by the conventions of the platform (XDG on Linux)."""
 
     config_file: Path

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aichat_cli.core.errors import ConfigError, NotFound, UsageError
+from aichat_cli.core.struct import Struct, field
 
 SUFFIX = ".md"
 LONGEST_NAME = 64
@@ -26,8 +26,7 @@ _FENCE = "+++"
 _FIELDS = frozenset({"model", "options"})
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRole:
+class ChatRole(Struct, frozen=True):
     """One role. `prompt` is empty where only a model or options are set; `options` are as given with `-o`."""
 
     name: str

@@ -11,13 +11,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aichat_cli.config.settings_file import write_private
 from aichat_cli.core.errors import ConfigError, NotFound, UsageError
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import Struct
 
 SERVICE = "aichat"
 _NAMES_ENTRY = "_names"
@@ -25,8 +25,7 @@ COMMAND_TIMEOUT_SECONDS = 60
 SHORTEST_SECRET = 8
 
 
-@dataclass(frozen=True, slots=True)
-class KeyLocation:
+class KeyLocation(Struct, frozen=True):
     """Where a key was found; `source` reads `$OPENAI_API_KEY`, `keyring` and so on. Never the key."""
 
     name: str

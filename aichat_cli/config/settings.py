@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aichat_cli.core.errors import ConfigError, NotFound, UsageError
 from aichat_cli.core.money import nano_from_usd
+from aichat_cli.core.struct import Struct
 
 Value = str | int | float | bool | tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One row of the table. `parse` turns text into the value or raises ValueError with what is allowed.
 
     `choices` holds the texts to choose from where there are only a few.
@@ -38,8 +37,7 @@ class Setting:
         return "AICHAT_" + self.name.upper().replace(".", "_")
 
 
-@dataclass(frozen=True, slots=True)
-class Effective:
+class Effective(Struct, frozen=True):
     """A setting's value and its source: `default`, the file's path, or the variable's name."""
 
     setting: Setting

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
 
 from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.messages import Attachment, Role, Status
+from aichat_cli.core.struct import Struct, field
 
 ArchiveFormat = Literal["auto", "chatgpt", "claude", "llm", "aichat"]
 """What an import takes its files for; `auto` looks."""
 
 
-@dataclass(frozen=True, slots=True)
-class ArchivedFile:
+class ArchivedFile(Struct, frozen=True):
     """A file of a message. `read` fetches it when it is wanted, None where the archive does not hold it."""
 
     name: str
     read: Callable[[], Attachment | None]
 
 
-@dataclass(frozen=True, slots=True)
-class ArchivedMessage:
+class ArchivedMessage(Struct, frozen=True):
     """One node of an archived tree; `extra` is JSON, or None."""
 
     id: MessageId
@@ -39,8 +37,7 @@ class ArchivedMessage:
     files: tuple[ArchivedFile, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ArchivedConversation:
+class ArchivedConversation(Struct, frozen=True):
     """A whole tree: every message comes after its parent, and every parent is in it or None.
 
     Attributes:
@@ -59,8 +56,7 @@ class ArchivedConversation:
     skipped: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ImportFailure:
+class ImportFailure(Struct, frozen=True):
     """A conversation, or a whole file where `conversation` is None, that could not be taken over."""
 
     source: str
@@ -68,8 +64,7 @@ class ImportFailure:
     reason: str
 
 
-@dataclass(slots=True)
-class ImportSummary:
+class ImportSummary(Struct):
     """What an import did: counts, each conversation and message in exactly one of its kind.
 
     Attributes:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from aichat_cli.core.money import NANO_PER_CENT, cents_from_nano
+from aichat_cli.core.struct import Struct
 
 NANO_PER_CREDIT = NANO_PER_CENT
 
@@ -22,8 +22,7 @@ CALLS_AN_HOUR: dict[PlanName, int] = {"free": 20, "pro": 200, "enterprise": 1000
 WINDOW_MS = 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(Struct, frozen=True):
     """Credits that are sold together, at a price in US cents."""
 
     name: str

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal, NewType
+
+from aichat_cli.core.struct import Struct, field
 
 CollectionSeq = NewType("CollectionSeq", int)
 DocumentId = NewType("DocumentId", str)
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(Struct, frozen=True):
     """A heading of a document: the character its line begins at, its level from 1, and its text."""
 
     start: int
@@ -22,8 +22,7 @@ TextKind = Literal["prose", "markdown", "code", "table"]
 """How a text is best split: at paragraphs and sentences, also at Markdown's blocks, at lines and blank lines, at rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedDocument:
+class LoadedDocument(Struct, frozen=True):
     r"""What a loader makes of a file or page. Every offset counts characters of `text`, which is what is stored.
 
     Attributes:
@@ -43,8 +42,7 @@ class LoadedDocument:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """A piece of a document, `text[start:end]`.
 
     Attributes:
@@ -62,8 +60,7 @@ class Chunk:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(Struct, frozen=True):
     """A set of documents that are searched together.
 
     `embedding_model` and `dimensions` are None where it is searched by its words alone.
@@ -79,8 +76,7 @@ class Collection:
     updated_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A stored document. `name` is what it is called in listings and citations, `path` where it came from."""
 
     seq: int
@@ -106,8 +102,7 @@ def place_of(document: str, line: int, page: int | None) -> str:
     return f"{document} p.{page}" if page is not None else f"{document}:{line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(Struct, frozen=True):
     """A stored chunk with its place, as search finds it and a citation names it."""
 
     chunk_seq: int
@@ -135,8 +130,7 @@ def digest_of(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A passage that an answer was given, as it is kept with the answer: its place outlives the document.
 
     `digest` tells whether the document still says the same at that place, as `digest_of` makes it of a text.
@@ -160,8 +154,7 @@ class Source:
         return place_of(self.document, self.line, self.page)
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """One result of a search, best first.
 
     Attributes:
@@ -181,8 +174,7 @@ class Hit:
     terms: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SearchResult:
+class SearchResult(Struct, frozen=True):
     """What a search found.
 
     Attributes:

@@ -7,20 +7,19 @@ them on, opens with `Started`, tells of `Retrieved`, `Citation`, `Retrying`, `Fe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import AichatError, StorageError
 from aichat_cli.core.ids import ConversationId, MessageId, RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.money import TokenUsage
+from aichat_cli.core.struct import Struct
 
 if TYPE_CHECKING:
     from aichat_cli.core.documents import Passage
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """The prompt is stored and the request is about to be sent. The ids are None where nothing is kept."""
 
     conversation_id: ConversationId | None
@@ -28,29 +27,25 @@ class Started:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(Struct, frozen=True):
     """The next piece of the answer: valid text, never half a character."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningDelta:
+class ReasoningDelta(Struct, frozen=True):
     """The next piece of what the model thinks, where it shows that."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """Something the user should know, in one line, such as an option that was not sent."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Retrieved:
+class Retrieved(Struct, frozen=True):
     """The passages of documents that the model is shown, in the order of their numbers from 1; none were relevant
     where it is empty.
     """
@@ -58,23 +53,20 @@ class Retrieved:
     passages: tuple[Passage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Citation:
+class Citation(Struct, frozen=True):
     """The answer cites a passage for the first time, by the number it has in `Retrieved`."""
 
     number: int
     passage: Passage
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """The provider's count so far; each replaces the one before."""
 
     tokens: TokenUsage
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """The provider ended the answer.
 
     `reason` is `stop`, `length`, `content_filter`, `refusal`, `tool_calls`, or the provider's own word where it is
@@ -86,8 +78,7 @@ class Finished:
     served_model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying:
+class Retrying(Struct, frozen=True):
     """The attempt failed before its first byte; the next follows after `delay` seconds."""
 
     error: AichatError
@@ -95,8 +86,7 @@ class Retrying:
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class FellBack:
+class FellBack(Struct, frozen=True):
     """One model failed and the next of the fallbacks is asked."""
 
     error: AichatError
@@ -104,22 +94,19 @@ class FellBack:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class NotSaved:
+class NotSaved(Struct, frozen=True):
     """The turn goes on, but the database cannot keep it."""
 
     error: StorageError
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The turn failed; whatever text came before it is kept."""
 
     error: AichatError
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """The turn is stored. `cost_nano` is None where the model has no known price; `tokens` where nothing was sent."""
 
     request_id: RequestId

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from aichat_cli.core.messages import Attachment, Conversation, Message
+from aichat_cli.core.struct import Struct
 
 ExportFormat = Literal["markdown", "json", "html"]
 EXPORT_FORMAT = "aichat"
@@ -13,8 +13,7 @@ EXPORT_VERSION = 1
 """Of the JSON export. A number above it cannot be read by this version; fields may be added without a new one."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExportedMessage:
+class ExportedMessage(Struct, frozen=True):
     """A message with what only an export shows; `extra` is JSON, or None."""
 
     message: Message
@@ -22,8 +21,7 @@ class ExportedMessage:
     attachments: tuple[Attachment, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ExportedConversation:
+class ExportedConversation(Struct, frozen=True):
     """A conversation with all its branches, in the order the messages were written."""
 
     conversation: Conversation

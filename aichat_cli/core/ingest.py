@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 
 from aichat_cli.core.money import NANO_PER_DOLLAR
+from aichat_cli.core.struct import Struct, field
 
 MOST_LISTED = 1000
 """Failures kept with their reasons; more are counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class GivenText:
+class GivenText(Struct, frozen=True):
     """A text that was handed in, not found: what is piped in."""
 
     name: str
@@ -23,8 +22,7 @@ IngestSource = str | GivenText
 """A path of a file or folder, or a URL, as the user wrote it; or a text."""
 
 
-@dataclass(frozen=True, slots=True)
-class IngestOptions:
+class IngestOptions(Struct, frozen=True):
     """How to ingest.
 
     Attributes:
@@ -38,8 +36,7 @@ class IngestOptions:
     again: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class IngestPreview:
+class IngestPreview(Struct, frozen=True):
     """What embedding by a paid model would take. `cost_nano` is None where its price is unknown."""
 
     model: str
@@ -52,8 +49,7 @@ class IngestPreview:
         return self.cost_nano is not None and self.cost_nano <= usd * NANO_PER_DOLLAR
 
 
-@dataclass(frozen=True, slots=True)
-class IngestProgress:
+class IngestProgress(Struct, frozen=True):
     """How far it is: files, and bytes of them; `total` is None while they are being found."""
 
     done: int
@@ -62,16 +58,14 @@ class IngestProgress:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A file or page that could not be taken in, and why."""
 
     name: str
     reason: str
 
 
-@dataclass(slots=True)
-class IngestSummary:
+class IngestSummary(Struct):
     """What an ingest did, filled while it runs.
 
     Attributes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from aichat_cli.core.ids import ConversationId, MessageId
+from aichat_cli.core.struct import Struct
 
 if TYPE_CHECKING:
     from aichat_cli.core.documents import Source
@@ -20,8 +20,7 @@ Status = Literal["streaming", "complete", "stopped", "failed"]
 """`streaming` while it is being written; `stopped` by the user, a signal or a closed pipe; `failed` by the provider."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """A file that goes with a message: its base name, its media type such as `image/png`, and its bytes."""
 
     name: str
@@ -46,8 +45,7 @@ class Attachment:
         return AttachmentSummary(self.name, self.media_type, len(self.content))
 
 
-@dataclass(frozen=True, slots=True)
-class AttachmentSummary:
+class AttachmentSummary(Struct, frozen=True):
     """A file of a stored message without its content, which is read only when it is sent; `bytes` is its size."""
 
     name: str
@@ -68,8 +66,7 @@ def media_kind(media_type: str) -> MediaKind | None:
     return kinds.get(media_type.partition("/")[0])
 
 
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
+class ChatMessage(Struct, frozen=True):
     """What a model is shown: one speaker, one text, and the files that go with it."""
 
     role: Role
@@ -77,8 +74,7 @@ class ChatMessage:
     attachments: tuple[Attachment, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One stored message: a node of a conversation's tree. Its text never changes once it is settled.
 
     `input_tokens`, `output_tokens` and `cost_nano` (nano-dollars) are those of the turn that made an
@@ -105,8 +101,7 @@ class Message:
     sources: tuple[Source, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(Struct, frozen=True):
     """A tree of messages; `head_id` is the tip of the branch in use, None while it is empty."""
 
     id: ConversationId

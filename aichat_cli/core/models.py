@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from aichat_cli.core.messages import MediaKind
 from aichat_cli.core.money import Price
+from aichat_cli.core.struct import Struct
 
 Wire = Literal["openai", "anthropic", "litellm", "local"]
 """The protocol a model is spoken to in: one adapter each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """One model, resolved from what the user typed.
 
     Attributes:

@@ -6,16 +6,16 @@ per million tokens (`*_per_mtok`, nano-dollars) and the cost of a call is rounde
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from aichat_cli.core.struct import Struct
 
 NANO_PER_DOLLAR = 1_000_000_000
 NANO_PER_CENT = 10_000_000
 TOKENS_PER_MTOK = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(Struct, frozen=True):
     """Nano-dollars per million tokens. A rate that is None is charged as `input` or `output`."""
 
     input: int
@@ -25,8 +25,7 @@ class Rates:
     reasoning: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """What a model charges. `tiers` holds (threshold, rates): they replace `rates` for a whole call
     whose input is larger than the threshold, in tokens, ascending.
     """
@@ -51,8 +50,7 @@ class Price:
 FREE = Price(Rates(0, 0))
 
 
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
+class TokenUsage(Struct, frozen=True):
     """Tokens of one call.
 
     `input_tokens` counts the whole prompt; `cached_tokens` (read from the provider's cache) and

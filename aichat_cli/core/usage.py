@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.money import TokenUsage
+from aichat_cli.core.struct import Struct
 
 UsageType = Literal["chat", "completion", "embedding"]
 Provenance = Literal["provider", "calculated", "estimated"]
 """Where the cost came from: the provider named it, its token count at our price, or our own count."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRecord:
+class UsageRecord(Struct, frozen=True):
     """One call. `request_id` makes it count once.
 
     Attributes:

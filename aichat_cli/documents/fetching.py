@@ -12,10 +12,10 @@ import re
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from aichat_cli.core.errors import AichatError, ConnectFailed, DocumentError, TimedOut
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents.abandonable import Abandonable, Stopped
 from aichat_cli.documents.addresses import is_local_name, is_public
 from aichat_cli.documents.page_request import AGENT, Answer, answer_to, target_of
@@ -45,8 +45,7 @@ Connect = Callable[[str, str, int, str | None, float], http.client.HTTPConnectio
 ProxyHeaders = Callable[[str, str, int], Mapping[str, str] | None]
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedPage:
+class FetchedPage(Struct, frozen=True):
     """A page: its final URL, its bytes, its Content-Type, and what tells the next time whether it changed."""
 
     url: str
@@ -55,8 +54,7 @@ class FetchedPage:
     etag: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class NotModified:
+class NotModified(Struct, frozen=True):
     """The page is as it was."""
 
 
@@ -202,8 +200,7 @@ class Fetcher:
         raise DocumentError(failure.message, hint=_CHECK if is_unreached else failure.hint) from failure
 
 
-@dataclass(frozen=True, slots=True)
-class _TimeLimit:
+class _TimeLimit(Struct, frozen=True):
     """So many seconds, which end at a moment of the monotonic clock."""
 
     seconds: float

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from aichat_cli.core.struct import Struct
 
 IGNORE_FILES = (".aichatignore", ".gitignore")
 """The first decides where both have an opinion."""
@@ -17,8 +18,7 @@ IGNORE_FILES = (".aichatignore", ".gitignore")
 _MOST_BYTES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """The patterns of one file, for names relative to the walk's root.
 
     Attributes:

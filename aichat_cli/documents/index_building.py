@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.documents import Collection, CollectionSeq
 from aichat_cli.core.errors import StorageError
 from aichat_cli.core.interrupts import shielded
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents import clusters
 from aichat_cli.documents.embedding.base import Matrix
 from aichat_cli.documents.quantising import quantised, unpacked_rows
@@ -36,16 +36,14 @@ SPARSE, SPARSE_FROM = 3, 20_000
 """An index with so many times the places it needs, beyond a number, is made anew: empty places are searched too."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Members:
+class _Members(Struct, frozen=True):
     """All stored vectors by the seqs of their chunks and the cluster of each, in the order of the clusters."""
 
     chunk_seqs: NDArray[np.int64]
     clusters: NDArray[np.intp]
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """Vectors that are read and ready to be inserted together."""
 
     chunk_seqs: list[int]

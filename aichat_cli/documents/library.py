@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from aichat_cli.core.documents import Collection, Document, SearchResult
 from aichat_cli.core.errors import EmbeddingError, NotFound, UsageError
 from aichat_cli.core.ingest import IngestOptions, IngestPreview, IngestProgress, IngestSource, IngestSummary
 from aichat_cli.core.interrupts import shielded
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents.embedding.base import Embedder
 from aichat_cli.documents.vectors import VectorStore
 from aichat_cli.storage import chunks, collections, documents
@@ -24,8 +24,7 @@ NO_MODEL = "none"
 """As an embedding model: words alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class LibraryDeps:
+class LibraryDeps(Struct, frozen=True):
     """What documents need of the house.
 
     Attributes:
@@ -43,8 +42,7 @@ class LibraryDeps:
     default_model: Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(Struct, frozen=True):
     """Folders, files and URLs that documents came from; those that are not there now."""
 
     present: list[str]

@@ -8,11 +8,11 @@ import socket
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, quote
 
 from aichat_cli.core.errors import DocumentError
+from aichat_cli.core.struct import Struct
 
 AGENT = "aichat"
 _PIECE_BYTES = 65_536
@@ -20,8 +20,7 @@ _INFLATED_BYTES = 1_000_000
 """Of one piece: however small it came, it does not fill the memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A response. `content` is there with status 200 only; `is_cut` where there is more of it; `etag` is a header."""
 
     status: int

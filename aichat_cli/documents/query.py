@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from unicodedata import normalize
+
+from aichat_cli.core.struct import Struct
 
 MOST_WORDS = 48
 MOST_FOUND, MOST_RANKED = 10_000, 60_000
@@ -166,16 +167,14 @@ STOPWORDS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Struct, frozen=True):
     """A word of the question: as it was typed, and as the index has it."""
 
     typed: str
     stem: str
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
+class Telling(Struct, frozen=True):
     """The words of a question that find chunks, and those that only rank what is found."""
 
     finding: list[Word]

@@ -7,12 +7,12 @@ was embedded before an interruption is kept and not embedded again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from aichat_cli.core.documents import Collection
 from aichat_cli.core.errors import EmbeddingError
 from aichat_cli.core.ingest import IngestPreview, IngestProgress
 from aichat_cli.core.interrupts import shielded
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents import sqlite_vectors
 from aichat_cli.documents.chunking.embedded_text import embedding_text
 from aichat_cli.documents.chunking.tokenizer import Tokenizer
@@ -29,8 +29,7 @@ Missing = Callable[[int, int], list[chunks.IndexedText]]
 COUNTED_TOGETHER = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class ReindexDeps:
+class ReindexDeps(Struct, frozen=True):
     """What reindexing needs: the vectors of a collection, and how tokens are counted for a preview of the cost."""
 
     store_for: Callable[[Database, Collection], VectorStore]

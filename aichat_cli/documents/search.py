@@ -5,11 +5,11 @@ compared again by the local model where it is there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import log1p
 
 from aichat_cli.core.documents import Collection, Hit, Passage, SearchResult
 from aichat_cli.core.errors import EmbeddingError, UsageError
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents import query as queries
 from aichat_cli.documents.embedding.base import Embedder, Matrix
 from aichat_cli.documents.vectors import Neighbour, VectorStore
@@ -33,8 +33,7 @@ WORDS_ALONE = 0.3
 """The coverage that is enough whatever the cosine, and where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class SearchDeps:
+class SearchDeps(Struct, frozen=True):
     """What a search needs: the model of a collection, the one that ranks again (None: there is none), and vectors."""
 
     embedder_for: Callable[[str], Embedder]
@@ -42,16 +41,14 @@ class SearchDeps:
     store_for: Callable[[Database, Collection], VectorStore]
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
+class _Words(Struct, frozen=True):
     """What the words found: scores by chunk, best first, and how much each word tells: the rarer it is, the more."""
 
     scores: dict[int, float]
     weights: dict[queries.Word, float]
 
 
-@dataclass(frozen=True, slots=True)
-class _Meaning:
+class _Meaning(Struct, frozen=True):
     """What the vectors found, and how near the best has to be."""
 
     ranked: list[Neighbour]
@@ -59,24 +56,21 @@ class _Meaning:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Reranking:
+class _Reranking(Struct, frozen=True):
     """The model that ranks again, and its vector of the query."""
 
     model: Embedder
     query: Matrix
 
 
-@dataclass(frozen=True, slots=True)
-class _Evidence:
+class _Evidence(Struct, frozen=True):
     """How near the best chunk is to the query, and how near it has to be."""
 
     similarity: float
     relevance: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Ranking:
+class _Ranking(Struct, frozen=True):
     """What chunks are ranked by, their ranks and cosines, and what tells whether the best is relevant."""
 
     scores: dict[int, float]

@@ -10,10 +10,10 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from aichat_cli.core.errors import DocumentError, NotFound
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents.ignoring import Patterns, Rules, folder_rules, is_ignored, rules_above
 
 _BYTES_PER_MB = 1_000_000
@@ -33,8 +33,7 @@ _BINARY = frozenset(_BINARY_SUFFIXES.split())
 _NOT_UTF8 = "a name that is not UTF-8"
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+class FoundFile(Struct, frozen=True):
     """A file to read: its absolute path without links, and its name relative to the root, with slashes.
 
     The path is a str, since a `Path` takes longer to make than the file takes to be found.
@@ -46,16 +45,14 @@ class FoundFile:
     modified_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedFile:
+class SkippedFile(Struct, frozen=True):
     """What is there and was not taken, and why: few words, the same for all of a kind. A folder's name ends in `/`."""
 
     name: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Folder:
+class _Folder(Struct, frozen=True):
     entries: Iterator[os.DirEntry[str]]
     prefix: str
     rules: tuple[Rules, ...]

@@ -7,10 +7,10 @@ Up to `FLAT_LIMIT` vectors a query is compared with all of them; beyond that wit
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from aichat_cli.core.documents import Collection
 from aichat_cli.core.errors import StorageError
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents import clusters, index_building
 from aichat_cli.documents.embedding.base import Matrix
 from aichat_cli.documents.index_building import FLAT_LIMIT, is_complete, mend, rebuild
@@ -29,8 +29,7 @@ SPARE = 30
 through each cluster once for each of them, so they are not for free."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Clusters:
+class _Clusters(Struct, frozen=True):
     """The centres in use and the index they belong to."""
 
     index_seq: int

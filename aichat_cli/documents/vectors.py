@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents.embedding.base import Matrix
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(Struct, frozen=True):
     """A chunk and the cosine of its vector with the query's."""
 
     chunk_seq: int

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from aichat_cli.core.events import ProviderEvent
 from aichat_cli.core.messages import ChatMessage
 from aichat_cli.core.models import Model
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import Struct, field
 
 OptionValue = str | int | float | bool | None | list["OptionValue"] | dict[str, "OptionValue"]
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Seconds: to connect, from the request to the first byte of the response, and between two reads."""
 
     connect: float = 10.0
@@ -23,8 +22,7 @@ class Timeouts:
     idle: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(Struct, frozen=True):
     """One call to one model.
 
     Attributes:

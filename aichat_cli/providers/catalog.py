@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from aichat_cli.core.money import FREE, Price, Rates, nano_per_mtok
+from aichat_cli.core.struct import Struct
 
 CHAT_MODES = frozenset({"chat", "responses"})
 """`responses` models speak OpenAI's newer endpoint only; they take the same messages."""
@@ -31,8 +31,7 @@ _FEES_PER_CALL = ("input_cost_per_request", "input_cost_per_query", "citation_co
 _TIER = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogEntry:
+class CatalogEntry(Struct, frozen=True):
     """What the map says of one model.
 
         `provider` is litellm's name for it. `reasons_unasked` is False where reasoning must be asked for. `takes_sampling`

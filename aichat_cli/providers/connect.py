@@ -6,10 +6,10 @@ import http.client
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import AichatError, ConfigError, ConnectFailed, ProviderError, TimedOut
+from aichat_cli.core.struct import Struct
 
 if TYPE_CHECKING:
     import ssl
@@ -19,13 +19,15 @@ _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTT
 _tls: dict[tuple[str | None, str | None], ssl.SSLContext] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(Struct, frozen=True):
     """An HTTP proxy. `headers` hold its password and stay out of a repr."""
 
     host: str
     port: int
-    authorization: str | None = field(default=None, repr=False)
+    authorization: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Proxy(host={self.host!r}, port={self.port!r})"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -33,8 +35,7 @@ class Proxy:
         return {"Proxy-Authorization": self.authorization} if self.authorization else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """Where a connection leads, and through what; `address` is the host's, where it was looked up before."""
 
     scheme: str

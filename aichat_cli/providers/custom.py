@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, Literal
 
 from aichat_cli.core.errors import ConfigError
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import Price
+from aichat_cli.core.struct import Struct
 from aichat_cli.providers.endpoints import checked_url
 from aichat_cli.providers.pricing import PRICE_FIELDS, price_from
 
 
-@dataclass(frozen=True, slots=True)
-class CustomModel:
+class CustomModel(Struct, frozen=True):
     """A model the user added: an endpoint of their own, or another name and price for a known one.
 
     Prices are US dollars per million tokens: of input and output both, or none; `free` costs nothing. `key_name` None means that no key is
@@ -70,7 +69,7 @@ class CustomModel:
         return price_from(self.name, {field: getattr(self, field) for field in (*PRICE_FIELDS, "free")})
 
 
-_FIELDS = frozenset(field.name for field in fields(CustomModel)) - {"name"}
+_FIELDS = frozenset(CustomModel.__struct_fields__) - {"name"}
 _TEXTS = frozenset({"base_url", "model_id", "wire", "key_name"})
 _COUNTS = frozenset({"context_tokens", "max_output_tokens"})
 

@@ -9,13 +9,13 @@ import json
 from array import array
 from base64 import b64decode
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 from aichat_cli.core.errors import AichatError, BadResponse, ContextTooLong, TimedOut
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import Struct
 from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.failures import ERROR_BODY_BYTES, Said, retry_after, said_in, status_error, who
 from aichat_cli.providers.http import HttpResponse, HttpTransport
@@ -26,8 +26,7 @@ _MOST_ANSWER_BYTES = 256_000_000
 _BYTES_PER_NUMBER = 4
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingRequest:
+class EmbeddingRequest(Struct, frozen=True):
     """One call. `is_query` tells models that embed questions otherwise than passages which these are."""
 
     model: Model
@@ -37,8 +36,7 @@ class EmbeddingRequest:
     is_query: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingResponse:
+class EmbeddingResponse(Struct, frozen=True):
     """Vectors in the order of the texts, each as little-endian 32-bit floats; not checked for number or length.
 
     `tokens` is None where the provider gave no count.
@@ -49,8 +47,7 @@ class EmbeddingResponse:
     served_model: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingAttempt:
+class EmbeddingAttempt(Struct, frozen=True):
     """What came of a call: a response or an error. `is_billed` tells whether it is, or may be, on the provider's bill."""
 
     response: EmbeddingResponse | None
@@ -58,8 +55,7 @@ class EmbeddingAttempt:
     is_billed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLimits:
+class BatchLimits(Struct, frozen=True):
     """The most that a provider takes in one call."""
 
     texts: int

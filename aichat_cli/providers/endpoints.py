@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from aichat_cli.core.errors import ConfigError
+from aichat_cli.core.struct import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One provider with a direct wire.
 
     `catalog_provider` is what litellm's map calls it. `key_name` is None where the endpoint takes no key.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from aichat_cli.core.errors import (
@@ -19,6 +18,7 @@ from aichat_cli.core.errors import (
     RequestRejected,
 )
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import Struct
 from aichat_cli.providers.base import Call
 
 ERROR_BODY_BYTES = 65536
@@ -58,8 +58,7 @@ _STATUS_OF_KIND = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """A provider's own words: its message, one clean line, and the kinds and codes it gave. `is_structured` is False
     where the body was not an error object, such as a proxy's page.
     """

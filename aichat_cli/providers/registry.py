@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aichat_cli.core.errors import ConfigError, UnknownModel
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import FREE
+from aichat_cli.core.struct import replace
 from aichat_cli.providers import catalog as catalogs
 from aichat_cli.providers import shipped
 from aichat_cli.providers.catalog import CHAT_MODES, EMBEDDING_MODE, Catalog, CatalogEntry

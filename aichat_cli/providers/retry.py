@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from aichat_cli.core.errors import AichatError, is_transient
 from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, Retrying, TextDelta
+from aichat_cli.core.struct import Struct
 from aichat_cli.providers.base import ChatRequest, Provider
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """`attempts` in all. The wait before attempt n+1 is random, up to `base_delay` * 2**(n-1) and `max_delay`; where the
     provider names a time it is that, up to `max_wait`. Seconds.
     """

@@ -12,9 +12,9 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from aichat_cli.core.struct import Struct, field
 from aichat_cli.render.answer import write_all
 from aichat_cli.render.diagnostics import wants_color
 from aichat_cli.render.sanitize import safe_line
@@ -36,8 +36,7 @@ def _secret() -> str:
     return f"\ue000{os.urandom(8).hex()}\ue001"
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(Struct, frozen=True):
     """What the search puts before and after a word it found."""
 
     open: str = field(default_factory=_secret)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.errors import NotFound
+from aichat_cli.core.struct import replace
 from aichat_cli.render.answer import AnswerSink, PipeSink, TerminalSink
 from aichat_cli.render.diagnostics import Diagnostics
 from aichat_cli.render.theme import Theme, theme_for

@@ -9,12 +9,12 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TextIO
 
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.errors import ConfigError
+from aichat_cli.core.struct import Struct
 from aichat_cli.render.diagnostics import wants_color
 
 Background = Literal["ansi", "dark", "light"]
@@ -61,8 +61,7 @@ _LINKING_TERMS = ("xterm-kitty", "xterm-ghostty", "alacritty", "foot", "wezterm"
 _LINKING_VARIABLES = ("KITTY_WINDOW_ID", "WT_SESSION", "KONSOLE_VERSION", "WEZTERM_PANE", "ALACRITTY_WINDOW_ID")
 
 
-@dataclass(frozen=True, slots=True)
-class Theme:
+class Theme(Struct, frozen=True):
     """How to draw.
 
     Attributes:

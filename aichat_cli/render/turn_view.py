@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import AichatError, StorageError
@@ -22,6 +21,7 @@ from aichat_cli.core.events import (
     TextDelta,
     TurnEvent,
 )
+from aichat_cli.core.struct import Struct, field
 from aichat_cli.render.answer import AnswerSink, ClosedPipe, TerminalOwner
 from aichat_cli.render.diagnostics import Diagnostics, one_line
 from aichat_cli.render.sources_view import cited_lines
@@ -36,8 +36,7 @@ REASONS_TOLD = {
 }
 
 
-@dataclass(slots=True)
-class TurnResult:
+class TurnResult(Struct):
     """How a turn ended.
 
     `interruption` is set when a signal stopped it; `unwritable` when stdout could not be written;

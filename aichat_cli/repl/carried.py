@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aichat_cli.chat.turn import TurnRequest
 from aichat_cli.core.messages import Attachment
+from aichat_cli.core.struct import Struct, replace
 from aichat_cli.repl.live import Submission
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from aichat_cli.repl.session import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True):
     """One thing: how it is called on the screen, and either a block of text or an attachment."""
 
     label: str

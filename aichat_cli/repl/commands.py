@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import UsageError
+from aichat_cli.core.struct import Struct
 from aichat_cli.repl import conversation_commands, document_commands, input_commands, output_commands, setup_commands
 
 if TYPE_CHECKING:
     from aichat_cli.repl.session import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """One command. `argument` is shown in the help, empty where it takes none."""
 
     name: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import ArchiveError, UnknownModel, UsageError
 from aichat_cli.core.ids import ConversationId
 from aichat_cli.core.messages import Conversation, Message
+from aichat_cli.core.struct import replace
 from aichat_cli.render.sanitize import safe_line
 from aichat_cli.repl.carried import Carried
 from aichat_cli.storage import attachments, conversations

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.documents import Source, digest_of
 from aichat_cli.core.errors import NotFound, UsageError
 from aichat_cli.core.ingest import IngestOptions, IngestPreview, IngestSummary
 from aichat_cli.core.interrupts import Interrupted
+from aichat_cli.core.struct import replace
 from aichat_cli.render import documents_view, sources_view
 from aichat_cli.render.sanitize import safe_line
 from aichat_cli.storage import collections, documents

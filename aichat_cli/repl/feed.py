@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from aichat_cli.core.struct import Struct
 
 if TYPE_CHECKING:
     from aichat_cli.render.theme import Theme
@@ -14,34 +15,29 @@ if TYPE_CHECKING:
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(Struct, frozen=True):
     """Finished lines, styled and safe."""
 
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerBegins:
+class AnswerBegins(Struct, frozen=True):
     """What follows belongs to one answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerText:
+class AnswerText(Struct, frozen=True):
     """The next piece of the answer."""
 
     delta: str
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerThought:
+class AnswerThought(Struct, frozen=True):
     """The next piece of what the model thinks."""
 
     delta: str
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerEnds:
+class AnswerEnds(Struct, frozen=True):
     """The answer is whole, or will never be."""
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+
+from aichat_cli.core.struct import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """A message or command, None to leave. What a key stands for is not shown as if it was typed."""
 
     text: str | None

@@ -6,16 +6,15 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
+from aichat_cli.core.struct import Struct
 from aichat_cli.render.diagnostics import Diagnostics
 
 _COLORED = re.compile(r"(\x1b\[[0-9;]*m)(.*)(\x1b\[0m)")
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """What was sent: the whole `text`, and what of it was `typed`, not pasted."""
 
     text: str

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from aichat_cli.app import App
@@ -17,6 +16,7 @@ from aichat_cli.core.interrupts import Interrupted, leave_signals_to_the_main_th
 from aichat_cli.core.messages import Conversation, Message
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import usd_text
+from aichat_cli.core.struct import replace
 from aichat_cli.render.diagnostics import Diagnostics
 from aichat_cli.render.embedded import fetch_if_absent, is_absent
 from aichat_cli.render.sanitize import safe_line, safe_text

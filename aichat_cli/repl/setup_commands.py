@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aichat_cli.config import settings_file
 from aichat_cli.config.settings import as_text, known, parse
 from aichat_cli.core.errors import UsageError
 from aichat_cli.core.models import Model
+from aichat_cli.core.struct import replace
 from aichat_cli.storage import conversations
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
-from dataclasses import replace
 
 from aichat_cli.app import App
 from aichat_cli.chat.titles import title_from
@@ -13,6 +12,7 @@ from aichat_cli.core.errors import AichatError
 from aichat_cli.core.events import TextDelta
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.core.messages import Conversation
+from aichat_cli.core.struct import replace
 from aichat_cli.storage import conversations
 
 LONGEST_SHOWN = 2_000

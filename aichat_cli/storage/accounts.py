@@ -6,13 +6,13 @@ and SQLite itself refuses a hold or a charge that is not covered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.credits import BillingMode, PlanName, charge_nano
 from aichat_cli.core.errors import NotFound
 from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId, RequestId, new_id
+from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.storage import liveness
 from aichat_cli.storage.database import Database
@@ -23,8 +23,7 @@ _LOCKS_FROM = 1 << 40
 """The liveness locks of holds lie behind those of turns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """A profile's money, in nano-dollars. `held_nano` is a part of `balance_nano`."""
 
     user_id: ProfileId
@@ -38,8 +37,7 @@ class Account:
         return self.balance_nano - self.held_nano
 
 
-@dataclass(frozen=True, slots=True)
-class NewHold:
+class NewHold(Struct, frozen=True):
     """What to hold for a call.
 
     Attributes:
@@ -55,8 +53,7 @@ class NewHold:
     message_seq: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """What is held for a call under way."""
 
     seq: int
@@ -68,8 +65,7 @@ class Hold:
     message_seq: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One change of a balance, in nano-dollars. `balance_nano` is the balance after it."""
 
     id: str

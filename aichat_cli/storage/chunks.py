@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from aichat_cli.core.documents import Chunk, CollectionSeq, DocumentId, Passage
+from aichat_cli.core.struct import Struct
 from aichat_cli.storage.collections import empty_text_index, fts_table, vocabulary_table
 from aichat_cli.storage.database import Database
 
@@ -23,8 +23,7 @@ FROM document_chunks c JOIN documents d ON d.seq = c.document_seq
 """
 
 
-@dataclass(frozen=True, slots=True)
-class NewChunk:
+class NewChunk(Struct, frozen=True):
     """A chunk to store: its place, its text, and the hash of what is embedded of it (16 bytes)."""
 
     chunk: Chunk
@@ -32,8 +31,7 @@ class NewChunk:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class IndexedText:
+class IndexedText(Struct, frozen=True):
     """What is embedded of a stored chunk besides its own text: the document's title and the headings above it."""
 
     chunk_seq: int

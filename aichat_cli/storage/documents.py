@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.documents import CollectionSeq, Document, DocumentId
 from aichat_cli.core.errors import NotFound
 from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId, new_id
+from aichat_cli.core.struct import Struct
 from aichat_cli.storage import chunks
 from aichat_cli.storage.database import Database
 
@@ -20,8 +20,7 @@ FROM documents d JOIN collections c ON c.seq = d.collection_seq
 """
 
 
-@dataclass(frozen=True, slots=True)
-class NewDocument:
+class NewDocument(Struct, frozen=True):
     """A document to store; the fields are those of `core.documents.Document`."""
 
     name: str

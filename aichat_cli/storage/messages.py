@@ -6,12 +6,12 @@ Attachments are named, never read: `attachments.of_messages` does that.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from aichat_cli.core.errors import NotFound
 from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.messages import AttachmentSummary, Message, Role, Status
+from aichat_cli.core.struct import Struct
 from aichat_cli.storage import sources
 from aichat_cli.storage.database import Database
 
@@ -27,8 +27,7 @@ SELECT m.id, m.conversation_id, m.parent_id, m.role, m.content, m.reasoning, m.s
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
+class Excerpt(Struct, frozen=True):
     """A message as a list or a preview shows it: `text` is the beginning of its content."""
 
     id: MessageId

@@ -7,13 +7,13 @@ database is at the old version or at the new one, whatever happens in between.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
 
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.errors import StorageError
+from aichat_cli.core.struct import Struct
 from aichat_cli.storage.failures import backup_failed, translated
 
 APPLICATION_ID = 0x41494348
@@ -31,8 +31,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(Struct, frozen=True):
     """One file, `NNNN_name.sql`."""
 
     number: int

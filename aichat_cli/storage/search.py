@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 
 from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.messages import Role
+from aichat_cli.core.struct import Struct
 from aichat_cli.storage.database import Database
 
 CANDIDATES = 1000
@@ -25,8 +25,7 @@ SNIPPET_TOKENS = 24
 _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
 
 
-@dataclass(frozen=True, slots=True)
-class SearchHit:
+class SearchHit(Struct, frozen=True):
     """One message that matches, or one conversation by its title: then `message_id` and `role` are None."""
 
     conversation_id: ConversationId

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from aichat_cli.core.ids import ConversationId
+from aichat_cli.core.struct import Struct
 from aichat_cli.storage.database import Database
 
 MOST_WORDS = 16
@@ -21,8 +21,7 @@ _NEWEST = (
 _CASED = "(octet_length(title) <> length(title) AND title GLOB ?)"
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """One conversation as a line of a list."""
 
     id: ConversationId

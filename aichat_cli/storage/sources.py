@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from aichat_cli.core.struct import asdict
 
 if TYPE_CHECKING:
     from aichat_cli.core.documents import Source

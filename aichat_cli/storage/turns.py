@@ -5,13 +5,13 @@ A turn that has begun is stored whatever happens next; a turn that is settled ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.errors import NotFound, StorageError
 from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, RequestId, new_id
 from aichat_cli.core.messages import Attachment, Status
+from aichat_cli.core.struct import Struct, replace
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.storage import accounts, attachments, liveness, sources, usage
 from aichat_cli.storage.accounts import NewHold
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from aichat_cli.core.documents import Source
 
 
-@dataclass(frozen=True, slots=True)
-class BeginTurn:
+class BeginTurn(Struct, frozen=True):
     """A turn to store before anything is sent.
 
     Attributes:
@@ -46,8 +45,7 @@ class BeginTurn:
     hold: NewHold | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OpenTurn:
+class OpenTurn(Struct, frozen=True):
     """A turn that has begun. `message_id` and `seq` name the answer's row."""
 
     conversation_id: ConversationId
@@ -57,8 +55,7 @@ class OpenTurn:
     created_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class TurnOutcome:
+class TurnOutcome(Struct, frozen=True):
     """How a turn ended. `usage` is None where nothing was sent, or nothing came of it; `sources` are what it was given.
 
     `request_id` is that of the call whose hold ends with it.
@@ -75,8 +72,7 @@ class TurnOutcome:
     request_id: RequestId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(Struct, frozen=True):
     """An answer as far as it was written; `text` is what was thought and said."""
 
     message_id: MessageId

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, ProfileId, RequestId
+from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.storage.database import Database
 
@@ -57,8 +56,7 @@ def is_recorded(db: Database, request_id: RequestId) -> bool:
     return db.row("SELECT 1 FROM usage WHERE request_id = ?", (request_id,)) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """Calls, tokens and nano-dollars; `cost_nano` is None when a call among them has no known price."""
 
     calls: int

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from shlex import quote
 
 from aichat_cli.core.documents import CollectionSeq
 from aichat_cli.core.errors import StorageError
+from aichat_cli.core.struct import Struct
 from aichat_cli.storage import liveness
 from aichat_cli.storage.database import Database
 
@@ -37,8 +37,7 @@ FROM (SELECT *, 'chunk_vectors_' || collection_seq || '_' || seq AS name FROM ve
 """Where one of its own tables is missing, sqlite-vec does not fail but brings the process down."""
 
 
-@dataclass(frozen=True, slots=True)
-class VectorIndex:
+class VectorIndex(Struct, frozen=True):
     """An index of a collection's vectors.
 
     Attributes:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +11,7 @@ from aichat_cli.core.errors import ContextTooLong, UsageError
 from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.messages import Attachment, ChatMessage, MediaKind, Message, Role
 from aichat_cli.core.models import Model
+from aichat_cli.core.struct import replace
 
 SMALL = Model("small", "small", "test", "openai", context_tokens=400, max_output_tokens=100)
 UNKNOWN = Model("unknown", "unknown", "test", "openai")

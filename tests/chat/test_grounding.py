@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from aichat_cli.core.errors import EmbeddingError
 from aichat_cli.core.events import Citation, Failed, Notice, Retrieved, Settled, Started, TextDelta, TurnEvent
 from aichat_cli.core.models import Model
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import replace
 from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.openai_wire import OpenAIWire
 from aichat_cli.providers.retry import RetryPolicy
@@ -185,7 +185,7 @@ JSON = st.recursive(
 SOURCE = Source(1, DocumentId("d"), "ops.md", "/ops.md", "Keys", 1, None, 0, 5, is_cited=True, digest="00")
 
 
-@given(st.sampled_from([*Source.__slots__, "more"]), JSON)
+@given(st.sampled_from([*Source.__struct_fields__, "more"]), JSON)
 def test_sources_that_are_not_as_we_write_them_are_left_out(name: str, value: object) -> None:
     written = sources.extra_of([SOURCE])
     assert written is not None

@@ -3,7 +3,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +28,7 @@ from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import Price, Rates
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import replace
 from aichat_cli.providers.anthropic_wire import AnthropicWire
 from aichat_cli.providers.base import Provider, Timeouts
 from aichat_cli.providers.openai_wire import OpenAIWire

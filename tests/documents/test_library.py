@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from aichat_cli.app import App
 from aichat_cli.core.documents import Collection, SearchResult
 from aichat_cli.core.errors import EmbeddingError, NotFound, UsageError
 from aichat_cli.core.ingest import GivenText, IngestOptions, IngestPreview, IngestSource, IngestSummary
+from aichat_cli.core.struct import replace
 from aichat_cli.documents.embedding.static import StaticEmbedder
 from aichat_cli.documents.library import Library
 from aichat_cli.documents.sqlite_vectors import SqliteVectors

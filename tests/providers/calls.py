@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from aichat_cli.core.errors import AichatError
@@ -12,6 +12,7 @@ from aichat_cli.core.messages import ChatMessage
 from aichat_cli.core.models import Model, Wire
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import replace
 from aichat_cli.providers.base import ChatRequest, Provider, Timeouts
 from tests.servers.scripted import ScriptedServer
 
@@ -61,7 +62,7 @@ class Outcome:
 def request_to(server: ScriptedServer, dialect: Wire = "openai", **changes: Any) -> ChatRequest:
     """A request to a scripted server; `changes` are fields of the model or of the request."""
     url = server.anthropic_url if dialect == "anthropic" else server.openai_url
-    of_model = {name: changes.pop(name) for name in list(changes) if name in Model.__dataclass_fields__}
+    of_model = {name: changes.pop(name) for name in list(changes) if name in Model.__struct_fields__}
     model = Model("friendly", "m-1", dialect, dialect, base_url=url, key_name=dialect, max_output_tokens=1000)
     asked = ChatRequest(replace(model, **of_model), (ChatMessage("user", "hello"),), key=KEY, timeouts=QUICK)
     return replace(asked, **changes)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 from aichat_cli.core.money import FREE, NANO_PER_CENT, Price, Rates
 from aichat_cli.providers.catalog import Catalog, CatalogEntry, installed
+from tests.bare import run_bare
 
 PAID: dict[str, Any] = {
     "litellm_provider": "openai",
@@ -105,10 +104,8 @@ def test_a_missing_map_knows_nothing(path: Path | None) -> None:
 
 
 def test_without_litellm_nothing_is_known() -> None:
-    # -S: an interpreter that sees only the standard library and this tree.
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-    code += "from aichat_cli.providers import catalog\nassert catalog.installed().lookup('gpt-4o') is None; print('ok')"
-    result = subprocess.run([sys.executable, "-S", "-E", "-c", code], capture_output=True, text=True, check=False)
+    code = "from aichat_cli.providers import catalog\nassert catalog.installed().lookup('gpt-4o') is None; print('ok')"
+    result = run_bare(code)
     assert result.stdout == "ok\n", result.stderr
 
 

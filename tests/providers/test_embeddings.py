@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from aichat_cli.core.errors import (
     TimedOut,
 )
 from aichat_cli.core.models import Model
+from aichat_cli.core.struct import replace
 from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.embeddings import EmbeddingAttempt, EmbeddingClient, EmbeddingRequest, EmbeddingResponse
 from tests.providers.calls import KEY, QUICK

@@ -21,6 +21,7 @@ from aichat_cli.providers.base import ChatRequest, OptionValue, Timeouts
 from aichat_cli.providers.local_model import LocalModel
 from aichat_cli.providers.local_process import Parameters, WorkerDied, WorkerProcess
 from aichat_cli.providers.shipped import local_model
+from tests.bare import run_bare
 
 SMOLLM2 = local_model("smollm2", "smollm2")
 
@@ -237,15 +238,14 @@ def test_a_model_cut_short_is_told(model_dir: Path, tmp_path: Path) -> None:
 
 
 def test_without_xllamacpp_it_says_how_to_get_it(tmp_path: Path) -> None:
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-    code += "from pathlib import Path; from aichat_cli.core.messages import ChatMessage\n"
+    code = "from pathlib import Path; from aichat_cli.core.messages import ChatMessage\n"
     code += (
         "from aichat_cli.providers.base import ChatRequest; from aichat_cli.providers.local_model import LocalModel\n"
     )
     code += "from aichat_cli.providers.shipped import local_model\n"
     code += "try: list(LocalModel(Path('.')).stream(ChatRequest(local_model('smollm2', 'smollm2'), ())))\n"
     code += "except Exception as exc: print(type(exc).__name__, exc.hint)"
-    result = subprocess.run([sys.executable, "-S", "-E", "-c", code], capture_output=True, text=True, check=False)
+    result = run_bare(code)
     assert result.stdout == "LocalModelError Run: pip install 'aichat-terminal[local]'\n", result.stderr
 
 

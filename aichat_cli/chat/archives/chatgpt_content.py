@@ -6,18 +6,17 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from aichat_cli.chat.archives.values import fenced, file_name, record, records, text_of
+from aichat_cli.core.struct import Struct, field
 
 _FILE_ID = re.compile(r"file[-_][A-Za-z0-9]+")
 _MARKER = re.compile("\ue200([a-z_]*)\ue202?(.*?)\ue201", re.DOTALL)
 _ASSETS = ("asset_pointer", "audio_asset_pointer", "video_container_asset_pointer", "frames_asset_pointers")
 
 
-@dataclass(slots=True)
-class Content:
+class Content(Struct):
     """One message's text; `files` maps the id of a file to its name, empty where it has none."""
 
     text: str = ""

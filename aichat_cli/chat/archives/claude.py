@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from aichat_cli.chat.archives.values import (
@@ -31,6 +30,7 @@ from aichat_cli.chat.titles import title_from
 from aichat_cli.core.archive import ArchivedConversation, ArchivedFile, ArchivedMessage
 from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.messages import Attachment, Role
+from aichat_cli.core.struct import Struct, field
 
 SOURCE = "claude"
 _ROLES: dict[str, Role] = {
@@ -39,8 +39,7 @@ _ROLES: dict[str, Role] = {
 _PASSED_OVER = frozenset({"token_budget", "flag"})
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(Struct):
     """What becomes one message: pieces of one role, up to the answer of a tool."""
 
     role: Role

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import IO, Any
+
+from aichat_cli.core.struct import Struct, field
 
 LARGEST_ITEM = 256 * 1024 * 1024
 """Characters of one conversation; a larger one is passed over."""
@@ -22,15 +23,13 @@ class NotJson(Exception):
     """The document is not JSON, or ends too early; the message says where."""
 
 
-@dataclass(frozen=True, slots=True)
-class BadItem:
+class BadItem(Struct, frozen=True):
     """An item that is no usable value, and was passed over."""
 
     reason: str
 
 
-@dataclass(slots=True)
-class JsonDocument:
+class JsonDocument(Struct):
     """A document that is a list of items, an object with a list under `key`, or one object that is the only item.
 
     Attributes:

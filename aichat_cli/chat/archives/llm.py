@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from aichat_cli.chat.archives.files import base_name
@@ -33,6 +32,7 @@ from aichat_cli.core.archive import ArchivedConversation, ArchivedFile, Archived
 from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.media import stored_type
 from aichat_cli.core.messages import Attachment, Role
+from aichat_cli.core.struct import replace
 from aichat_cli.storage.llm_logs import LlmLogs, Row
 
 SOURCE = "llm"

@@ -6,13 +6,13 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 from aichat_cli.chat.archives.files import base_name
 from aichat_cli.core.ids import id_at
+from aichat_cli.core.struct import Struct
 
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -114,8 +114,7 @@ def sources_of(items: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     return list(found.values())[:50]
 
 
-@dataclass(slots=True)
-class Node:
+class Node(Struct):
     """One node of a foreign tree.
 
     Attributes:

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents.chunking.boundaries import Strength
 
 
-@dataclass(frozen=True, slots=True)
-class Atom:
+class Atom(Struct, frozen=True):
     """A piece that is not cut further, `text[start:end]`.
 
     Attributes:

@@ -6,9 +6,9 @@ How a call is made, paid and tried again comes from outside; nothing here knows 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from aichat_cli.core.errors import EmbeddingError
+from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.documents.embedding.base import Matrix
 from aichat_cli.documents.embedding.calls import EmbeddingCall, Round
@@ -21,8 +21,7 @@ _BYTES_PER_NUMBER = 4
 _MOST_TEXTS_AT_ONCE = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class ApiModel:
+class ApiModel(Struct, frozen=True):
     """What is known of the model.
 
     Attributes:

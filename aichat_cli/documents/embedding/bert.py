@@ -5,8 +5,8 @@ does not depend on the texts beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents.embedding.base import Matrix
 
 _EPSILON = 1e-12
@@ -20,8 +20,7 @@ _GELU = (0.797507883, 0.0370056472, -0.000351516992)
 """erf(x / sqrt 2) is tanh(x * p(x * x)) up to 3e-5, for x below 6; beyond it is 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Affine:
+class _Affine(Struct, frozen=True):
     """`x @ weight + bias`; weight of shape (in, out)."""
 
     weight: Matrix
@@ -33,8 +32,7 @@ class _Affine:
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Norm:
+class _Norm(Struct, frozen=True):
     """Rows brought to mean 0 and variance 1, then scaled; in place."""
 
     scale: Matrix
@@ -51,8 +49,7 @@ class _Norm:
         return rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
+class _Layer(Struct, frozen=True):
     queries_keys_values: _Affine
     attended: _Affine
     attended_norm: _Norm

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from aichat_cli.core.errors import AichatError
+from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageRecord
 
 
-@dataclass(frozen=True, slots=True)
-class CallResult:
+class CallResult(Struct, frozen=True):
     """What came of one call.
 
     Attributes:

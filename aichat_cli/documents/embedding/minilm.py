@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aichat_cli.core.errors import EmbeddingError
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents.embedding.base import Matrix
 from aichat_cli.documents.embedding.bert import Bert
 
@@ -28,8 +28,7 @@ _LONGEST = 256
 _HINT = "Run: aichat models pull minilm"
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Loaded(Struct, frozen=True):
     vocabulary: Any
     encoder: Bert
     unknown: int | None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from aichat_cli.core.documents import Document
 from aichat_cli.core.errors import NotFound
 from aichat_cli.core.ingest import GivenText, IngestSource, IngestSummary
+from aichat_cli.core.struct import Struct, field
 from aichat_cli.documents.sources import FoundFile, SkippedFile
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
@@ -18,8 +18,7 @@ _URL = re.compile(r"https?://", re.IGNORECASE)
 Walk = Callable[[Path], Iterable[FoundFile | SkippedFile]]
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """A document to read.
 
     Attributes:
@@ -43,8 +42,7 @@ class Task:
         return self.text is None and is_url(self.path)
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(Struct):
     """What to read, and what is stored of files that are no longer in their folder."""
 
     tasks: list[Task] = field(default_factory=list)

@@ -6,12 +6,12 @@ Runs in a thread of its own, so that one batch is prepared while another is stor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from urllib.parse import urlsplit
 
 from aichat_cli.core.documents import Document, LoadedDocument
 from aichat_cli.core.errors import DocumentError, NotText
+from aichat_cli.core.struct import Struct, replace
 from aichat_cli.documents.chunking.embedded_text import content_hash, embedding_text
 from aichat_cli.documents.chunking.splitter import split
 from aichat_cli.documents.chunking.tokenizer import Tokenizer
@@ -30,8 +30,7 @@ BATCH_BYTES = 1_000_000
 """About what is stored in one transaction: others wait for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """How documents are read and split.
 
     Attributes:
@@ -53,8 +52,7 @@ class Reading:
         return f"format {FORMAT}, {self.chunk_tokens} tokens"
 
 
-@dataclass(slots=True)
-class Prepared:
+class Prepared(Struct):
     """A document that is ready to be stored; `vectors` has a row for each chunk, None where none are made."""
 
     task: Task
@@ -70,8 +68,7 @@ class Prepared:
         return sum(new.chunk.tokens for new in self.chunks)
 
 
-@dataclass(frozen=True, slots=True)
-class Same:
+class Same(Struct, frozen=True):
     """A document whose content is as it was, though its time or etag is not."""
 
     task: Task
@@ -79,24 +76,21 @@ class Same:
     etag: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Renamed:
+class Renamed(Struct, frozen=True):
     """A document that is at another path than before."""
 
     task: Task
     old: Document
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """A document that cannot be taken in."""
 
     task: Task
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(Struct, frozen=True):
     """A file of a folder that is no document, which only its content tells."""
 
     task: Task

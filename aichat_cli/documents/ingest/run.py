@@ -9,13 +9,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 
 from aichat_cli.core.documents import Collection, Document
 from aichat_cli.core.errors import DocumentError, EmbeddingError, NotFound
 from aichat_cli.core.ingest import IngestOptions, IngestPreview, IngestProgress, IngestSource, IngestSummary
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread, shielded
+from aichat_cli.core.struct import Struct
 from aichat_cli.documents.embedding.base import Embedder, Matrix
 from aichat_cli.documents.ingest import plan as planning
 from aichat_cli.documents.ingest.prepare import (
@@ -40,8 +40,7 @@ WAIT_SECONDS = 0.1
 """After that long a thread that waits looks whether it is still wanted."""
 
 
-@dataclass(frozen=True, slots=True)
-class IngestDeps:
+class IngestDeps(Struct, frozen=True):
     """What an ingest needs of the house.
 
     Attributes:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
 from aichat_cli.core.errors import DocumentError
 from aichat_cli.core.media import sniffed_type
+from aichat_cli.core.struct import Struct
 
 Reader = Literal["text", "markdown", "code", "table", "json", "xml", "html", "notebook", "pdf", "office", "mail"]
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Struct, frozen=True):
     """The reader of a file and the media type it is stored with."""
 
     reader: Reader

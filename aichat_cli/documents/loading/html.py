@@ -7,10 +7,10 @@ nothing. Nothing is fetched, run or expanded. What a reader of the page does not
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from aichat_cli.core.documents import Heading, LoadedDocument
 from aichat_cli.core.errors import DocumentError
+from aichat_cli.core.struct import Struct, field
 from aichat_cli.documents.loading.markdown import MOST_HEADINGS
 from aichat_cli.documents.loading.text import decoded, normalised
 
@@ -63,8 +63,7 @@ def declared_charset(content: bytes) -> str | None:
     return match[1].decode("ascii", "replace") if match else None
 
 
-@dataclass(slots=True)
-class _Block:
+class _Block(Struct):
     """A paragraph, heading, list item, table or fence; `level` is that of a heading, `is_next` an item below another."""
 
     text: str
@@ -72,8 +71,7 @@ class _Block:
     is_next: bool = False
 
 
-@dataclass(slots=True)
-class _Table:
+class _Table(Struct):
     rows: list[list[str]] = field(default_factory=list)
     head_rows: int = 0
     is_layout: bool = False

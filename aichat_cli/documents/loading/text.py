@@ -7,9 +7,9 @@ format.
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
 
 from aichat_cli.core.errors import NotText
+from aichat_cli.core.struct import Struct
 
 BINARY_REASON = "It is a binary file, not text."
 
@@ -42,8 +42,7 @@ _PRINTABLE = 0.8
 _HIGH = bytes(range(0x80, 0x100))
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(Struct, frozen=True):
     """A text as it may be stored, and what to tell about how it was read."""
 
     text: str

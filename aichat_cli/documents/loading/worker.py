@@ -15,10 +15,10 @@ import queue
 import signal
 import sys
 import threading
-from dataclasses import asdict
 from typing import IO, Any
 
 from aichat_cli.core.errors import DocumentError
+from aichat_cli.core.struct import asdict
 from aichat_cli.documents.loading.formats import Format
 from aichat_cli.documents.loading.readers import MEMORY_REASON, read
 

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from aichat_cli.core.struct import Struct
 from aichat_cli.render.markdown.cells import Row, Span, ansi, cells
 from aichat_cli.render.markdown.leaves import Kind
 from aichat_cli.render.theme import Theme
 
 
-@dataclass(slots=True)
-class Quote:
+class Quote(Struct):
     """A block quote."""
 
 
-@dataclass(slots=True)
-class ListBlock:
+class ListBlock(Struct):
     """A list. `sign` is what its items have in common, `next_number` the number of the next one."""
 
     number: int
@@ -29,8 +27,7 @@ class ListBlock:
     is_ordered: bool
 
 
-@dataclass(slots=True)
-class Item:
+class Item(Struct):
     """An item; `indent` is where its content begins in the source, `marker` what is shown, until it is shown."""
 
     indent: int

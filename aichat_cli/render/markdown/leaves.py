@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from aichat_cli.core.struct import Struct, field, replace
 from aichat_cli.render.markdown.cells import Row, Span, cut, wrapped
 from aichat_cli.render.markdown.code import Highlighter
 from aichat_cli.render.markdown.inline import MATHS_SIGNS, InlineRenderer, definitions, with_closed_marks
@@ -44,8 +44,7 @@ _ANY_TAG = len(_HTML_OPENERS) - 1
 """The last kind of HTML block, which does not interrupt a paragraph."""
 
 
-@dataclass(slots=True)
-class Paragraph:
+class Paragraph(Struct):
     """Lines that are filled. `carried` is the beginning of a screen line whose text was printed but for it."""
 
     inline: InlineRenderer
@@ -106,8 +105,7 @@ class Paragraph:
         return self.inline.spans(text.strip(" "), style)
 
 
-@dataclass(slots=True)
-class Verbatim:
+class Verbatim(Struct):
     """Lines that are shown as they stand: code, HTML, maths.
 
     `fence` closes it, or a line that `ender` finds something in, which still belongs to it; `ends_at_blank` a blank line, which

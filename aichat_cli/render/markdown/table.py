@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
+from aichat_cli.core.struct import Struct, field
 from aichat_cli.render.markdown.cells import Row, Span, cells, row_cells, wrapped
 from aichat_cli.render.theme import Theme
 
@@ -51,8 +51,7 @@ def cells_of(line: str) -> list[str]:
     return [part.strip(" ").replace("\\|", "|") for part in parts]
 
 
-@dataclass(slots=True)
-class Table:
+class Table(Struct):
     """One table. `spans` styles the text of a cell; `natural` is the width each column would like, `words` its longest word."""
 
     header: list[str]

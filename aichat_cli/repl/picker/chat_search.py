@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.ids import ConversationId
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
+from aichat_cli.core.struct import Struct
 from aichat_cli.repl.picker.cells import MARK_CLOSE, MARK_OPEN
 from aichat_cli.storage import search, sidebar
 from aichat_cli.storage.database import Database
@@ -23,8 +23,7 @@ MOST_HITS = 60
 """More than anybody reads; another word in the filter brings up what is below."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """Conversations for a filter: by title, and by text with the best place in each. `error` tells what kept us.
 
     `number` is the question's; a later part of an answer replaces an earlier one, the last `is_final`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from prompt_toolkit.input import Input
@@ -12,6 +11,7 @@ from prompt_toolkit.output import Output
 from aichat_cli.app import App
 from aichat_cli.core.errors import AichatError, NotFound
 from aichat_cli.core.ids import ConversationId
+from aichat_cli.core.struct import Struct
 from aichat_cli.render.sanitize import safe_line
 from aichat_cli.repl.picker import chat_rows
 from aichat_cli.repl.picker.cells import Fragments, plain
@@ -28,8 +28,7 @@ FIRST_PAGE = 200
 PATIENCE_SECONDS = 0.03
 
 
-@dataclass(frozen=True, slots=True)
-class ChatsResult:
+class ChatsResult(Struct, frozen=True):
     """What the session must know of it.
 
     Attributes:

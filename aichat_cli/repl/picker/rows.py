@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from aichat_cli.core.struct import Struct
 from aichat_cli.repl.picker.cells import Fragments
 
 LEAST_HEIGHT_WITH_HEADINGS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One line of a list.
 
     Attributes:
@@ -58,16 +57,14 @@ class FixedRows(Rows):
         return self._positions.get(key)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line on the screen: the row at `position`, or, where that is None, a heading."""
 
     position: int | None
     heading: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """The part of a list that is on the screen; `top` is the position of its first row."""
 
     top: int

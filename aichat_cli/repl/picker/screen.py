@@ -11,7 +11,6 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from prompt_toolkit.application import Application
@@ -23,6 +22,7 @@ from prompt_toolkit.output import Output
 from aichat_cli.core import interrupts
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.interrupts import Interrupted
+from aichat_cli.core.struct import Struct
 from aichat_cli.repl.picker import keys, layout
 from aichat_cli.repl.picker.cells import Fragments, plain
 from aichat_cli.repl.picker.rows import FixedRows, Row, Rows
@@ -36,8 +36,7 @@ LONGEST_ENTRY = 4000
 PREVIEW_STEP = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """What a key does. `shown` is the key as people write it, `label` its word in the line of keys, `help` on F1.
 
     An action that `needs_row` is not run where the list is empty.
@@ -59,8 +58,7 @@ class _Signalled(Exception):
         self.number = number
 
 
-@dataclass(frozen=True, slots=True)
-class _Edit:
+class _Edit(Struct, frozen=True):
     """The entry line while something is edited in it; `accept` returns what is wrong, or None."""
 
     label: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
@@ -12,6 +11,7 @@ from aichat_cli.app import App
 from aichat_cli.config import settings_file
 from aichat_cli.config.settings import TABLE, Effective, Setting, Value, as_text, parse
 from aichat_cli.core.errors import ConfigError, UsageError
+from aichat_cli.core.struct import Struct
 from aichat_cli.repl.picker.cells import DIM, Fragments, cut, fitted, padded, plain, with_words_marked, wrapped
 from aichat_cli.repl.picker.rows import FixedRows, Row
 from aichat_cli.repl.picker.screen import Action, Picker
@@ -20,8 +20,7 @@ SOURCE_WIDTH = 12
 LEAST_WIDTH_WITH_SOURCE = 50
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsResult:
+class SettingsResult(Struct, frozen=True):
     """The names of the settings that were changed; the house reads the new values."""
 
     changed: tuple[str, ...] = ()
