@@ -10,13 +10,14 @@ from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR, TokenUsage, cost_nano
-from aichat_cli.core.usage import UsageRecord
+from aichat_cli.core.usage import UsageRecord, UsageType
 
 
 def chat_usage(
     request_id: RequestId,
     model: Model,
     tokens: TokenUsage,
+    usage_type: UsageType = "chat",
     *,
     is_estimate: bool,
     finished: Finished | None,
@@ -30,7 +31,7 @@ def chat_usage(
     computed = None if model.price is None else cost_nano(tokens, model.price)
     return UsageRecord(
         request_id=request_id,
-        type="chat",
+        type=usage_type,
         provider=model.provider,
         model=model.name,
         served_model=finished.served_model if finished else None,

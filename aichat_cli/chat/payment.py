@@ -21,7 +21,7 @@ from aichat_cli.core.messages import AttachmentSummary, ChatMessage, Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.struct import Struct, replace
-from aichat_cli.core.usage import UsageRecord
+from aichat_cli.core.usage import UsageRecord, UsageType
 from aichat_cli.providers import tokens
 from aichat_cli.providers.base import OptionValue
 from aichat_cli.storage.accounts import NewHold
@@ -48,7 +48,11 @@ Confirm = Callable[[PromptEstimate], None]
 
 
 def call_of(
-    model: Model, messages: Sequence[ChatMessage], system: str | None, options: Mapping[str, OptionValue]
+    model: Model,
+    messages: Sequence[ChatMessage],
+    system: str | None,
+    options: Mapping[str, OptionValue],
+    usage_type: UsageType,
 ) -> Call:
     """A turn as billing sees it."""
     texts = [message.content for message in messages] + ([system] if system else [])
@@ -64,6 +68,7 @@ def call_of(
         + sum(tokens.estimate_file(file) for file in files),
         output_limit=_whole_number(options, OUTPUT_LIMITS),
         answers=_whole_number(options, ("n",)) or 1,
+        type=usage_type,
     )
 
 
@@ -81,6 +86,7 @@ class Payment:
         self._unusable = unusable
         self._confirm = confirm
         self._admission: Admission | None = None
+        self._type: UsageType = "chat"
 
     @property
     def admission(self) -> Admission:
@@ -106,6 +112,7 @@ class Payment:
         """
         if self._unusable is not None and self._limits.are_set:
             raise self._unusable
+        self._type = call.type
         self._require_consent(call)
         is_first = self._admission is None
         if not is_first:
@@ -140,7 +147,9 @@ class Payment:
             counted = TokenUsage(prompt_tokens(), tokens.count(arrived, model))
         elif is_estimate:
             counted = replace(counted, output_tokens=max(tokens.count(arrived, model), counted.output_tokens))
-        return chat_usage(self.request_id, model, counted, is_estimate=is_estimate, finished=finished, status=status)
+        return chat_usage(
+            self.request_id, model, counted, self._type, is_estimate=is_estimate, finished=finished, status=status
+        )
 
     def settled(self, cost_nano: int | None) -> None:
         """The turn is stored, with what it cost."""

@@ -41,6 +41,7 @@ from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct, field
+from aichat_cli.core.usage import UsageType
 from aichat_cli.providers import tokens as token_counts
 from aichat_cli.providers.base import ChatRequest, OptionValue, Provider, Timeouts
 from aichat_cli.providers.retry import RetryPolicy, stream_with_retries
@@ -65,6 +66,7 @@ class TurnRequest(Struct, frozen=True):
         question: what the user typed, where `prompt` also holds what was piped in or pasted; a new conversation is named
             after it, or after the answer where it is empty. None: the prompt is what was typed.
         docs: the collection to answer from, None to answer without documents.
+        usage_type: what it is in the books: `completion` where it belongs to no conversation of the user's.
     """
 
     model: Model
@@ -78,6 +80,7 @@ class TurnRequest(Struct, frozen=True):
     question: str | None = None
     attachments: tuple[Attachment, ...] = ()
     docs: str | None = None
+    usage_type: UsageType = "chat"
 
 
 class TurnDeps(Struct, frozen=True):
@@ -180,7 +183,9 @@ class _Turn:
             messages_shown = self._context_for(self._model).messages
         except AichatError:
             messages_shown = ()  # told where the model would be asked, once the prompt is kept: nothing will be sent
-        self.payment.admit(call_of(self._model, messages_shown, self._system, self._request.options))
+        self.payment.admit(
+            call_of(self._model, messages_shown, self._system, self._request.options, self._request.usage_type)
+        )
 
     def open(self) -> Iterator[TurnEvent]:
         """Store the prompt and an empty answer, before a byte is sent."""
@@ -310,7 +315,10 @@ class _Turn:
         shown = self._context_for(model)
         if model is not self._request.model:
             seq = self._opened.seq if self._opened and self._deps.ledger is None else None
-            self.payment.admit(call_of(model, shown.messages, self._system, self._request.options), message_seq=seq)
+            self.payment.admit(
+                call_of(model, shown.messages, self._system, self._request.options, self._request.usage_type),
+                message_seq=seq,
+            )
         if self.payment.admission.notice:
             yield Notice(self.payment.admission.notice)
         self._shown = shown.messages

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aichat_cli.core.errors import ArchiveError, UnknownModel, UsageError
+from aichat_cli.core.errors import AichatError, ArchiveError, NotFound, UnknownModel, UsageError
 from aichat_cli.core.ids import ConversationId
 from aichat_cli.core.messages import Conversation, Message
 from aichat_cli.core.struct import replace
@@ -172,3 +172,11 @@ def delete(session: Session, word: str) -> None:
     session.deleted = (*session.deleted, conversation.id)
     session.begin_new()
     session.diagnostics.notice(f'Deleted "{safe_line(conversation.title)}". /delete undo takes it back.')
+
+
+def lost_conversation(session: Session, error: AichatError) -> AichatError | None:
+    """What is wrong where the conversation in use is gone: nobody asked for it by its number."""
+    current = session.template.conversation_id
+    if current is None or not isinstance(error, NotFound) or current not in error.message:
+        return None
+    return NotFound("This conversation was deleted in another session.", hint="/new begins another")

@@ -10,7 +10,7 @@ from functools import partial
 
 from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
-from aichat_cli.core.errors import EXIT_OK, AichatError, NotFound, StorageError, UsageError
+from aichat_cli.core.errors import EXIT_OK, AichatError, StorageError, UsageError
 from aichat_cli.core.ids import ConversationId
 from aichat_cli.core.interrupts import Interrupted, leave_signals_to_the_main_thread, shielded
 from aichat_cli.core.messages import Conversation, Message
@@ -24,6 +24,7 @@ from aichat_cli.render.theme import Theme, reflows, theme_for
 from aichat_cli.render.turn_view import TurnResult, show
 from aichat_cli.repl.carried import Carried, composed, labels
 from aichat_cli.repl.commands import dispatch, is_command
+from aichat_cli.repl.conversation_commands import lost_conversation
 from aichat_cli.repl.input_commands import is_shell_command, run_shell_command
 from aichat_cli.repl.live import LiveDiagnostics, SessionSink, SessionTerminal, Submission
 from aichat_cli.repl.picker.cells import wrapped
@@ -129,17 +130,10 @@ class Session:
         try:
             action()
         except AichatError as error:
-            self.diagnostics.error(self._as_lost_conversation(error) or error)
+            self.diagnostics.error(lost_conversation(self, error) or error)
             self.terminal.take_back_queue()
         except Interrupted as interruption:
             self._take_interruption(interruption)
-
-    def _as_lost_conversation(self, error: AichatError) -> AichatError | None:
-        """What is wrong where the conversation in use is gone: nobody asked for it by its number."""
-        current = self.template.conversation_id
-        if current is None or not isinstance(error, NotFound) or current not in error.message:
-            return None
-        return NotFound("This conversation was deleted in another session.", hint="/new begins another")
 
     def _take_interruption(self, interruption: KeyboardInterrupt) -> None:
         code = int(getattr(interruption, "exit_code", SIGINT_CODE))

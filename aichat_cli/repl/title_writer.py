@@ -38,7 +38,7 @@ def _name(house: App, conversation: Conversation, question: str, answer: str) ->
         with house.database.reopen() as database, closing(house.new_provider(model.wire)) as provider:
             deps = replace(house.side_deps(database), provider_for=lambda _: provider)
             with deps.transcript:
-                events = run(TurnRequest(model, prompt, system=INSTRUCTION), deps)
+                events = run(TurnRequest(model, prompt, system=INSTRUCTION, usage_type="completion"), deps)
                 title = "".join(event.text for event in events if isinstance(event, TextDelta))
             if title.strip():
                 new_title = title_from(title.strip().strip('"'))

@@ -174,7 +174,10 @@ def test_a_new_conversation_is_named_by_the_model_that_is_set_for_it(cli: Cli, s
         screen.wait_for("The blue sky")
 
     assert server.requests[1].body["model"] == "gpt-4o"
-    assert cli.rows("SELECT model, conversation_id IS NULL FROM usage ORDER BY created_at")[1] == ("gpt-4o", 1)
+    assert cli.rows("SELECT model, type, conversation_id IS NULL FROM usage ORDER BY created_at") == [
+        ("gpt-4o-mini", "chat", 0),
+        ("gpt-4o", "completion", 1),
+    ]
 
 
 def test_a_conversation_that_begins_with_a_paste_is_named_after_the_answer(cli: Cli, server: ScriptedServer) -> None:
