@@ -9,6 +9,8 @@
     ├── DocumentError           1    a document, page or folder cannot be taken in
     │   └── NotText             1    it is binary
     ├── EmbeddingError          1    a collection's embedding model is another one, or is not here
+    ├── PaymentError            1    credits were not paid for, or not as they should have been
+    ├── BadSignature            1    (400) an event that Stripe did not sign, or not now
     ├── ApiKeyError             3    (401)
     │   ├── KeyMissing          3
     │   └── KeyRejected         3
@@ -111,6 +113,19 @@ class EmbeddingError(AichatError):
     """The embedding model of a collection is not the one that is asked for, or cannot run here. Nothing is deleted."""
 
     code = "embedding"
+
+
+class PaymentError(AichatError):
+    """Credits were not paid for, or what was paid is not what was to be bought."""
+
+    code = "payment"
+
+
+class BadSignature(AichatError):
+    """An event that Stripe did not sign, that was changed, or that is older or newer than it may be."""
+
+    code = "bad_signature"
+    http_status = 400
 
 
 class ApiKeyError(AichatError):
