@@ -141,7 +141,7 @@ def resume(db: Database, checkout: StripeCheckout) -> list[Ending | Outcome]:
         except (NotFound, PaymentError) as error:
             found.append(Ending("failed", purchase, error=error))
             continue
-        ending = _ending(outcome)
+        ending = ending_of(outcome)
         found.append(ending or outcome)
     return found
 
@@ -217,7 +217,7 @@ def _look(db: Database, checkout: StripeCheckout, watched: Watched) -> Ending | 
     is_cancelled = watched.page is not None and watched.page.visit == "cancel"
     try:
         session = checkout.expire(session_id) if is_cancelled else checkout.retrieve(session_id)
-        ending = _ending(settling.settle(db, session))
+        ending = ending_of(settling.settle(db, session))
     except (NotFound, PaymentError) as error:
         return Ending("failed", watched.purchase, error=error)
     if ending is not None and ending.how == "expired" and is_cancelled:
@@ -225,7 +225,7 @@ def _look(db: Database, checkout: StripeCheckout, watched: Watched) -> Ending | 
     return ending
 
 
-def _ending(outcome: Outcome) -> Ending | None:
+def ending_of(outcome: Outcome) -> Ending | None:
     """The end of a purchase, None where it can still be paid."""
     hows: dict[str, How] = {"paid": "paid", "expired": "expired"}
     how = "processing" if outcome.is_processing else hows.get(outcome.purchase.state)

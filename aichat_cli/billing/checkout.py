@@ -249,7 +249,6 @@ def _mapped(error: stripe.StripeError, action: str) -> AichatError:
 
     said = " ".join((error.user_message or "no reason was given").split())
     told = f"Stripe could not {action}: {said.rstrip('.')}."
-    status = error.http_status or 0
     if isinstance(error, stripe.APIConnectionError):
         return _network_error(error, action)
     if isinstance(error, stripe.AuthenticationError):
@@ -258,11 +257,16 @@ def _mapped(error: stripe.StripeError, action: str) -> AichatError:
         return RateLimited(told, retry_after=_seconds(error.headers), hint="Try again in a minute")
     if error.code == "resource_missing":
         return NotFound(told, hint="Is it the key of the same Stripe account, and of the same mode?")
-    if isinstance(error, stripe.PermissionError):
-        return RequestRejected(told, hint="Allow it for this restricted key: https://dashboard.stripe.com/apikeys")
+    return _rejection(told, error.http_status or 0)
+
+
+def _rejection(told: str, status: int) -> AichatError:
     if status >= 500:
         return ProviderUnavailable(told, hint="Try again: aichat credits buy --resume")
-    return RequestRejected(told) if 400 <= status < 500 else ProviderError(told)
+    if not 400 <= status:
+        return ProviderError(told)
+    hint = "Allow it for this restricted key: https://dashboard.stripe.com/apikeys" if status == 403 else None
+    return RequestRejected(told, hint=hint)
 
 
 def _network_error(error: stripe.APIConnectionError, action: str) -> AichatError:

@@ -126,7 +126,7 @@ def _handler_for(page: ReturnPage) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = REQUEST_SECONDS
 
-        def do_GET(self) -> None:  # noqa: N802 (the name is http.server's)
+        def do_GET(self) -> None:
             body = page.came_back(self.path)
             shown = (body or "There is nothing here.\n").encode()
             self.send_response(200 if body else 404)

@@ -134,7 +134,9 @@ TABLE: tuple[Setting, ...] = (
     Setting("documents.confirm_usd", 0.05, "Ask before embedding costs more than this, in dollars.", _amount),
     Setting("documents.rerank", True, "Rank the best results again, where the local model is there.", _boolean),
     Setting("documents.private_addresses", False, "Whether pages of private networks may be fetched.", _boolean),
-    _choice("billing.mode", "Who pays for calls: your own keys, or the credits of your profile.", "own-keys", "credits"),
+    _choice(
+        "billing.mode", "Who pays for calls: your own keys, or the credits of your profile.", "own-keys", "credits"
+    ),
     Setting("timeouts.connect", 10.0, "Seconds to wait for a connection.", _seconds),
     Setting("timeouts.first_byte", 120.0, "Seconds to wait for an answer to begin.", _seconds),
     Setting("timeouts.idle", 60.0, "Seconds to wait for the next piece of an answer.", _seconds),

@@ -5,6 +5,7 @@ caller's transaction.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from aichat_cli.core.checkout import Purchase, PurchaseState, Reversal, ReversalKind
 from aichat_cli.core.clock import utc_now
@@ -16,6 +17,7 @@ _COLUMNS = (
     "id, user_id, package, credits, amount_cents, currency, is_live, return_url, customer_id, session_id, url,"
     " payment_intent, state, created_at, updated_at"
 )
+_AFTER_IS_LIVE = [name.strip() for name in _COLUMNS.split(",")][7:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,8 @@ def reversals(db: Database, payment_intent: str) -> list[KeptReversal]:
         (payment_intent,),
     )
     return [
-        KeptReversal(ref, kind, cents, bool(is_won), taken, bool(given)) for ref, kind, cents, is_won, taken, given in rows
+        KeptReversal(ref, kind, cents, bool(is_won), taken, bool(given))
+        for ref, kind, cents, is_won, taken, given in rows
     ]
 
 
@@ -165,5 +168,5 @@ def _one(db: Database, condition: str, *values: Value) -> Purchase | None:
 
 
 def _many(db: Database, condition: str, *values: Value) -> list[Purchase]:
-    rows = db.rows(f"SELECT {_COLUMNS} FROM purchases WHERE {condition}", values)
-    return [Purchase(*row[:6], bool(row[6]), *row[7:]) for row in rows]
+    rows: list[tuple[Any, ...]] = db.rows(f"SELECT {_COLUMNS} FROM purchases WHERE {condition}", values)  # noqa: S608
+    return [Purchase(*row[:6], is_live=bool(row[6]), **dict(zip(_AFTER_IS_LIVE, row[7:], strict=True))) for row in rows]

@@ -1,0 +1,92 @@
+"""`aichat credits`: the balance, the ledger, and buying more."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from aichat_cli.app import App
+from aichat_cli.cli import credits_buy
+from aichat_cli.cli.common import LISTING_LIMIT, AllFlag, DebugFlag, JsonFlag, LimitOption, command_group, opened
+from aichat_cli.core.clock import utc_text
+from aichat_cli.core.errors import UsageError
+from aichat_cli.render import credits_view, json_shapes, tables
+from aichat_cli.render.answer import print_text
+from aichat_cli.storage import credits as ledger
+from aichat_cli.storage import purchases, statements
+
+app = command_group("Credits: the balance, the ledger, and buying more.")
+
+RECENT = 5
+
+Moment = Annotated[str | None, typer.Option(metavar="DATE", help="A day such as 2026-11-01, or a time of it.")]
+
+
+@app.callback(invoke_without_command=True)
+def show(context: typer.Context, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
+    """Show the balance, what is held of it, the plan, who pays, the calls left, and the last entries."""
+    if context.invoked_subcommand is not None:
+        return
+    with opened(as_json=as_json, debug=debug) as (house, _):
+        shown = overview_of(house)
+        if as_json:
+            print_text(json_shapes.dumps(credits_view.overview(shown)))
+        else:
+            credits_view.print_overview(shown, ledger.entries(house.readable_database, limit=RECENT))
+
+
+def overview_of(house: App) -> credits_view.Overview:
+    """How the profile stands now."""
+    database = house.readable_database
+    return credits_view.Overview(
+        account=ledger.account(database),
+        window=ledger.window(database, now_ms=time.time_ns() // 1_000_000),
+        mode=house.settings.text("billing.mode"),
+        open_purchases=len(purchases.unsettled(database)),
+    )
+
+
+@app.command()
+def history(
+    limit: LimitOption = LISTING_LIMIT, everything: AllFlag = False, as_json: JsonFlag = False, debug: DebugFlag = False
+) -> None:
+    """List what changed the balance, newest first, with the balance after it."""
+    with opened(as_json=as_json, debug=debug) as (house, _):
+        listed = ledger.entries(house.readable_database, limit=None if everything else limit)
+        if as_json:
+            print_text(json_shapes.dumps(credits_view.entries(listed)))
+        else:
+            tables.credit_entries(listed)
+
+
+@app.command()
+def statement(since: Moment = None, until: Moment = None, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
+    """Opening balance, grants, purchases, refunds, charges and closing balance of a period, and whether all reconciles."""
+    with opened(as_json=as_json, debug=debug) as (house, _):
+        begin, end = _stored(since, "--since"), _stored(until, "--until", is_end=True)
+        if begin and end and begin >= end:
+            raise UsageError("--since is not before --until.")
+        made = statements.statement(house.readable_database, since=begin, until=end)
+        if as_json:
+            print_text(json_shapes.dumps(credits_view.statement(made)))
+        else:
+            credits_view.print_statement(made)
+
+
+def _stored(typed: str | None, option: str, *, is_end: bool = False) -> str | None:
+    """A day or time of the user's own zone as a stored time; a day that is an end is meant to its last moment."""
+    if typed is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(typed)
+        if is_end and len(typed) <= len("2026-11-01"):
+            moment += timedelta(days=1)
+        return utc_text(round(moment.astimezone().timestamp() * 1000))
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f'{option} cannot be "{typed}": it takes a day such as 2026-11-01.') from None
+
+
+app.command("buy")(credits_buy.buy)

@@ -1,0 +1,188 @@
+"""`aichat credits buy`: pay with Stripe, wait, and go on with what was cut off."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aichat_cli.app import App
+from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
+from aichat_cli.core.credits import PACKAGES, Package
+from aichat_cli.core.errors import AichatError, PaymentError, UsageError
+from aichat_cli.core.interrupts import Interrupted
+from aichat_cli.render import checkout_view, json_shapes, progress
+from aichat_cli.render.answer import print_text
+from aichat_cli.render.diagnostics import Diagnostics, one_line
+from aichat_cli.storage import credits as ledger
+from aichat_cli.storage import purchases
+
+if TYPE_CHECKING:
+    from aichat_cli.billing import buying
+    from aichat_cli.billing.checkout import StripeCheckout
+    from aichat_cli.billing.return_page import ReturnPage
+    from aichat_cli.billing.reversals import ReversalEntry
+
+LINGER_SECONDS = 5.0
+"""How long the page waits for the browser after the poll was quicker than it."""
+
+
+def buy(
+    package: Annotated[str | None, typer.Argument(help="small, medium or large.", metavar="PACKAGE")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with open purchases; look for refunds.")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address instead of opening it.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Stop waiting after so many seconds.", metavar="SECONDS")
+    ] = None,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Buy credits through Stripe: small (100 for $5), medium (500 for $20) or large (2,000 for $70)."""
+    with opened(as_json=as_json, debug=debug) as (house, diagnostics), _told_how_to_go_on(house, diagnostics):
+        chosen = _chosen(package, resume=resume)
+        buyer = _Buyer(house, diagnostics, in_browser=not no_browser, timeout=timeout)
+        if chosen is None:
+            buyer.resume()
+        else:
+            buyer.buy(chosen)
+
+
+def _chosen(name: str | None, *, resume: bool) -> Package | None:
+    packages = ", ".join(
+        f"{each.name} ({each.credits:,} for ${each.amount_cents // 100})" for each in PACKAGES.values()
+    )
+    if resume == (name is not None):
+        raise UsageError("Name a package, or --resume.", hint=f"There are {packages}")
+    if name is not None and name not in PACKAGES:
+        raise UsageError(f'No package is called "{name}".', hint=f"There are {packages}")
+    return PACKAGES[name] if name is not None else None
+
+
+@contextmanager
+def _told_how_to_go_on(house: App, diagnostics: Diagnostics) -> Iterator[None]:
+    try:
+        yield
+    except Interrupted:
+        if "database" in house.__dict__ and purchases.unsettled(house.database):
+            diagnostics.warning(f"No longer waiting. Whether it is paid or not, go on with: {checkout_view.RESUME}")
+        raise
+
+
+class _Buyer:
+    """One run of the command: what it waits for, and what it tells."""
+
+    def __init__(self, house: App, diagnostics: Diagnostics, *, in_browser: bool, timeout: float | None) -> None:
+        self._db = house.database
+        self._open_checkout = house.checkout
+        self._diagnostics = diagnostics
+        self._in_browser = in_browser and checkout_view.has_browser()
+        self._timeout = timeout
+        self._bell = threading.Event()
+
+    def buy(self, package: Package) -> None:
+        """A package, from the price to the balance."""
+        from aichat_cli.billing import buying
+
+        with ExitStack() as stack:
+            checkout = stack.enter_context(closing(self._open_checkout()))
+            self._diagnostics.notice(checkout_view.offer_text(package, is_live=checkout.is_live))
+            started = buying.start(self._db, checkout, package, self._bell)
+            if started.page is not None:
+                stack.callback(started.page.close)
+            purchase = started.outcome.purchase
+            if not started.is_new:
+                self._diagnostics.notice("This purchase was begun before, and is gone on with.")
+            ending = buying.ending_of(started.outcome)
+            if ending is None:
+                checkout_view.show_address(self._diagnostics, purchase, in_browser=self._in_browser)
+                [ending] = self._wait(checkout, [buying.Watched(purchase, started.page)])
+            self._report([ending], [])
+            if self._in_browser and started.page is not None and ending.how == "paid":
+                _linger(started.page)
+        _raise_unless_fine([ending])
+
+    def resume(self) -> None:
+        """Every purchase that is open, and the refunds of those that were paid."""
+        from aichat_cli.billing import buying
+        from aichat_cli.billing.return_page import ReturnPage
+
+        with ExitStack() as stack:
+            checkout = stack.enter_context(closing(self._open_checkout()))
+            found = buying.resume(self._db, checkout)
+            endings = [each for each in found if isinstance(each, buying.Ending)]
+            watched = []
+            for each in found:
+                if not isinstance(each, buying.Ending):
+                    page = ReturnPage.again(each.purchase.return_url, self._bell)
+                    if page is not None:
+                        stack.callback(page.close)
+                    watched.append(buying.Watched(each.purchase, page))
+                    bought = Package(
+                        each.purchase.package, each.purchase.credits, each.purchase.amount_cents, each.purchase.currency
+                    )
+                    self._diagnostics.notice(checkout_view.offer_text(bought, is_live=checkout.is_live))
+                    checkout_view.show_address(self._diagnostics, each.purchase, in_browser=False)
+            endings += self._wait(checkout, watched)
+            reversals = buying.reversed_since(self._db, checkout)
+            self._report(endings, reversals)
+            self._tell_of_others(is_live=checkout.is_live, is_idle=not endings and not reversals)
+        _raise_unless_fine(endings)
+
+    def _wait(self, checkout: StripeCheckout, watched: Sequence[buying.Watched]) -> list[buying.Ending]:
+        from aichat_cli.billing import buying
+
+        if not watched:
+            return []
+        self._diagnostics.notice("Waiting for the payment; Ctrl+C stops waiting, and loses nothing.")
+        with progress.spinner("Waiting for the payment") as aside:
+
+            def tell(error: AichatError) -> None:
+                aside(lambda: self._diagnostics.warning(f"{one_line(error)} Still trying."))
+
+            waiting = buying.endings(self._db, checkout, watched, self._bell, timeout=self._timeout, on_trouble=tell)
+            return list(waiting)
+
+    def _report(self, endings: Sequence[buying.Ending], reversals: Sequence[ReversalEntry]) -> None:
+        if self._diagnostics.as_json:
+            balance = ledger.account(self._db).balance_nano
+            print_text(json_shapes.dumps(checkout_view.report(endings, reversals, balance)))
+            return
+        for ending in endings:
+            if ending.how in {"paid", "processing"}:
+                print_text(checkout_view.ending_text(ending) + "\n")
+            elif len(endings) > 1:
+                self._diagnostics.notice(_text_of(ending))
+        for entry in reversals:
+            print_text(checkout_view.reversal_text(entry) + "\n")
+
+    def _tell_of_others(self, *, is_live: bool, is_idle: bool) -> None:
+        others = [each for each in purchases.unsettled(self._db) if each.is_live != is_live]
+        if others:
+            mode = "test" if is_live else "live"
+            self._diagnostics.warning(f"{len(others)} open purchases were begun in {mode} mode: set that key for them.")
+        elif is_idle:
+            self._diagnostics.notice("No purchase is open, and nothing was refunded.")
+
+
+def _text_of(ending: buying.Ending) -> str:
+    return one_line(ending.error) if ending.error is not None else checkout_view.ending_text(ending)
+
+
+def _raise_unless_fine(endings: Sequence[buying.Ending]) -> None:
+    """The first purchase that did not end well decides the exit code."""
+    for ending in endings:
+        if ending.error is not None:
+            raise ending.error
+        if ending.how not in {"paid", "processing"}:
+            raise PaymentError(checkout_view.ending_text(ending))
+
+
+def _linger(page: ReturnPage) -> None:
+    """Let the browser come back to a page that is still there."""
+    end = time.monotonic() + LINGER_SECONDS
+    while page.visit is None and time.monotonic() < end:
+        time.sleep(0.1)
