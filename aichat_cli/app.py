@@ -13,19 +13,24 @@ from aichat_cli.config.paths import Paths, user_paths
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.errors import ConfigError, KeyMissing, StorageError
+from aichat_cli.core.ids import RequestId
 from aichat_cli.core.models import Model, Wire
 from aichat_cli.core.secret import Secret
 from aichat_cli.providers.base import Provider, Timeouts
 from aichat_cli.providers.custom import custom_models
 from aichat_cli.providers.endpoints import key_environment_variables
+from aichat_cli.providers.pricing import checked_prices
 from aichat_cli.providers.registry import Registry
 from aichat_cli.providers.retry import RetryPolicy
-from aichat_cli.storage import turns, usage
+from aichat_cli.storage import accounts, turns, usage
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
     from aichat_cli.billing.checkout import StripeCheckout
+    from aichat_cli.billing.estimates import Call
+    from aichat_cli.billing.limits import Budget, Limits
     from aichat_cli.chat.inclusions import Readers
+    from aichat_cli.chat.payment import Confirm
     from aichat_cli.chat.turn import TurnDeps
     from aichat_cli.config.roles import ChatRole
     from aichat_cli.core.documents import SearchResult
@@ -41,10 +46,12 @@ class App:
 
     Args:
         key: the key of `--key`, for this run only.
+        max_cost_nano: what this run may cost, in nano-dollars, None for any amount.
     """
 
-    def __init__(self, *, key: str | None = None) -> None:
+    def __init__(self, *, key: str | None = None, max_cost_nano: int | None = None) -> None:
         self._key = key
+        self._max_cost_nano = max_cost_nano
         self.key_errors: list[ConfigError] = []
         self._providers: dict[Wire, Provider] = {}
         self._providers_lock = threading.Lock()
@@ -63,7 +70,7 @@ class App:
 
     def reload_settings(self) -> None:
         """Read the settings file anew, after a change to it; what was made of the old values stays as it is."""
-        for name in ("settings", "registry"):
+        for name in ("settings", "registry", "limits"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -82,6 +89,7 @@ class App:
         return Registry(
             custom=custom_models(self.settings.custom_models()),
             aliases=self.settings.aliases(),
+            prices=checked_prices(self.settings.prices()),
             environ=os.environ,
             model_dir=self.paths.model_dir,
         )
@@ -100,8 +108,36 @@ class App:
             StorageError: it is locked, corrupt, newer or cannot be written.
         """
         database = self._keep(Database.open(self.database_path))
+        if not database.is_read_only and accounts.abandoned(database):
+            self._settle_the_dead(database)
         turns.recover(database)
         return database
+
+    def _settle_the_dead(self, database: Database) -> None:
+        """Calls whose process was killed cost what had arrived."""
+        from aichat_cli.billing import accrued
+        from aichat_cli.providers import tokens
+
+        accrued.recover(database, tokens.count_for)
+
+    @cached_property
+    def _budget(self) -> Budget | None:
+        from aichat_cli.billing.limits import Budget
+
+        return None if self._max_cost_nano is None else Budget(self._max_cost_nano)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What may be spent in this run, by settings and `--max-cost`."""
+        from aichat_cli.billing.limits import Limits
+
+        return Limits(
+            mode="credits" if self.settings.text("billing.mode") == "credits" else "own-keys",
+            daily_nano=self.settings.amount_nano("limits.daily_usd"),
+            monthly_nano=self.settings.amount_nano("limits.monthly_usd"),
+            budget=self._budget,
+            confirm_nano=self.settings.amount_nano("limits.confirm_usd"),
+        )
 
     @cached_property
     def readable_database(self) -> Database:
@@ -206,15 +242,37 @@ class App:
         from aichat_cli import embedders
 
         model = self.registry.embedding_model(name)
-        access = embedders.Access(self.key_for(model), self.timeouts, self._retry)
+        access = embedders.Access(
+            self.key_for(model), self.timeouts, self._retry, self._admit_embedding, self._release_embedding
+        )
         embedder = embedders.api_embedder(model, access, self._record_usage)
         self._api_embedders.append(embedder)
         return embedder
 
+    # Whoever embeds may be another thread than the one that uses the database.
+
+    def _admit_embedding(self, call: Call) -> RequestId:
+        from aichat_cli.billing.admission import admit
+
+        with self.database.reopen() as books:
+            admission = admit(call, self.limits, books)
+            if admission.hold is not None:
+                with books.transaction():
+                    accounts.hold(books, admission.hold)
+            return admission.request_id
+
+    def _release_embedding(self, request_id: RequestId) -> None:
+        with self.database.reopen() as books, books.transaction():
+            accounts.close(books, request_id, None)
+        if self.limits.budget is not None:
+            self.limits.budget.settle(request_id, 0)
+
     def _record_usage(self, record: UsageRecord) -> None:
-        # Whoever embeds may be another thread than the one that uses the database.
-        with self.database.reopen() as ledger, ledger.transaction(durable=True):
-            usage.insert(ledger, record, conversation_id=None, message_id=None)
+        with self.database.reopen() as books, books.transaction(durable=True):
+            usage.insert(books, record, conversation_id=None, message_id=None)
+            accounts.close(books, record.request_id, record)
+        if self.limits.budget is not None:
+            self.limits.budget.settle(record.request_id, record.cost_nano or 0)
 
     @property
     def _retry(self) -> RetryPolicy:
@@ -231,8 +289,11 @@ class App:
                 self._providers[model.wire] = self.new_provider(model.wire)
             return self._providers[model.wire]
 
-    def turn_deps(self, *, log: bool, prepare: Callable[[Model], None]) -> TurnDeps:
-        """What a turn needs. Without a usable database, or without `log`, the transcript is kept in memory only."""
+    def turn_deps(self, *, log: bool, prepare: Callable[[Model], None], confirm: Confirm | None = None) -> TurnDeps:
+        """What a turn needs. Without a usable database, or without `log`, the transcript is kept in memory only.
+
+        `confirm` asks before an expensive prompt is sent.
+        """
         error: StorageError | None = None
         database: Database | None = None
         try:
@@ -245,6 +306,7 @@ class App:
             ledger=None if keeps else database,
             storage_error=error,
             prepare=prepare,
+            confirm=confirm,
         )
 
     def side_deps(self, ledger: Database) -> TurnDeps:
@@ -262,6 +324,7 @@ class App:
         ledger: Database | None,
         storage_error: StorageError | None,
         prepare: Callable[[Model], None],
+        confirm: Confirm | None = None,
     ) -> TurnDeps:
         from aichat_cli.chat.turn import TurnDeps
 
@@ -275,6 +338,8 @@ class App:
             prepare=prepare,
             retry=self._retry,
             retrieve=self._retrieve,
+            limits=self.limits,
+            confirm=confirm,
         )
 
     @property

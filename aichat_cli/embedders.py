@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aichat_cli.billing.admission import admit
 from aichat_cli.billing.charges import embedding_price, embedding_usage
+from aichat_cli.billing.estimates import Call
+from aichat_cli.core.errors import AichatError
+from aichat_cli.core.ids import RequestId, new_id
 from aichat_cli.core.messages import Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
@@ -20,14 +22,23 @@ from aichat_cli.providers.embeddings import EmbeddingClient, EmbeddingRequest, E
 from aichat_cli.providers.retry import RetryPolicy, attempts
 from aichat_cli.providers.tokens import tokenizer
 
+_FOREIGN_VOCABULARY = 1.5
+"""A provider may count so many times the tokens that our vocabulary makes of a text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a provider is called: with which key, how patiently, how often."""
+    """How a provider is called: with which key, how patiently, how often, and who pays.
+
+    `admit` admits a call and gives its request id; `release` is told of one that cost nothing. Both are called in any
+    thread.
+    """
 
     key: Secret | None
     timeouts: Timeouts
     retry: RetryPolicy
+    admit: Callable[[Call], RequestId]
+    release: Callable[[RequestId], None]
 
 
 def api_embedder(model: Model, access: Access, record: Callable[[UsageRecord], None]) -> ApiEmbedder:
@@ -56,9 +67,16 @@ class _Call:
         self._model = model
         self._access = access
         self._client = EmbeddingClient()
+        self._request_id: RequestId | None = None
 
     def __call__(self, texts: Sequence[str], *, is_query: bool, stop: threading.Event) -> CallResult:
         access = self._access
+        tokens = sum(map(tokenizer().count, texts))
+        try:
+            request_id = access.admit(self._priced(texts, tokens))
+        except AichatError as refusal:
+            return CallResult((), refusal, ())
+        self._request_id = request_id
         request = EmbeddingRequest(self._model, tuple(texts), access.key, access.timeouts, is_query)
         rows: list[UsageRecord] = []
         response: EmbeddingResponse | None = None
@@ -66,22 +84,34 @@ class _Call:
         for attempt in attempts(lambda: self._client.attempt(request), access.retry, sleep=stop.wait):
             response, error = attempt.response, attempt.error
             if attempt.is_billed:
-                rows.append(self._usage(texts, response, "complete" if response else "failed"))
+                # A try that may be billed although it failed has a row of its own, and is not charged to a balance.
+                row_id = request_id if response else RequestId(new_id())
+                rows.append(self._usage(row_id, tokens, response, "complete" if response else "failed"))
+        if response is None:
+            access.release(request_id)
         return CallResult(response.vectors if response else (), error, tuple(rows))
 
     def abandoned(self, texts: Sequence[str]) -> UsageRecord:
-        return self._usage(texts, None, "stopped")
+        request_id = self._request_id or RequestId(new_id())
+        return self._usage(request_id, sum(map(tokenizer().count, texts)), None, "stopped")
 
     def close(self) -> None:
         self._client.close()
 
-    def _usage(self, texts: Sequence[str], response: EmbeddingResponse | None, status: Status) -> UsageRecord:
+    def _priced(self, texts: Sequence[str], tokens: int) -> Call:
+        most = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+        likely = int(tokens * _FOREIGN_VOCABULARY) + len(texts)
+        return Call(self._model, max(most, 1), lambda: likely, tokens, type="embedding")
+
+    def _usage(
+        self, request_id: RequestId, tokens: int, response: EmbeddingResponse | None, status: Status
+    ) -> UsageRecord:
         """The provider's count, or ours where it gave none."""
         counted = response.tokens if response else None
         return embedding_usage(
-            admit(self._model),
+            request_id,
             self._model,
-            counted or TokenUsage(sum(map(tokenizer().count, texts)), 0),
+            counted or TokenUsage(tokens, 0),
             is_estimate=counted is None,
             served_model=response.served_model if response else None,
             status=status,

@@ -21,7 +21,7 @@ from aichat_cli.billing.reversals import ReversalEntry
 from aichat_cli.core import interrupts
 from aichat_cli.core.checkout import Purchase
 from aichat_cli.core.credits import Package
-from aichat_cli.core.errors import AichatError, BadResponse, NotFound, PaymentError, is_transient
+from aichat_cli.core.errors import AichatError, BadResponse, NotFound, PurchaseFailed, is_transient
 from aichat_cli.storage import purchases
 from aichat_cli.storage.database import Database
 
@@ -93,7 +93,7 @@ def with_session(db: Database, checkout: StripeCheckout, purchase: Purchase) -> 
 
     Raises:
         NotFound: its session is none of this account.
-        PaymentError: it was paid and refused.
+        PurchaseFailed: it was paid and refused.
     """
     if purchase.session_id is not None:
         return settling.settle(db, checkout.retrieve(purchase.session_id))
@@ -138,7 +138,7 @@ def resume(db: Database, checkout: StripeCheckout) -> list[Ending | Outcome]:
             continue
         try:
             outcome = with_session(db, checkout, purchase)
-        except (NotFound, PaymentError) as error:
+        except (NotFound, PurchaseFailed) as error:
             found.append(Ending("failed", purchase, error=error))
             continue
         ending = ending_of(outcome)
@@ -218,7 +218,7 @@ def _look(db: Database, checkout: StripeCheckout, watched: Watched) -> Ending | 
     try:
         session = checkout.expire(session_id) if is_cancelled else checkout.retrieve(session_id)
         ending = ending_of(settling.settle(db, session))
-    except (NotFound, PaymentError) as error:
+    except (NotFound, PurchaseFailed) as error:
         return Ending("failed", watched.purchase, error=error)
     if ending is not None and ending.how == "expired" and is_cancelled:
         return Ending("cancelled", ending.purchase, ending.outcome)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aichat_cli.billing.admission import Admission
 from aichat_cli.core.events import Finished
+from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage, cost_nano
@@ -11,7 +11,7 @@ from aichat_cli.core.usage import UsageRecord
 
 
 def chat_usage(
-    admission: Admission,
+    request_id: RequestId,
     model: Model,
     tokens: TokenUsage,
     *,
@@ -21,7 +21,7 @@ def chat_usage(
 ) -> UsageRecord:
     """The usage row of one chat call. Its cost is None where the model has no known price."""
     return UsageRecord(
-        request_id=admission.request_id,
+        request_id=request_id,
         type="chat",
         provider=model.provider,
         model=model.name,
@@ -35,7 +35,7 @@ def chat_usage(
 
 
 def embedding_usage(
-    admission: Admission,
+    request_id: RequestId,
     model: Model,
     tokens: TokenUsage,
     *,
@@ -45,7 +45,7 @@ def embedding_usage(
 ) -> UsageRecord:
     """The usage row of one call that made vectors, or that may be on the provider's bill although it failed."""
     return UsageRecord(
-        request_id=admission.request_id,
+        request_id=request_id,
         type="embedding",
         provider=model.provider,
         model=model.name,

@@ -263,7 +263,7 @@ def _mapped(error: stripe.StripeError, action: str) -> AichatError:
 def _rejection(told: str, status: int) -> AichatError:
     if status >= 500:
         return ProviderUnavailable(told, hint="Try again: aichat credits buy --resume")
-    if not 400 <= status:
+    if not status >= 400:
         return ProviderError(told)
     hint = "Allow it for this restricted key: https://dashboard.stripe.com/apikeys" if status == 403 else None
     return RequestRejected(told, hint=hint)

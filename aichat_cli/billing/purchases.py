@@ -13,10 +13,9 @@ from aichat_cli.billing import reversals
 from aichat_cli.core import interrupts
 from aichat_cli.core.checkout import CheckoutSession, Purchase
 from aichat_cli.core.credits import NANO_PER_CREDIT, Package
-from aichat_cli.core.errors import NotFound, PaymentError
+from aichat_cli.core.errors import NotFound, PurchaseFailed
 from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId
-from aichat_cli.storage import credits as ledger
-from aichat_cli.storage import purchases
+from aichat_cli.storage import accounts, purchases
 from aichat_cli.storage.database import Database
 
 
@@ -70,13 +69,13 @@ def settle(db: Database, session: CheckoutSession) -> Outcome:
 
     Raises:
         NotFound: the session belongs to no purchase of this database.
-        PaymentError: it was paid and is not what was to be bought. Nothing is granted.
+        PurchaseFailed: it was paid and is not what was to be bought. Nothing is granted.
     """
     with interrupts.shielded(), db.transaction(durable=True):
         purchase = _purchase_of(db, session)
         outcome, reason = _settled(db, session, purchase)
     if reason:
-        raise PaymentError(
+        raise PurchaseFailed(
             f"Nothing was credited: the Checkout Session {session.id} was paid, but {reason}. Money may have been taken.",
             hint=f"Find {session.id} in the Stripe dashboard, and refund it there",
         )
@@ -113,7 +112,7 @@ def _settled(db: Database, session: CheckoutSession, purchase: Purchase) -> tupl
 def _grant(db: Database, session: CheckoutSession, purchase: Purchase) -> Outcome:
     purchases.set_session(db, purchase.id, session.id, session.url)
     purchases.set_state(db, purchase.id, "paid", payment_intent=session.payment_intent)
-    is_granted = ledger.add_entry(
+    is_granted = accounts.add_entry(
         db,
         "purchase",
         session.id,
@@ -155,4 +154,6 @@ def metadata_of(purchase: Purchase) -> dict[str, str]:
 def _outcome(db: Database, purchase: Purchase, *, is_granted: bool = False, is_processing: bool = False) -> Outcome:
     now = purchases.find(db, purchase.id)
     assert now is not None
-    return Outcome(now, ledger.account(db, now.user_id).balance_nano, is_granted, is_processing and now.state == "open")
+    return Outcome(
+        now, accounts.account(db, now.user_id).balance_nano, is_granted, is_processing and now.state == "open"
+    )

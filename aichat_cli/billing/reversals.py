@@ -13,8 +13,7 @@ from typing import Literal
 from aichat_cli.core import interrupts
 from aichat_cli.core.checkout import Purchase, Reversal
 from aichat_cli.core.credits import NANO_PER_CREDIT
-from aichat_cli.storage import credits as ledger
-from aichat_cli.storage import purchases
+from aichat_cli.storage import accounts, purchases
 from aichat_cli.storage.database import Database
 from aichat_cli.storage.purchases import KeptReversal
 
@@ -84,12 +83,12 @@ def _share_nano(purchase: Purchase, cents: int) -> int:
 
 
 def _take(db: Database, purchase: Purchase, kept: KeptReversal, due_nano: int) -> ReversalEntry:
-    taken = min(due_nano, ledger.account(db, purchase.user_id).available_nano)
+    taken = min(due_nano, accounts.account(db, purchase.user_id).available_nano)
     return _enter(db, ReversalEntry(kept.kind, kept.ref, purchase.id, -taken, due_nano - taken), purchase)
 
 
 def _enter(db: Database, entry: ReversalEntry, purchase: Purchase) -> ReversalEntry:
-    ledger.add_entry(
+    accounts.add_entry(
         db,
         entry.kind,
         entry.ref,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from aichat_cli.billing import checkout, purchases, reversals
 from aichat_cli.billing.stripe_data import dispute_of, refund_of, session_of
 from aichat_cli.core.checkout import CheckoutSession, Reversal
-from aichat_cli.core.errors import BadSignature, NotFound, PaymentError
+from aichat_cli.core.errors import BadSignature, NotFound, PurchaseFailed
 from aichat_cli.core.secret import Secret
 from aichat_cli.storage.database import Database
 
@@ -90,7 +90,7 @@ def _settled(db: Database, session: CheckoutSession) -> tuple[Result, str]:
         outcome = purchases.settle(db, session)
     except NotFound as error:
         return "ignored", error.message
-    except PaymentError as error:
+    except PurchaseFailed as error:
         return "refused", error.message
     return ("granted" if outcome.is_granted else "known"), ""
 

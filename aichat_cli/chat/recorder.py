@@ -9,10 +9,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import StorageError
+from aichat_cli.core.ids import RequestId
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.core.messages import Status
 from aichat_cli.core.usage import UsageRecord
-from aichat_cli.storage import turns, usage
+from aichat_cli.storage import accounts, turns, usage
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Recorder:
         model: str,
         finish_reason: str | None,
         error: str | None,
+        request_id: RequestId,
         record: UsageRecord | None,
         sources: tuple[Source, ...] = (),
     ) -> StorageError | None:
@@ -90,13 +92,13 @@ class Recorder:
             error=error,
             usage=record,
             sources=sources,
+            request_id=request_id if self._ledger is None else None,
         )
         try:
             if self._database is not None and self._turn is not None:
                 turns.settle(self._database, self._turn, outcome)
-            if self._ledger is not None and record is not None:
-                with self._ledger.transaction(durable=True):
-                    usage.insert(self._ledger, record, conversation_id=None, message_id=None)
+            if self._ledger is not None:
+                _account(self._ledger, request_id, record)
         except StorageError as failure:
             return failure
         return None
@@ -124,3 +126,13 @@ class Recorder:
         except StorageError:
             # Settling writes the same text again and reports what is wrong with the database.
             return
+
+
+def _account(ledger: Database, request_id: RequestId, record: UsageRecord | None) -> None:
+    """What a turn that is kept elsewhere, or nowhere, cost."""
+    if record is None and accounts.open_hold(ledger, request_id) is None:
+        return
+    with ledger.transaction(durable=True):
+        if record is not None:
+            usage.insert(ledger, record, conversation_id=None, message_id=None)
+        accounts.close(ledger, request_id, record)

@@ -13,9 +13,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aichat_cli.billing.admission import Admission, admit
-from aichat_cli.billing.charges import chat_usage
+from aichat_cli.billing.limits import NO_LIMITS, Limits
 from aichat_cli.chat import context
+from aichat_cli.chat.payment import Confirm, Payment, call_of
 from aichat_cli.chat.recorder import Recorder
 from aichat_cli.chat.titles import title_from, title_from_answer
 from aichat_cli.core.errors import AichatError, StorageError
@@ -41,7 +41,6 @@ from aichat_cli.core.messages import Attachment, ChatMessage, Message, Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
-from aichat_cli.core.usage import UsageRecord
 from aichat_cli.providers import tokens as token_counts
 from aichat_cli.providers.base import ChatRequest, OptionValue, Provider, Timeouts
 from aichat_cli.providers.retry import RetryPolicy, stream_with_retries
@@ -94,6 +93,8 @@ class TurnDeps:
         prepare: makes a model ready before it is asked, such as by fetching its weights; raises what keeps it from that.
         sleep: waits between attempts.
         retrieve: searches documents, None where there are none.
+        limits: what may be spent.
+        confirm: asks before an expensive prompt is sent; None never asks.
     """
 
     transcript: Database
@@ -106,6 +107,13 @@ class TurnDeps:
     prepare: Callable[[Model], None] = lambda _: None
     sleep: Callable[[float], None] = time.sleep
     retrieve: Retrieve | None = None
+    limits: Limits = NO_LIMITS
+    confirm: Confirm | None = None
+
+    @property
+    def books(self) -> Database:
+        """Where usage and money are kept."""
+        return self.transcript if self.ledger is None else self.ledger
 
 
 def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None]:
@@ -115,9 +123,9 @@ def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None
         AichatError: the turn was not admitted, the model cannot read an attachment, or the conversation or the
             documents cannot be read; nothing was stored or sent.
     """
-    admission = admit(request.model)
     context.require_readable(request.attachments, request.model)
-    turn = _Turn(request, deps, admission)
+    turn = _Turn(request, deps)
+    turn.admit()
     interruption: KeyboardInterrupt | None = None
     failure: AichatError | None = None
     try:
@@ -137,6 +145,8 @@ def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None
         yield Failed(failure)
     if unsaved is not None:
         yield NotSaved(unsaved)
+    for warning in turn.payment.warnings():
+        yield Notice(warning)
     yield settled
     if interruption is not None:
         raise interruption
@@ -145,10 +155,10 @@ def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None
 class _Turn:
     """The state of one turn while it runs."""
 
-    def __init__(self, request: TurnRequest, deps: TurnDeps, admission: Admission) -> None:
+    def __init__(self, request: TurnRequest, deps: TurnDeps) -> None:
         self._request = request
         self._deps = deps
-        self._admission = admission
+        self.payment = Payment(deps.limits, deps.books, deps.storage_error, deps.confirm)
         self._model = request.model
         self._tokens: TokenUsage | None = None
         self._finished: Finished | None = None
@@ -159,11 +169,20 @@ class _Turn:
             self._system = conversation.system_prompt
         self._changes_model = conversation is not None and conversation.model != request.model.name
         self._recorder = Recorder(None, None, deps.ledger)
+        self._context: tuple[Model, context.Context] | None = None
         self._shown: tuple[ChatMessage, ...] = ()
         self._opened: turns.OpenTurn | None = None
         self._title = title_from(request.question or request.prompt or "")
         self._grounding = None if request.docs is None else self._grounded(request.docs)
         self._citations: CitationFilter | None = None
+
+    def admit(self) -> None:
+        """Whether this may be sent, by what it may cost; raises the refusal."""
+        try:
+            messages_shown = self._context_for(self._model).messages
+        except AichatError:
+            messages_shown = ()  # told where the model would be asked, once the prompt is kept: nothing will be sent
+        self.payment.admit(call_of(self._model, messages_shown, self._system, self._request.options))
 
     def open(self) -> Iterator[TurnEvent]:
         """Store the prompt and an empty answer, before a byte is sent."""
@@ -218,22 +237,31 @@ class _Turn:
     def settle(self, status: Status, *, error: str | None) -> tuple[Settled, StorageError | None]:
         """Store the end of the turn: the text, the status and the usage row, in one transaction."""
         with shielded():
-            record = self._usage_record(status)
+            record = self.payment.usage(
+                self._model,
+                self._tokens,
+                self._finished,
+                status,
+                arrived=self._recorder.reasoning + self._recorder.text,
+                prompt_tokens=lambda: token_counts.count_messages(self._shown, self._system, self._model),
+            )
             reason = self._finished.reason if self._finished else None
             unsaved = self._recorder.settle(
                 status=status,
                 model=self._model.name,
                 finish_reason=reason,
                 error=error,
+                request_id=self.payment.request_id,
                 record=record,
                 sources=self._grounding.sources(self._citations.cited if self._citations else ())
                 if self._grounding
                 else (),
             )
+            self.payment.settled(record.cost_nano if record else None)
             if unsaved is None:
                 self._name_after_answer()
         settled = Settled(
-            request_id=self._admission.request_id,
+            request_id=self.payment.request_id,
             status=status,
             model=self._model.name,
             tokens=record.tokens if record else None,
@@ -250,6 +278,20 @@ class _Turn:
             with suppress(StorageError):  # a name is worth no error
                 conversations.rename_untouched(self._deps.transcript, self._opened.conversation_id, self._title, title)
 
+    def _context_for(self, model: Model) -> context.Context:
+        if self._context is None or self._context[0] is not model:
+            shown = context.build(
+                self._branch,
+                self._request.prompt,
+                self._system,
+                model,
+                attachments=self._request.attachments,
+                load=lambda ids: attachments.of_messages(self._deps.transcript, ids) if ids else {},
+                preface=self._grounding.preface if self._grounding else "",
+            )
+            self._context = (model, shown)
+        return self._context[1]
+
     def _opening(self) -> turns.BeginTurn:
         request = self._request
         return turns.BeginTurn(
@@ -260,20 +302,19 @@ class _Turn:
             system_prompt=self._system or None,
             model=self._model.name,
             attachments=request.attachments,
+            request_id=self.payment.request_id if self._deps.ledger is None else None,
+            hold=self.payment.hold,
         )
 
     def _ask(self, model: Model) -> Iterator[TurnEvent]:
         if model.retired:
             yield Notice(f"{model.name} is retired by its provider; its successor is {model.retired}.")
-        shown = context.build(
-            self._branch,
-            self._request.prompt,
-            self._system,
-            model,
-            attachments=self._request.attachments,
-            load=lambda ids: attachments.of_messages(self._deps.transcript, ids) if ids else {},
-            preface=self._grounding.preface if self._grounding else "",
-        )
+        shown = self._context_for(model)
+        if model is not self._request.model:
+            seq = self._opened.seq if self._opened and self._deps.ledger is None else None
+            self.payment.admit(call_of(model, shown.messages, self._system, self._request.options), message_seq=seq)
+        if self.payment.admission.notice:
+            yield Notice(self.payment.admission.notice)
         self._shown = shown.messages
         if shown.left_out:
             yield Notice(
@@ -290,7 +331,7 @@ class _Turn:
             model=model,
             messages=shown.messages,
             system=self._system or None,
-            options=self._request.options,
+            options=self.payment.limited(self._request.options),
             key=self._deps.key_for(model),
             stream=self._request.stream,
             timeouts=self._deps.timeouts,
@@ -341,31 +382,6 @@ class _Turn:
             self._tokens = event.tokens
         elif isinstance(event, Finished):
             self._finished = event
-
-    def _usage_record(self, status: Status) -> UsageRecord | None:
-        """The usage row: the provider's count where the answer came to its end, ours for what is missing."""
-        is_estimate = self._finished is None or self._tokens is None
-        if self._tokens is None and not self._recorder.has_content:
-            return None
-        tokens = self._estimated_tokens() if is_estimate else self._tokens
-        assert tokens is not None
-        return chat_usage(
-            self._admission, self._model, tokens, is_estimate=is_estimate, finished=self._finished, status=status
-        )
-
-    def _estimated_tokens(self) -> TokenUsage:
-        output = token_counts.count(self._recorder.text + self._recorder.reasoning, self._model)
-        if self._tokens is not None:
-            reported = self._tokens
-            return TokenUsage(
-                input_tokens=reported.input_tokens,
-                output_tokens=max(output, reported.output_tokens),
-                cached_tokens=reported.cached_tokens,
-                cache_write_tokens=reported.cache_write_tokens,
-                reasoning_tokens=reported.reasoning_tokens,
-                raw=reported.raw,
-            )
-        return TokenUsage(token_counts.count_messages(self._shown, self._system, self._model), output)
 
 
 def _branch_above(database: Database, request: TurnRequest) -> list[Message]:

@@ -9,10 +9,10 @@ import typer
 from typer.core import TyperCommand
 
 from aichat_cli.app import App
-from aichat_cli.chat.turn import TurnRequest, run
-from aichat_cli.cli.common import DebugFlag, opened, single_command
+from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
+from aichat_cli.cli.common import DebugFlag, MaxCostOption, confirmed_on_terminal, opened, single_command
 from aichat_cli.cli.question import read_question, say_what_goes_in
-from aichat_cli.core.errors import EXIT_ERROR, EXIT_OK, UsageError
+from aichat_cli.core.errors import EXIT_ERROR, EXIT_OK, NotConfirmed, UsageError
 from aichat_cli.core.messages import Conversation
 from aichat_cli.providers.base import OptionValue
 from aichat_cli.render.answer import (
@@ -22,13 +22,14 @@ from aichat_cli.render.answer import (
     code_blocks,
     stdout_sink,
 )
-from aichat_cli.render.diagnostics import Diagnostics
+from aichat_cli.render.diagnostics import Diagnostics, expensive_prompt
 from aichat_cli.render.embedded import fetch_if_absent, say_who_answers
 from aichat_cli.render.sinks import answer_sink
 from aichat_cli.render.turn_view import TurnResult, show
 from aichat_cli.storage import conversations
 
 if TYPE_CHECKING:
+    from aichat_cli.chat.payment import PromptEstimate
     from aichat_cli.config.roles import ChatRole
 
 
@@ -81,11 +82,13 @@ def chat(
     fallback: Annotated[
         list[str] | None, typer.Option("--fallback", help="Model to ask when the first fails; repeatable.")
     ] = None,
+    max_cost: MaxCostOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before an expensive prompt is sent.")] = False,
     interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Answer, then go on in the chat.")] = False,
     debug: DebugFlag = False,
 ) -> None:
     """Ask, or chat when no prompt is given."""
-    with opened(as_json=as_json, debug=debug, key=key) as (house, diagnostics):
+    with opened(as_json=as_json, debug=debug, key=key, max_cost=max_cost) as (house, diagnostics):
         question = read_question(
             prompt or [], diagnostics, files=file or [], attach=attach or [], readers=house.readers
         )
@@ -119,20 +122,24 @@ def chat(
         with_usage = usage or house.settings.flag("show_usage")
         is_held = extract or as_json
         sink = HeldSink() if is_held else answer_sink(house.settings, diagnostics, markdown=markdown, pager=pager)
-        raise typer.Exit(_answer(house, diagnostics, request, sink, log=not no_log, extract=extract, usage=with_usage))
+        deps = house.turn_deps(
+            log=not no_log,
+            prepare=lambda model: fetch_if_absent(house, model, diagnostics),
+            confirm=None if yes else _require_consent,
+        )
+        raise typer.Exit(_answer(house, diagnostics, request, deps, sink, extract=extract, usage=with_usage))
 
 
 def _answer(
     house: App,
     diagnostics: Diagnostics,
     request: TurnRequest,
+    deps: TurnDeps,
     sink: AnswerSink,
     *,
-    log: bool,
     extract: bool,
     usage: bool,
 ) -> int:
-    deps = house.turn_deps(log=log, prepare=lambda model: fetch_if_absent(house, model, diagnostics))
     if request.conversation_id and request.system is not None:
         conversations.set_system_prompt(deps.transcript, request.conversation_id, request.system)
     result = show(run(request, deps), sink, diagnostics, show_reasoning=house.settings.flag("show_reasoning"))
@@ -141,6 +148,15 @@ def _answer(
     if usage and result.settled is not None and result.settled.tokens and not diagnostics.as_json:
         diagnostics.usage(result.settled)
     return exit_code(result)
+
+
+def _require_consent(estimate: PromptEstimate) -> None:
+    question = expensive_prompt(estimate)
+    if not confirmed_on_terminal(f"{question} Send it?"):
+        raise NotConfirmed(
+            f"{question} It was not sent.",
+            hint="To send it unasked: --yes; to be asked from another amount on: aichat config set limits.confirm_usd",
+        )
 
 
 def exit_code(result: TurnResult) -> int:

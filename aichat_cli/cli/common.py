@@ -13,6 +13,7 @@ import typer
 from aichat_cli.app import App
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.interrupts import Interrupted
+from aichat_cli.core.money import nano_from_usd
 from aichat_cli.render.diagnostics import Diagnostics
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON; errors too, on stderr.")]
@@ -20,14 +21,28 @@ DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")]
 AllFlag = Annotated[bool, typer.Option("--all", help="Show all of them.")]
 
+
+def _finite(amount: float | None) -> float | None:
+    if amount is not None and not 0 <= amount <= 1_000_000:
+        raise typer.BadParameter("an amount of dollars, 0 or more")
+    return amount
+
+
+MaxCostOption = Annotated[
+    float | None,
+    typer.Option("--max-cost", callback=_finite, help="Most dollars that this may cost in all.", metavar="USD"),
+]
+
 LISTING_LIMIT = 50
 
 
 @contextmanager
-def opened(*, as_json: bool = False, debug: bool = False, key: str | None = None) -> Iterator[tuple[App, Diagnostics]]:
+def opened(
+    *, as_json: bool = False, debug: bool = False, key: str | None = None, max_cost: float | None = None
+) -> Iterator[tuple[App, Diagnostics]]:
     """The house for one command. An error is told, without any key, and becomes the exit code."""
     os.environ.pop("AICHAT_KEY", None)
-    app = App(key=key)
+    app = App(key=key, max_cost_nano=None if max_cost is None else nano_from_usd(max_cost))
     diagnostics = Diagnostics(as_json=as_json, debug=debug, redact=lambda text: app.keys.redact(text))  # noqa: PLW0108 (opened on first use)
     try:
         yield app, diagnostics
@@ -61,6 +76,20 @@ def command_group(help_text: str) -> typer.Typer:
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+
+def confirmed_on_terminal(question: str) -> bool:
+    """Ask whoever sits at the terminal, also where stdin is a pipe; nobody there is no consent."""
+    if sys.stdin.isatty():
+        return confirmed(question, yes=False)
+    if not sys.stderr.isatty():
+        return False
+    try:
+        with open("/dev/tty", encoding="utf-8", errors="replace") as terminal:
+            typer.echo(f"{question} [y/N]: ", nl=False, err=True)
+            return terminal.readline().strip().lower() in {"y", "yes"}
+    except OSError:
+        return False
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

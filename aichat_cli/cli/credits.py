@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -11,12 +10,11 @@ import typer
 from aichat_cli.app import App
 from aichat_cli.cli import credits_buy
 from aichat_cli.cli.common import LISTING_LIMIT, AllFlag, DebugFlag, JsonFlag, LimitOption, command_group, opened
-from aichat_cli.core.clock import utc_text
+from aichat_cli.core.clock import now_ms, utc_text
 from aichat_cli.core.errors import UsageError
 from aichat_cli.render import credits_view, json_shapes, tables
 from aichat_cli.render.answer import print_text
-from aichat_cli.storage import credits as ledger
-from aichat_cli.storage import purchases, statements
+from aichat_cli.storage import accounts, purchases, statements
 
 app = command_group("Credits: the balance, the ledger, and buying more.")
 
@@ -35,15 +33,15 @@ def show(context: typer.Context, as_json: JsonFlag = False, debug: DebugFlag = F
         if as_json:
             print_text(json_shapes.dumps(credits_view.overview(shown)))
         else:
-            credits_view.print_overview(shown, ledger.entries(house.readable_database, limit=RECENT))
+            credits_view.print_overview(shown, accounts.entries(house.readable_database, limit=RECENT))
 
 
 def overview_of(house: App) -> credits_view.Overview:
     """How the profile stands now."""
     database = house.readable_database
     return credits_view.Overview(
-        account=ledger.account(database),
-        window=ledger.window(database, now_ms=time.time_ns() // 1_000_000),
+        account=accounts.account(database),
+        window=accounts.window(database, now_ms=now_ms()),
         mode=house.settings.text("billing.mode"),
         open_purchases=len(purchases.unsettled(database)),
     )
@@ -55,7 +53,7 @@ def history(
 ) -> None:
     """List what changed the balance, newest first, with the balance after it."""
     with opened(as_json=as_json, debug=debug) as (house, _):
-        listed = ledger.entries(house.readable_database, limit=None if everything else limit)
+        listed = accounts.entries(house.readable_database, limit=None if everything else limit)
         if as_json:
             print_text(json_shapes.dumps(credits_view.entries(listed)))
         else:

@@ -13,13 +13,12 @@ import typer
 from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
 from aichat_cli.core.credits import PACKAGES, Package
-from aichat_cli.core.errors import AichatError, PaymentError, UsageError
+from aichat_cli.core.errors import AichatError, PurchaseFailed, UsageError
 from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.render import checkout_view, json_shapes, progress
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import Diagnostics, one_line
-from aichat_cli.storage import credits as ledger
-from aichat_cli.storage import purchases
+from aichat_cli.storage import accounts, purchases
 
 if TYPE_CHECKING:
     from aichat_cli.billing import buying
@@ -148,7 +147,7 @@ class _Buyer:
 
     def _report(self, endings: Sequence[buying.Ending], reversals: Sequence[ReversalEntry]) -> None:
         if self._diagnostics.as_json:
-            balance = ledger.account(self._db).balance_nano
+            balance = accounts.account(self._db).balance_nano
             print_text(json_shapes.dumps(checkout_view.report(endings, reversals, balance)))
             return
         for ending in endings:
@@ -178,7 +177,7 @@ def _raise_unless_fine(endings: Sequence[buying.Ending]) -> None:
         if ending.error is not None:
             raise ending.error
         if ending.how not in {"paid", "processing"}:
-            raise PaymentError(checkout_view.ending_text(ending))
+            raise PurchaseFailed(checkout_view.ending_text(ending))
 
 
 def _linger(page: ReturnPage) -> None:

@@ -6,16 +6,18 @@ from typing import Annotated, Literal
 
 import typer
 
+from aichat_cli.app import App
 from aichat_cli.cli.common import LISTING_LIMIT, AllFlag, DebugFlag, JsonFlag, LimitOption, command_group, opened
 from aichat_cli.config import settings_file
 from aichat_cli.config.settings import known
-from aichat_cli.core.errors import UsageError
+from aichat_cli.core.errors import UnknownModel, UsageError
 from aichat_cli.core.messages import KIND_NAMES
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.providers import pull
 from aichat_cli.providers.custom import custom_models
 from aichat_cli.providers.endpoints import shown_url
+from aichat_cli.providers.pricing import PRICE_FIELDS, price_from
 from aichat_cli.providers.pullable import CHAT_MODELS, PULLABLE
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
@@ -125,7 +127,7 @@ def add(
     ] = None,
     debug: DebugFlag = False,
 ) -> None:
-    """Add a model at an endpoint of your own, or give a known one other prices."""
+    """Add a model at an endpoint of your own."""
     with opened(debug=debug) as (house, diagnostics):
         given = {
             "base_url": base_url,
@@ -140,6 +142,34 @@ def add(
         custom_models({name: entry})  # raises before anything wrong is written
         settings_file.set_entry(house.paths.config_file, "models", name, entry)
         diagnostics.notice(f"Added {name}. Try: aichat -m {name} hello")
+
+
+@app.command()
+def price(
+    name: Annotated[str, typer.Argument(help="The model.", metavar="MODEL")],
+    input_price: Annotated[float | None, typer.Option("--input", help="Dollars per million input tokens.")] = None,
+    output_price: Annotated[float | None, typer.Option("--output", help="Of output tokens.")] = None,
+    cached: Annotated[float | None, typer.Option("--cached", help="Of tokens read from a cache.")] = None,
+    cache_write: Annotated[float | None, typer.Option("--cache-write", help="Of tokens written to it.")] = None,
+    reasoning: Annotated[float | None, typer.Option("--reasoning", help="Of tokens it thinks in.")] = None,
+    free: Annotated[bool, typer.Option("--free", help="It costs nothing.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Forget the price you gave it.")] = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Give a model another price, which is counted from now on; what was recorded stays as it is."""
+    with opened(debug=debug) as (house, diagnostics):
+        path = house.paths.config_file
+        if remove:
+            settings_file.remove_entry(path, "prices", name)
+            diagnostics.notice(f"{name} has the price it is known for again.")
+            return
+        given = dict(zip(PRICE_FIELDS, (input_price, output_price, cached, cache_write, reasoning), strict=True))
+        entry = {field: value for field, value in given.items() if value is not None} | ({"free": True} if free else {})
+        model, is_embedding = _any_model(house, name)
+        if price_from(model.name, entry, is_embedding=is_embedding) is None:
+            raise UsageError("There is no price.", hint=f"As in: aichat models price {name} --input 2.5 --output 10")
+        settings_file.set_entry(path, "prices", model.name, entry)
+        diagnostics.notice(f"{model.name} is counted at this price from now on.")
 
 
 @app.command()
@@ -168,6 +198,14 @@ def pull_(
         is_for_chat = name in CHAT_MODELS
         what_now = f"Try: aichat -m {name} hello" if is_for_chat else "aichat search ranks its best results with it."
         diagnostics.notice(f"{name} is ready. {what_now}")
+
+
+def _any_model(house: App, name: str) -> tuple[Model, bool]:
+    """The model of that name, and whether it embeds."""
+    try:
+        return house.registry.resolve(name), False
+    except UnknownModel:
+        return house.registry.embedding_model(name), True
 
 
 def _lasting_name(typed: str, model: Model) -> str:

@@ -2,7 +2,7 @@
 
 A value is looked up in the environment (`AICHAT_` and the name in capitals, dots as underscores), then in the
 settings file, then in the table. The file is TOML; what it holds besides settings are `[models.NAME]` (custom
-models) and `[aliases]`.
+models), `[prices.NAME]` and `[aliases]`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aichat_cli.core.errors import ConfigError, NotFound, UsageError
+from aichat_cli.core.money import nano_from_usd
 
 Value = str | int | float | bool | tuple[str, ...]
 
@@ -83,6 +84,16 @@ def _amount(raw: str) -> float:
     return amount
 
 
+def _cap(raw: str) -> float | str:
+    """An amount of dollars, or none: no cap."""
+    if raw.strip().lower() in {"", "none", "off"}:
+        return ""
+    try:
+        return _amount(raw)
+    except ValueError:
+        raise ValueError("an amount of dollars, 0 or more, or none") from None
+
+
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
         try:
@@ -137,6 +148,9 @@ TABLE: tuple[Setting, ...] = (
     _choice(
         "billing.mode", "Who pays for calls: your own keys, or the credits of your profile.", "own-keys", "credits"
     ),
+    Setting("limits.daily_usd", "", "Most dollars to spend in a day; none for no cap.", _cap),
+    Setting("limits.monthly_usd", "", "Most dollars to spend in a month; none for no cap.", _cap),
+    Setting("limits.confirm_usd", 0.5, "Ask before a prompt costs more than this to be read; none never asks.", _cap),
     Setting("timeouts.connect", 10.0, "Seconds to wait for a connection.", _seconds),
     Setting("timeouts.first_byte", 120.0, "Seconds to wait for an answer to begin.", _seconds),
     Setting("timeouts.idle", 60.0, "Seconds to wait for the next piece of an answer.", _seconds),
@@ -228,6 +242,11 @@ class Settings:
         assert isinstance(value, int | float)
         return value
 
+    def amount_nano(self, name: str) -> int | None:
+        """An amount of dollars in nano-dollars; None where there is none."""
+        value = self.effective(name).value
+        return None if value == "" else nano_from_usd(str(value))
+
     def flag(self, name: str) -> bool:
         """A yes-or-no setting."""
         value = self.effective(name).value
@@ -241,6 +260,10 @@ class Settings:
     def aliases(self) -> dict[str, str]:
         """The user's own model aliases."""
         return {name: str(target) for name, target in self._table("aliases").items()}
+
+    def prices(self) -> dict[str, Any]:
+        """The `[prices.NAME]` tables as they stand; `providers.pricing` checks them."""
+        return self._table("prices")
 
     def custom_models(self) -> dict[str, dict[str, Any]]:
         """The `[models.NAME]` tables as they stand; the registry checks them."""
@@ -281,7 +304,7 @@ class Settings:
 
 
 def _is_model_table(name: str) -> bool:
-    return name.split(".", maxsplit=1)[0] in {"models", "aliases"}
+    return name.split(".", maxsplit=1)[0] in {"models", "aliases", "prices"}
 
 
 def _plain_text(stored: object) -> str:

@@ -2,18 +2,23 @@
 
     AichatError                 1
     ├── UsageError              2    bad flag, value or model name
-    │   └── UnknownModel        2
+    │   ├── UnknownModel        2
+    │   └── NotConfirmed        2    the user was asked, or could not be, and did not agree
     ├── ConfigError             1    the settings file cannot be read or written
     ├── NotFound                1    no such conversation, setting or key
     ├── ArchiveError            1    a file to import cannot be read, or one to export cannot be written
     ├── DocumentError           1    a document, page or folder cannot be taken in
     │   └── NotText             1    it is binary
     ├── EmbeddingError          1    a collection's embedding model is another one, or is not here
-    ├── PaymentError            1    credits were not paid for, or not as they should have been
+    ├── PurchaseFailed          1    credits were not paid for, or not as they should have been
     ├── BadSignature            1    (400) an event that Stripe did not sign, or not now
     ├── ApiKeyError             3    (401)
     │   ├── KeyMissing          3
     │   └── KeyRejected         3
+    ├── PaymentRequired         4    (402)
+    │   ├── OutOfCredits        4
+    │   ├── CapReached          4    of a day, a month or `--max-cost`
+    │   └── PriceUnknown        4    a limit is set, and nobody knows what the call costs
     ├── RateLimited             5    (429) says when to try again
     ├── ProviderError           6    (502)
     │   ├── ConnectFailed       6    retried: nothing was sent
@@ -78,6 +83,12 @@ class UnknownModel(UsageError):
     code = "unknown_model"
 
 
+class NotConfirmed(UsageError):
+    """Something that costs was not agreed to; nothing was sent."""
+
+    code = "not_confirmed"
+
+
 class ConfigError(AichatError):
     """The settings file, or a value in it, cannot be used."""
 
@@ -115,10 +126,10 @@ class EmbeddingError(AichatError):
     code = "embedding"
 
 
-class PaymentError(AichatError):
+class PurchaseFailed(AichatError):
     """Credits were not paid for, or what was paid is not what was to be bought."""
 
-    code = "payment"
+    code = "purchase"
 
 
 class BadSignature(AichatError):
@@ -146,6 +157,32 @@ class KeyRejected(ApiKeyError):
     """The provider answered 401."""
 
     code = "key_rejected"
+
+
+class PaymentRequired(AichatError):
+    """Nothing was sent: what it may cost is more than may be spent."""
+
+    code = "payment_required"
+    exit_code = EXIT_CREDITS
+    http_status = 402
+
+
+class OutOfCredits(PaymentRequired):
+    """The balance does not cover the call."""
+
+    code = "out_of_credits"
+
+
+class CapReached(PaymentRequired):
+    """The call might go over a cap that the user set."""
+
+    code = "cap_reached"
+
+
+class PriceUnknown(PaymentRequired):
+    """A limit is set and the model has no known price."""
+
+    code = "price_unknown"
 
 
 class RateLimited(AichatError):

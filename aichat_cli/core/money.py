@@ -74,6 +74,11 @@ def nano_per_mtok(dollars_per_token: float | str | Decimal) -> int:
     return int(exact.to_integral_value(rounding="ROUND_CEILING"))
 
 
+def nano_from_usd(dollars: float | str | Decimal) -> int:
+    """An amount of dollars in nano-dollars, rounded down."""
+    return int((Decimal(str(dollars)) * NANO_PER_DOLLAR).to_integral_value(rounding="ROUND_FLOOR"))
+
+
 def cost_nano(usage: TokenUsage, price: Price) -> int:
     """The cost of a call in nano-dollars, rounded up to a whole one."""
     rates = price.rates_for(usage.input_tokens)

@@ -9,15 +9,16 @@ from typing import Any, Literal
 
 from aichat_cli.core.errors import ConfigError
 from aichat_cli.core.models import Model
-from aichat_cli.core.money import NANO_PER_DOLLAR, Price, Rates
+from aichat_cli.core.money import Price
 from aichat_cli.providers.endpoints import checked_url
+from aichat_cli.providers.pricing import PRICE_FIELDS, price_from
 
 
 @dataclass(frozen=True, slots=True)
 class CustomModel:
     """A model the user added: an endpoint of their own, or another name and price for a known one.
 
-    Prices are US dollars per million tokens: of input and output both, or none. `key_name` None means that no key is
+    Prices are US dollars per million tokens: of input and output both, or none; `free` costs nothing. `key_name` None means that no key is
     sent.
 
     Raises:
@@ -34,6 +35,9 @@ class CustomModel:
     input_usd_per_mtok: Decimal | float | str | None = None
     output_usd_per_mtok: Decimal | float | str | None = None
     cached_usd_per_mtok: Decimal | float | str | None = None
+    cache_write_usd_per_mtok: Decimal | float | str | None = None
+    reasoning_usd_per_mtok: Decimal | float | str | None = None
+    free: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.model_id.strip():
@@ -63,26 +67,7 @@ class CustomModel:
         )
 
     def _price(self) -> Price | None:
-        input_rate = self._nano(self.input_usd_per_mtok)
-        output_rate = self._nano(self.output_usd_per_mtok)
-        cached_rate = self._nano(self.cached_usd_per_mtok)
-        if input_rate is None and output_rate is None and cached_rate is None:
-            return None
-        if input_rate is None or output_rate is None:
-            raise ConfigError(f'Model "{self.name}": give the prices of input and output, or neither.')
-        return Price(Rates(input_rate, output_rate, cached_input=cached_rate))
-
-    def _nano(self, usd: Decimal | float | str | None) -> int | None:
-        """Dollars as nano-dollars."""
-        if usd is None:
-            return None
-        try:
-            nano = int((Decimal(str(usd)) * NANO_PER_DOLLAR).to_integral_value(rounding="ROUND_CEILING"))
-        except (ArithmeticError, ValueError):
-            nano = 0
-        if nano <= 0:
-            raise ConfigError(f'Model "{self.name}": a price must be a positive number of dollars, not "{usd}".')
-        return nano
+        return price_from(self.name, {field: getattr(self, field) for field in (*PRICE_FIELDS, "free")})
 
 
 _FIELDS = frozenset(field.name for field in fields(CustomModel)) - {"name"}
@@ -105,7 +90,9 @@ def _custom_model(name: str, table: Mapping[str, Any]) -> CustomModel:
         raise ConfigError(f'Model "{name}" has an unknown field "{unknown[0]}".', hint="Run: aichat config edit")
     for field, value in table.items():
         expected = str if field in _TEXTS else int if field in _COUNTS else int | float | str
-        if isinstance(value, bool) or not isinstance(value, expected):
+        if field == "free":
+            expected = bool
+        if isinstance(value, bool) is not (field == "free") or not isinstance(value, expected):
             raise ConfigError(f'Model "{name}": {field} cannot be "{value}".', hint="Run: aichat config edit")
     if not table.get("base_url"):
         raise ConfigError(f'Model "{name}" has no base_url.', hint="Run: aichat config edit")

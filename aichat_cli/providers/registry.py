@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from aichat_cli.core.errors import ConfigError, UnknownModel
 from aichat_cli.core.models import Model
@@ -27,6 +28,7 @@ from aichat_cli.providers.endpoints import (
     key_name_of,
     url_from_environment,
 )
+from aichat_cli.providers.pricing import price_from
 from aichat_cli.providers.pullable import CHAT_MODELS, PULLABLE
 
 _LOOKS_LIKE = {
@@ -49,8 +51,10 @@ class Registry:
         environ: Mapping[str, str],
         model_dir: Path,
         *,
+        prices: Mapping[str, Mapping[str, Any]] | None = None,
         catalog: Catalog | None = None,
     ) -> None:
+        self._prices = prices or {}
         self._custom = custom
         self._aliases = aliases
         self._environ = environ
@@ -69,7 +73,10 @@ class Registry:
             UnknownModel: nothing answers to the name; names near ones.
             ConfigError: an alias leads back to itself, or a variable that should hold a URL does not.
         """
-        name = self._without_aliases(typed.strip())
+        return self._priced(self._resolved(typed.strip()), is_embedding=False)
+
+    def _resolved(self, typed: str) -> Model:
+        name = self._without_aliases(typed)
         if name in self._custom:
             return self._custom[name].as_model()
         if classic := shipped.MODELS.get(name.removeprefix("anthropic/")):
@@ -88,7 +95,10 @@ class Registry:
             UnknownModel: nothing answers to the name; names near ones.
             ConfigError: as `resolve` does.
         """
-        name = self._without_aliases(typed.strip())
+        return self._priced(self._resolved_embedding(typed.strip()), is_embedding=True)
+
+    def _resolved_embedding(self, typed: str) -> Model:
+        name = self._without_aliases(typed)
         if name in self._custom:
             return self._custom[name].as_model()
         prefix, _, rest = name.partition("/")
@@ -132,6 +142,12 @@ class Registry:
                 continue
             models.setdefault(model.name, model)
         return list(models.values())
+
+    def _priced(self, model: Model, *, is_embedding: bool) -> Model:
+        """The model with the price that the user gave it, if they did."""
+        given = self._prices.get(model.name)
+        price = None if given is None else price_from(model.name, given, is_embedding=is_embedding)
+        return model if price is None else replace(model, price=price)
 
     def _without_aliases(self, typed: str) -> str:
         name = typed

@@ -48,7 +48,12 @@ _environment_lock = threading.Lock()
 
 def count(text: str, model: Model) -> int:
     """Tokens of the text for this model. What looks like a special token is counted as text."""
-    encoding = _encoding("cl100k_base" if _USES_CL100K.match(model.wire_name) else "o200k_base")
+    return count_for(text, model.wire_name)
+
+
+def count_for(text: str, wire_name: str) -> int:
+    """Tokens of the text for the model that has this name on the wire."""
+    encoding = _encoding("cl100k_base" if _USES_CL100K.match(wire_name) else "o200k_base")
     if encoding is None:
         return estimate(text)
     return sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(text))

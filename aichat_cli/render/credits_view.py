@@ -11,7 +11,7 @@ from aichat_cli.core.clock import utc_text
 from aichat_cli.core.credits import NANO_PER_CREDIT, credits_text
 from aichat_cli.render import tables
 from aichat_cli.render.answer import print_text
-from aichat_cli.storage.credits import Account, Entry, Window
+from aichat_cli.storage.accounts import Account, Entry, Window
 from aichat_cli.storage.statements import Statement
 
 

@@ -7,13 +7,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from aichat_cli.core.errors import AichatError, RateLimited
 from aichat_cli.core.events import Settled
 from aichat_cli.core.money import usd_text
 from aichat_cli.render.answer import TerminalOwner
 from aichat_cli.render.sanitize import Sanitizer, safe_line
+
+if TYPE_CHECKING:
+    from aichat_cli.chat.payment import PromptEstimate
 
 DIM = "2"
 RED = "31"
@@ -139,6 +142,15 @@ class Diagnostics:
         except (OSError, ValueError, AttributeError):
             # A closed or full stderr leaves nobody to tell.
             pass
+
+
+def expensive_prompt(estimate: PromptEstimate) -> str:
+    """What a prompt will cost, for the user to agree to."""
+    answer = f", and up to {usd_text(estimate.answer_nano)} for the answer" if estimate.answer_nano else ""
+    return (
+        f"{safe_line(estimate.model)} reads about {estimate.tokens:,} tokens of this, for"
+        f" {usd_text(estimate.prompt_nano)}{answer}."
+    )
 
 
 def one_line(error: AichatError) -> str:

@@ -20,7 +20,7 @@ from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.render.answer import print_text, write_all
 from aichat_cli.render.diagnostics import wants_color
 from aichat_cli.render.sanitize import safe_line
-from aichat_cli.storage.credits import Entry
+from aichat_cli.storage.accounts import Entry
 from aichat_cli.storage.search import SearchHit
 
 NARROW = 90

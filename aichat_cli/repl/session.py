@@ -27,6 +27,7 @@ from aichat_cli.repl.commands import dispatch, is_command
 from aichat_cli.repl.input_commands import is_shell_command, run_shell_command
 from aichat_cli.repl.live import LiveDiagnostics, SessionSink, SessionTerminal, Submission
 from aichat_cli.repl.picker.cells import wrapped
+from aichat_cli.repl.spending import Spending
 from aichat_cli.storage import conversations, messages, usage
 from aichat_cli.storage.database import Database
 
@@ -69,6 +70,7 @@ class Session:
         self._deps: TurnDeps | None = None
         self._used_tokens: int | None = None
         self._cost_nano: int | None = 0
+        self._spending = Spending()
         self._is_leaving = False
         self._exit_code = EXIT_OK
         self.terminal = self._new_terminal()
@@ -111,7 +113,7 @@ class Session:
 
     def _converse(self) -> None:
         if self._first is not None:
-            self._attempt(partial(self.answer, self._first))
+            self._attempt(partial(self._ask_first, self._first))
         while not self._is_leaving:
             self.show_status()
             try:
@@ -148,6 +150,7 @@ class Session:
             self._exit_code, self._is_leaving = code, True
 
     def _take(self, submission: Submission) -> None:
+        self._spending.entered(submission.text)
         if is_shell_command(submission.typed):
             run_shell_command(self, submission.text)
             self.terminal.say([""])
@@ -156,6 +159,15 @@ class Session:
             self.terminal.say([""])
         else:
             self._send(submission)
+
+    def _ask_first(self, request: TurnRequest) -> None:
+        result = TurnResult()
+        self._spending.entered(request.prompt or "")
+        try:
+            self.answer(request, result)
+        finally:
+            if result.started is None:
+                self.terminal.prefill(request.prompt or "")
 
     def _send(self, submission: Submission) -> None:
         """Ask; a message that was not even stored goes back into the prompt."""
@@ -177,7 +189,9 @@ class Session:
     def deps(self) -> TurnDeps:
         """What turns need, opened on first use."""
         if self._deps is None:
-            self._deps = self.house.turn_deps(log=self.log, prepare=self._prepare)
+            self._deps = self.house.turn_deps(
+                log=self.log, prepare=self._prepare, confirm=self._spending.require_consent
+            )
         return self._deps
 
     @property
@@ -301,6 +315,9 @@ class Session:
     def apply_settings(self) -> None:
         """Take over settings that changed."""
         settings = self.house.settings
+        if self._deps is not None:
+            self._deps = replace(self._deps, limits=self.house.limits)
+            self._spending.look(self._deps.books, self.house.limits)
         self.terminal.apply_settings(vi=settings.text("keys") == "vi", shows_reasoning=settings.flag("show_reasoning"))
 
     def leave(self) -> None:
@@ -314,6 +331,8 @@ class Session:
         if self._used_tokens is not None and model.context_tokens:
             parts.append(f"ctx {100 * self._used_tokens // model.context_tokens}%")
         parts.append(usd_text(self._cost_nano))
+        if self._spending.status:
+            parts.append(self._spending.status)
         if self.template.docs is not None:
             parts.append(f"docs {safe_line(self.template.docs)}")
         if not self.log:
@@ -335,6 +354,9 @@ class Session:
             self._used_tokens = settled.tokens.input_tokens + settled.tokens.output_tokens
             known = self._cost_nano is not None and settled.cost_nano is not None
             self._cost_nano = (self._cost_nano or 0) + (settled.cost_nano or 0) if known else None
+        if result.started is not None:
+            self._spending.sent()
+            self._spending.look(self.deps.books, self.house.limits)
         if result.interruption is not None:
             code = getattr(result.interruption, "exit_code", SIGINT_CODE)
             if code == SIGINT_CODE:
@@ -376,6 +398,9 @@ class Session:
 
     def _connect(self, model: Model) -> None:
         leave_signals_to_the_main_thread()
+        with suppress(AichatError), Database.open(self.house.database_path) as database:
+            self._spending.look(database, self.house.limits)
+            self.show_status()
         if model.wire not in {"local", "litellm"}:
             self.house.provider_for(model).warm(model, self.house.timeouts)
         from aichat_cli.repl import answer_view  # noqa: F401 (loading it is the point)

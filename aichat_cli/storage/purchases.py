@@ -17,7 +17,6 @@ _COLUMNS = (
     "id, user_id, package, credits, amount_cents, currency, is_live, return_url, customer_id, session_id, url,"
     " payment_intent, state, created_at, updated_at"
 )
-_AFTER_IS_LIVE = [name.strip() for name in _COLUMNS.split(",")][7:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,5 +167,10 @@ def _one(db: Database, condition: str, *values: Value) -> Purchase | None:
 
 
 def _many(db: Database, condition: str, *values: Value) -> list[Purchase]:
-    rows: list[tuple[Any, ...]] = db.rows(f"SELECT {_COLUMNS} FROM purchases WHERE {condition}", values)  # noqa: S608
-    return [Purchase(*row[:6], is_live=bool(row[6]), **dict(zip(_AFTER_IS_LIVE, row[7:], strict=True))) for row in rows]
+    query = f"SELECT {_COLUMNS} FROM purchases WHERE {condition}"  # noqa: S608 (both are our own words)
+    return [_purchase(*row) for row in db.rows(query, values)]
+
+
+def _purchase(*row: Any) -> Purchase:
+    fields = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    return Purchase(**fields | {"is_live": bool(fields["is_live"])})

@@ -5,15 +5,16 @@ A turn that has begun is stored whatever happens next; a turn that is settled ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.errors import NotFound, StorageError
-from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, new_id
+from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, RequestId, new_id
 from aichat_cli.core.messages import Attachment, Status
 from aichat_cli.core.usage import UsageRecord
-from aichat_cli.storage import attachments, liveness, sources, usage
+from aichat_cli.storage import accounts, attachments, liveness, sources, usage
+from aichat_cli.storage.accounts import NewHold
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class BeginTurn:
         title, system_prompt: of a new conversation; an existing one keeps its own.
         model: who is asked; also the model of a new conversation.
         attachments: files that go with `prompt`.
+        request_id: of the call, where money is kept in this database; `hold` is what is still to be noted of it here.
     """
 
     conversation_id: ConversationId | None
@@ -40,6 +42,8 @@ class BeginTurn:
     system_prompt: str | None
     model: str
     attachments: tuple[Attachment, ...] = ()
+    request_id: RequestId | None = None
+    hold: NewHold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,10 @@ class OpenTurn:
 
 @dataclass(frozen=True, slots=True)
 class TurnOutcome:
-    """How a turn ended. `usage` is None where nothing was sent, or nothing came of it; `sources` are what it was given."""
+    """How a turn ended. `usage` is None where nothing was sent, or nothing came of it; `sources` are what it was given.
+
+    `request_id` is that of the call whose hold ends with it.
+    """
 
     text: str
     reasoning: str
@@ -65,6 +72,16 @@ class TurnOutcome:
     error: str | None
     usage: UsageRecord | None
     sources: tuple[Source, ...] = ()
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An answer as far as it was written; `text` is what was thought and said."""
+
+    message_id: MessageId
+    conversation_id: ConversationId
+    text: str
 
 
 def begin(db: Database, turn: BeginTurn) -> OpenTurn:
@@ -75,6 +92,7 @@ def begin(db: Database, turn: BeginTurn) -> OpenTurn:
         StorageError: a turn without a prompt does not answer a user message.
     """
     seq: int | None = None
+    hold_seq: int | None = None
     try:
         with db.transaction():
             now = utc_now()
@@ -84,6 +102,10 @@ def begin(db: Database, turn: BeginTurn) -> OpenTurn:
                 db, conversation_id, user_message_id, "assistant", "", "streaming", turn.model, now
             )
             liveness.hold(db.path, seq)
+            if turn.request_id is not None and turn.hold is not None:
+                hold_seq = accounts.hold(db, replace(turn.hold, message_seq=seq))
+            elif turn.request_id is not None:
+                accounts.attach_to_message(db, turn.request_id, seq)
             # What goes on is not deleted: another session may have put it in the trash, which would take this along.
             db.execute(
                 "UPDATE conversations SET head_id = ?, updated_at = ?, deleted_at = NULL WHERE id = ?",
@@ -92,6 +114,8 @@ def begin(db: Database, turn: BeginTurn) -> OpenTurn:
     except BaseException:
         if seq is not None:
             liveness.release(db.path, seq)
+        if hold_seq is not None:
+            accounts.forget(db, hold_seq)
         raise
     return OpenTurn(conversation_id, user_message_id, message_id, seq, now)
 
@@ -116,6 +140,12 @@ def settle(db: Database, turn: OpenTurn, outcome: TurnOutcome) -> None:
             _settle(db, turn, outcome)
     finally:
         liveness.release(db.path, turn.seq)
+
+
+def arrived(db: Database, seq: int) -> Arrived | None:
+    """What arrived of an answer; None where it was deleted."""
+    row = db.row("SELECT id, conversation_id, reasoning || content FROM messages WHERE seq = ?", (seq,))
+    return None if row is None else Arrived(*row)
 
 
 def recover(db: Database) -> int:
@@ -213,3 +243,5 @@ def _settle(db: Database, turn: OpenTurn, outcome: TurnOutcome) -> None:
             conversation_id=turn.conversation_id if row is not None else None,
             message_id=turn.message_id if row is not None else None,
         )
+    if outcome.request_id is not None:
+        accounts.close(db, outcome.request_id, outcome.usage)

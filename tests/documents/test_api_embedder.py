@@ -16,6 +16,7 @@ import pytest
 
 from aichat_cli import embedders
 from aichat_cli.app import App
+from aichat_cli.billing.estimates import Call
 from aichat_cli.core.errors import (
     AichatError,
     EmbeddingError,
@@ -25,6 +26,7 @@ from aichat_cli.core.errors import (
     RateLimited,
     UnknownModel,
 )
+from aichat_cli.core.ids import RequestId, new_id
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import Price, Rates
 from aichat_cli.core.secret import Secret
@@ -39,7 +41,20 @@ from tests.servers.scripted import ScriptedServer
 
 TEXTS = [f"text number {number}" for number in range(30)]
 SMALL_PRICE = Price(Rates(20_000_000, 0))
-THREE_TRIES = embedders.Access(Secret("sk-1", "test"), Timeouts(5, 5, 5), RetryPolicy(attempts=3, base_delay=0.01))
+
+
+def admitted(_: Call) -> RequestId:
+    """Nothing is limited."""
+    return RequestId(new_id())
+
+
+THREE_TRIES = embedders.Access(
+    Secret("sk-1", "test"),
+    Timeouts(5, 5, 5),
+    RetryPolicy(attempts=3, base_delay=0.01),
+    admit=admitted,
+    release=lambda _: None,
+)
 
 
 OPEN: list[ApiEmbedder] = []
@@ -232,7 +247,7 @@ from aichat_cli.providers.retry import RetryPolicy
 
 rows = []
 model = Model("m", "m", "openai", "openai", sys.argv[1], dimensions=8)
-access = embedders.Access(None, Timeouts(5, 100, 100), RetryPolicy())
+access = embedders.Access(None, Timeouts(5, 100, 100), RetryPolicy(), lambda call: "request-1", lambda _: None)
 try:
     embedders.api_embedder(model, access, rows.append).embed(["one two"])
 except KeyboardInterrupt:

@@ -68,7 +68,7 @@ class Round:
         self._stop = threading.Event()
         self._waiting: SimpleQueue[int] = SimpleQueue()
         self._done: SimpleQueue[tuple[int, CallResult | BaseException] | None] = SimpleQueue()
-        self._started: set[int] = set()
+        self._started: dict[int, EmbeddingCall] = {}
         self._ended: set[int] = set()
 
     def run(self) -> list[tuple[bytes, ...]]:
@@ -135,8 +135,9 @@ class Round:
                 break
             if item is not None:
                 self._settled(*item)
-        for index in sorted(self._started - self._ended):
-            self._record(self._calls[0].abandoned(self._batches[index]))
+        for index, call in sorted(self._started.items(), key=lambda started: started[0]):
+            if index not in self._ended:
+                self._record(call.abandoned(self._batches[index]))
 
     def _work(self, call: EmbeddingCall) -> None:
         while not self._stop.is_set():
@@ -144,7 +145,7 @@ class Round:
                 index = self._waiting.get_nowait()
             except Empty:
                 break
-            self._started.add(index)
+            self._started[index] = call
             try:
                 self._done.put((index, call(self._batches[index], is_query=self._is_query, stop=self._stop)))
             except BaseException as exc:  # noqa: BLE001 - raised again in the thread that waits

@@ -6,14 +6,14 @@ and SQLite itself refuses a hold or a charge that is not covered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.credits import CALLS_AN_HOUR, WINDOW_MS, BillingMode, PlanName, charge_nano
 from aichat_cli.core.errors import NotFound
 from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId, RequestId, new_id
+from aichat_cli.core.usage import UsageRecord
 from aichat_cli.storage import liveness
 from aichat_cli.storage.database import Database
 
@@ -39,17 +39,33 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class NewHold:
+    """What to hold for a call.
+
+    Attributes:
+        mode: `own-keys` is counted against caps, `credits` against the balance.
+        call: JSON of what it is charged by should its process die.
+        message_seq: the answer it writes, whose text tells then how much arrived.
+    """
+
+    request_id: RequestId
+    amount_nano: int
+    mode: BillingMode
+    call: str
+    message_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
-    """What is held for a call under way. `call` is JSON: what it is charged by should its process die."""
+    """What is held for a call under way."""
 
     seq: int
-    request_id: RequestId
     user_id: ProfileId
-    mode: BillingMode
+    request_id: RequestId
     amount_nano: int
+    mode: BillingMode
     call: str
     message_seq: int | None
-    created_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,33 +104,26 @@ def account(db: Database, user_id: ProfileId = LOCAL_PROFILE) -> Account:
     return Account(*row)
 
 
-def hold(
-    db: Database,
-    request_id: RequestId,
-    amount_nano: int,
-    *,
-    mode: BillingMode,
-    call: str,
-    user_id: ProfileId = LOCAL_PROFILE,
-) -> None:
-    """Hold an amount for a call, as long as this process lives; `settle` or `release` ends it.
+def hold(db: Database, new: NewHold, user_id: ProfileId = LOCAL_PROFILE) -> int:
+    """Hold an amount for a call, as long as this process lives; `close` ends it. Returns the hold's seq.
+
+    Whoever undoes the transaction calls `forget` then.
 
     Raises:
         StorageError: the balance does not cover it.
     """
     [(seq,)] = db.rows(
-        "INSERT INTO credit_holds (request_id, user_id, mode, amount_nano, call, created_at) VALUES (?, ?, ?, ?, ?, ?)"
-        " RETURNING seq",
-        (request_id, user_id, mode, amount_nano, call, utc_now()),
+        "INSERT INTO credit_holds (request_id, user_id, mode, amount_nano, call, message_seq, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING seq",
+        (new.request_id, user_id, new.mode, new.amount_nano, new.call, new.message_seq, utc_now()),
     )
     liveness.hold(db.path, _LOCKS_FROM + seq)
+    return int(seq)
 
 
-def change_hold(db: Database, request_id: RequestId, amount_nano: int, *, call: str) -> None:
-    """Hold another amount for a call, such as for the model it falls back to."""
-    db.execute(
-        "UPDATE credit_holds SET amount_nano = ?, call = ? WHERE request_id = ?", (amount_nano, call, request_id)
-    )
+def forget(db: Database, hold_seq: int) -> None:
+    """The transaction that made a hold was undone: another process may get its seq."""
+    liveness.release(db.path, _LOCKS_FROM + hold_seq)
 
 
 def attach_to_message(db: Database, request_id: RequestId, message_seq: int) -> None:
@@ -128,16 +137,15 @@ def open_hold(db: Database, request_id: RequestId) -> Hold | None:
     return held[0] if held else None
 
 
-def held_of_own_keys(db: Database, user_id: ProfileId = LOCAL_PROFILE) -> int:
-    """What calls under way on the user's own keys may still cost, in nano-dollars."""
-    [(held,)] = db.rows(
-        "SELECT coalesce(sum(amount_nano), 0) FROM credit_holds WHERE user_id = ? AND mode = 'own-keys'", (user_id,)
-    )
+def held_in_all(db: Database, user_id: ProfileId = LOCAL_PROFILE) -> int:
+    """What calls under way may still cost, whoever pays for them, in nano-dollars."""
+    [(held,)] = db.rows("SELECT coalesce(sum(amount_nano), 0) FROM credit_holds WHERE user_id = ?", (user_id,))
     return int(held)
 
 
-def settle(db: Database, request_id: RequestId, cost_nano: int | None) -> None:
-    """End a hold and, in credits mode, charge what the call cost in whole credits, once.
+def close(db: Database, request_id: RequestId, record: UsageRecord | None) -> None:
+    """End what is held for a call and, in credits mode, charge what it cost in whole credits, once; without a record
+    nothing came of it, and nothing is charged.
 
     Where the balance does not cover a call that cost more than was held for it, all that is there is taken, and the rest
     is written down as uncovered. Nothing happens to a call whose hold has ended.
@@ -146,22 +154,10 @@ def settle(db: Database, request_id: RequestId, cost_nano: int | None) -> None:
     if held is None:
         return
     _close(db, held)
-    due = charge_nano(cost_nano or 0)
+    due = charge_nano(record.cost_nano or 0) if record is not None else 0
     if held.mode == "credits" and due:
         taken = min(due, account(db, held.user_id).available_nano)
         add_entry(db, "charge", request_id, -taken, uncovered_nano=due - taken, user_id=held.user_id)
-
-
-def release(db: Database, request_id: RequestId) -> None:
-    """End a hold and charge nothing."""
-    held = open_hold(db, request_id)
-    if held is not None:
-        _close(db, held)
-
-
-def release_lock(db: Database, held: Hold) -> None:
-    """The call has ended, in a transaction that has been committed."""
-    liveness.release(db.path, _LOCKS_FROM + held.seq)
 
 
 def abandoned(db: Database) -> list[Hold]:
@@ -235,9 +231,12 @@ def add_admitted(db: Database, at_ms: int, *, user_id: ProfileId = LOCAL_PROFILE
 
 
 def _holds(db: Database, condition: str, *values: str) -> list[Hold]:
-    columns = "seq, request_id, user_id, mode, amount_nano, call, message_seq, created_at"
-    return [Hold(*row) for row in db.rows(f"SELECT {columns} FROM credit_holds WHERE {condition} ORDER BY seq", values)]
+    columns = "seq, user_id, request_id, amount_nano, mode, call, message_seq"
+    query = f"SELECT {columns} FROM credit_holds WHERE {condition} ORDER BY seq"  # noqa: S608 (both are our own words)
+    return [Hold(*row) for row in db.rows(query, values)]
 
 
 def _close(db: Database, held: Hold) -> None:
+    # Should the transaction be undone, the hold stays and nobody holds its lock: the next start charges it.
     db.execute("DELETE FROM credit_holds WHERE seq = ?", (held.seq,))
+    liveness.release(db.path, _LOCKS_FROM + held.seq)
