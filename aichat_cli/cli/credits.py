@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from aichat_cli.app import App
+from aichat_cli.billing.overview import overview
 from aichat_cli.cli import credits_buy
 from aichat_cli.cli.common import LISTING_LIMIT, AllFlag, DebugFlag, JsonFlag, LimitOption, command_group, opened
-from aichat_cli.core.clock import now_ms, utc_text
+from aichat_cli.core.clock import utc_text
 from aichat_cli.core.errors import UsageError
 from aichat_cli.render import credits_view, json_shapes, tables
 from aichat_cli.render.answer import print_text
-from aichat_cli.storage import accounts, purchases, statements
+from aichat_cli.storage import accounts, statements
 
 app = command_group("Credits: the balance, the ledger, and buying more.")
 
@@ -23,28 +23,17 @@ RECENT = 5
 Moment = Annotated[str | None, typer.Option(metavar="DATE", help="A day such as 2026-11-01, or a time of it.")]
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True, no_args_is_help=False)
 def show(context: typer.Context, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
     """Show the balance, what is held of it, the plan, who pays, the calls left, and the last entries."""
     if context.invoked_subcommand is not None:
         return
     with opened(as_json=as_json, debug=debug) as (house, _):
-        shown = overview_of(house)
+        shown = overview(house.readable_database, house.settings.text("billing.mode"), recent=RECENT)
         if as_json:
             print_text(json_shapes.dumps(credits_view.overview(shown)))
         else:
-            credits_view.print_overview(shown, accounts.entries(house.readable_database, limit=RECENT))
-
-
-def overview_of(house: App) -> credits_view.Overview:
-    """How the profile stands now."""
-    database = house.readable_database
-    return credits_view.Overview(
-        account=accounts.account(database),
-        window=accounts.window(database, now_ms=now_ms()),
-        mode=house.settings.text("billing.mode"),
-        open_purchases=len(purchases.unsettled(database)),
-    )
+            credits_view.print_overview(shown)
 
 
 @app.command()

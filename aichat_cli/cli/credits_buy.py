@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ import typer
 from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
 from aichat_cli.core.credits import PACKAGES, Package
-from aichat_cli.core.errors import AichatError, PurchaseFailed, UsageError
+from aichat_cli.core.errors import AichatError, UsageError
 from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.render import checkout_view, json_shapes, progress
 from aichat_cli.render.answer import print_text
@@ -21,7 +22,7 @@ from aichat_cli.render.diagnostics import Diagnostics, one_line
 from aichat_cli.storage import accounts, purchases
 
 if TYPE_CHECKING:
-    from aichat_cli.billing import buying
+    from aichat_cli.billing.buying import Ending, Watched
     from aichat_cli.billing.checkout import StripeCheckout
     from aichat_cli.billing.return_page import ReturnPage
     from aichat_cli.billing.reversals import ReversalEntry
@@ -81,6 +82,8 @@ class _Buyer:
         self._in_browser = in_browser and checkout_view.has_browser()
         self._timeout = timeout
         self._bell = threading.Event()
+        self._endings: list[Ending] = []
+        self._reversals: list[ReversalEntry] = []
 
     def buy(self, package: Package) -> None:
         """A package, from the price to the balance."""
@@ -92,92 +95,89 @@ class _Buyer:
             started = buying.start(self._db, checkout, package, self._bell)
             if started.page is not None:
                 stack.callback(started.page.close)
-            purchase = started.outcome.purchase
             if not started.is_new:
                 self._diagnostics.notice("This purchase was begun before, and is gone on with.")
             ending = buying.ending_of(started.outcome)
-            if ending is None:
+            if ending is not None:
+                self._tell(ending)
+            else:
+                purchase = started.outcome.purchase
                 checkout_view.show_address(self._diagnostics, purchase, in_browser=self._in_browser)
-                [ending] = self._wait(checkout, [buying.Watched(purchase, started.page)])
-            self._report([ending], [])
-            if self._in_browser and started.page is not None and ending.how == "paid":
+                self._wait(checkout, [buying.Watched(purchase, started.page)])
+            if self._in_browser and started.page is not None and self._endings[0].how == "paid":
                 _linger(started.page)
-        _raise_unless_fine([ending])
+        self._end()
 
     def resume(self) -> None:
-        """Every purchase that is open, and the refunds of those that were paid."""
+        """The refunds of what was paid, and every purchase that is open."""
         from aichat_cli.billing import buying
         from aichat_cli.billing.return_page import ReturnPage
 
         with ExitStack() as stack:
             checkout = stack.enter_context(closing(self._open_checkout()))
-            found = buying.resume(self._db, checkout)
-            endings = [each for each in found if isinstance(each, buying.Ending)]
             watched = []
-            for each in found:
-                if not isinstance(each, buying.Ending):
-                    page = ReturnPage.again(each.purchase.return_url, self._bell)
-                    if page is not None:
-                        stack.callback(page.close)
-                    watched.append(buying.Watched(each.purchase, page))
-                    bought = Package(
-                        each.purchase.package, each.purchase.credits, each.purchase.amount_cents, each.purchase.currency
-                    )
-                    self._diagnostics.notice(checkout_view.offer_text(bought, is_live=checkout.is_live))
-                    checkout_view.show_address(self._diagnostics, each.purchase, in_browser=False)
-            endings += self._wait(checkout, watched)
-            reversals = buying.reversed_since(self._db, checkout)
-            self._report(endings, reversals)
-            self._tell_of_others(is_live=checkout.is_live, is_idle=not endings and not reversals)
-        _raise_unless_fine(endings)
+            for found in buying.resume(self._db, checkout):
+                if isinstance(found, buying.Ending):
+                    self._tell(found)
+                    continue
+                page = ReturnPage.again(found.purchase.return_url, self._bell)
+                if page is not None:
+                    stack.callback(page.close)
+                watched.append(buying.Watched(found.purchase, page))
+            for entry in buying.reversed_since(self._db, checkout):
+                self._tell_of_reversal(entry)
+            for each in watched:
+                self._diagnostics.notice(checkout_view.offer_text(each.purchase, is_live=checkout.is_live))
+                checkout_view.show_address(self._diagnostics, each.purchase, in_browser=False)
+            self._wait(checkout, watched)
+            self._tell_of_others(is_live=checkout.is_live)
+        self._end()
 
-    def _wait(self, checkout: StripeCheckout, watched: Sequence[buying.Watched]) -> list[buying.Ending]:
+    def _wait(self, checkout: StripeCheckout, watched: Sequence[Watched]) -> None:
         from aichat_cli.billing import buying
 
         if not watched:
-            return []
-        self._diagnostics.notice("Waiting for the payment; Ctrl+C stops waiting, and loses nothing.")
+            return
+        if self._timeout != 0:
+            self._diagnostics.notice("Waiting for the payment; Ctrl+C stops waiting, and loses nothing.")
         with progress.spinner("Waiting for the payment") as aside:
 
             def tell(error: AichatError) -> None:
                 aside(lambda: self._diagnostics.warning(f"{one_line(error)} Still trying."))
 
-            waiting = buying.endings(self._db, checkout, watched, self._bell, timeout=self._timeout, on_trouble=tell)
-            return list(waiting)
+            for ending in buying.endings(
+                self._db, checkout, watched, self._bell, timeout=self._timeout, on_trouble=tell
+            ):
+                aside(partial(self._tell, ending))
 
-    def _report(self, endings: Sequence[buying.Ending], reversals: Sequence[ReversalEntry]) -> None:
-        if self._diagnostics.as_json:
-            balance = accounts.account(self._db).balance_nano
-            print_text(json_shapes.dumps(checkout_view.report(endings, reversals, balance)))
-            return
-        for ending in endings:
-            if ending.how in {"paid", "processing"}:
-                print_text(checkout_view.ending_text(ending) + "\n")
-            elif len(endings) > 1:
-                self._diagnostics.notice(_text_of(ending))
-        for entry in reversals:
+    def _tell(self, ending: Ending) -> None:
+        self._endings.append(ending)
+        if not self._diagnostics.as_json and ending.how in {"paid", "processing"}:
+            print_text(checkout_view.ending_text(ending) + "\n")
+
+    def _tell_of_reversal(self, entry: ReversalEntry) -> None:
+        self._reversals.append(entry)
+        if not self._diagnostics.as_json:
             print_text(checkout_view.reversal_text(entry) + "\n")
 
-    def _tell_of_others(self, *, is_live: bool, is_idle: bool) -> None:
+    def _tell_of_others(self, *, is_live: bool) -> None:
         others = [each for each in purchases.unsettled(self._db) if each.is_live != is_live]
         if others:
             mode = "test" if is_live else "live"
             self._diagnostics.warning(f"{len(others)} open purchases were begun in {mode} mode: set that key for them.")
-        elif is_idle:
+        elif not self._endings and not self._reversals:
             self._diagnostics.notice("No purchase is open, and nothing was refunded.")
 
-
-def _text_of(ending: buying.Ending) -> str:
-    return one_line(ending.error) if ending.error is not None else checkout_view.ending_text(ending)
-
-
-def _raise_unless_fine(endings: Sequence[buying.Ending]) -> None:
-    """The first purchase that did not end well decides the exit code."""
-    for ending in endings:
-        if ending.error is not None:
-            raise ending.error
-        if ending.how not in {"paid", "processing"}:
-            raise PurchaseFailed(checkout_view.ending_text(ending))
+    def _end(self) -> None:
+        """The JSON, where it was asked for; then the first purchase that did not end well decides the exit code."""
+        if self._diagnostics.as_json:
+            balance = accounts.account(self._db).balance_nano
+            print_text(json_shapes.dumps(checkout_view.report(self._endings, self._reversals, balance)))
+        errors = [error for ending in self._endings if (error := checkout_view.error_of(ending)) is not None]
+        for error in errors[1:]:
+            self._diagnostics.error(error)
+        if errors:
+            raise errors[0]
 
 
 def _linger(page: ReturnPage) -> None:

@@ -13,6 +13,7 @@ from aichat_cli.billing.purchases import Outcome
 from aichat_cli.billing.reversals import ReversalEntry
 from aichat_cli.core.checkout import Purchase
 from aichat_cli.core.credits import NANO_PER_CREDIT, Package, credits_text
+from aichat_cli.core.errors import AichatError, PurchaseFailed
 from aichat_cli.render.credits_view import number
 from aichat_cli.render.diagnostics import Diagnostics, wants_color
 from aichat_cli.render.qr import qr_lines
@@ -22,10 +23,11 @@ GRAPHICAL = ("DISPLAY", "WAYLAND_DISPLAY")
 RESUME = "aichat credits buy --resume"
 
 
-def offer_text(package: Package, *, is_live: bool) -> str:
+def offer_text(package: Package | Purchase, *, is_live: bool) -> str:
     """What is bought, and for how much."""
     mode = "" if is_live else " Test mode: no money moves."
-    return f"{package.name}: {package.credits:,} credits for {price_text(package)}.{mode}"
+    name = package.name if isinstance(package, Package) else package.package
+    return f"{name}: {package.credits:,} credits for {price_text(package)}.{mode}"
 
 
 def price_text(priced: Package | Purchase) -> str:
@@ -79,7 +81,7 @@ def _opened_in_browser(url: str) -> bool:
 
 def ending_text(ending: Ending) -> str:
     """What came of a purchase, in one line."""
-    name = f"{ending.purchase.package}, {price_text(ending.purchase)}"
+    name = f"{ending.purchase.package} for {price_text(ending.purchase)}"
     if ending.how == "paid" and ending.outcome is not None:
         return paid_text(ending.outcome)
     texts = {
@@ -89,6 +91,13 @@ def ending_text(ending: Ending) -> str:
         "timeout": f"The purchase of {name} is not paid yet. To go on with it: {RESUME}",
     }
     return texts[ending.how]
+
+
+def error_of(ending: Ending) -> AichatError | None:
+    """What a purchase that did not end well ends the program with."""
+    if ending.error is not None:
+        return ending.error
+    return None if ending.how in {"paid", "processing"} else PurchaseFailed(ending_text(ending))
 
 
 def paid_text(outcome: Outcome) -> str:

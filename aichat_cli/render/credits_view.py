@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from aichat_cli.billing.overview import Overview
 from aichat_cli.core.clock import utc_text
 from aichat_cli.core.credits import NANO_PER_CREDIT, credits_text
 from aichat_cli.render import tables
 from aichat_cli.render.answer import print_text
-from aichat_cli.storage.accounts import Account, Entry, Window
+from aichat_cli.storage.accounts import Entry, Window
 from aichat_cli.storage.statements import Statement
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """How a profile stands; `mode` is the setting `billing.mode`."""
-
-    account: Account
-    window: Window
-    mode: str
-    open_purchases: int
-
-
-def print_overview(shown: Overview, recent: Sequence[Entry]) -> None:
+def print_overview(shown: Overview) -> None:
     """`aichat credits`."""
     rows = [
         ("balance", f"{credits_text(shown.account.balance_nano)} credits"),
@@ -38,9 +28,9 @@ def print_overview(shown: Overview, recent: Sequence[Entry]) -> None:
         count = "1 purchase" if shown.open_purchases == 1 else f"{shown.open_purchases} purchases"
         rows.append(("open", f"{count}; go on with: aichat credits buy --resume"))
     tables.pairs(rows)
-    if recent:
+    if shown.recent:
         print_text("\n")
-        tables.credit_entries(recent)
+        tables.credit_entries(shown.recent)
 
 
 def overview_line(shown: Overview) -> str:
