@@ -66,13 +66,14 @@ class StripeCheckout:
     Args:
         key: a secret or restricted key, test or live.
         api_base: another address of the API, for tests.
+        answer_seconds: to wait for an answer.
 
     Raises:
         KeyRejected: it is not such a key.
         ConfigError: the SDK is not installed.
     """
 
-    def __init__(self, key: Secret, *, api_base: str | None = None) -> None:
+    def __init__(self, key: Secret, *, api_base: str | None = None, answer_seconds: float = ANSWER_SECONDS) -> None:
         mode = _KEY.fullmatch(key.reveal())
         if mode is None:
             raise KeyRejected(
@@ -83,7 +84,7 @@ class StripeCheckout:
         self.is_live = mode[1] == "live"
         sdk = _sdk()
         self._session = _http_session()
-        http_client = sdk.RequestsClient(timeout=(CONNECT_SECONDS, ANSWER_SECONDS), session=self._session)
+        http_client = sdk.RequestsClient(timeout=(CONNECT_SECONDS, answer_seconds), session=self._session)
         self._api = sdk.StripeClient(
             key.reveal(),
             http_client=http_client,

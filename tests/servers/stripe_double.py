@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -238,7 +238,7 @@ class StripeDouble:
             raise _Refused(400, "idempotency_error", message)
         return earlier.answer
 
-    def _route(self, request: Request) -> dict[str, Any]:
+    def _route(self, request: Request) -> dict[str, Any]:  # noqa: PLR0911 (a line for each URL)
         match (request.method, *request.path.removeprefix("/v1/").split("/")):
             case ("POST", "customers"):
                 return self._keep(self.customers, "cus", {"object": "customer", **request.parameters})
@@ -358,7 +358,7 @@ def _handler_for(double: StripeDouble) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
     return Handler
@@ -370,9 +370,3 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it never came to pass"
         time.sleep(0.02)
-
-
-def running() -> Iterator[StripeDouble]:
-    """For a fixture."""
-    with StripeDouble() as double:
-        yield double
