@@ -68,7 +68,7 @@ def _told_how_to_go_on(house: App, diagnostics: Diagnostics) -> Iterator[None]:
         yield
     except Interrupted:
         if "database" in house.__dict__ and purchases.unsettled(house.database):
-            diagnostics.warning(f"No longer waiting. Whether it is paid or not, go on with: {checkout_view.RESUME}")
+            diagnostics.warning(f"Stopped waiting. Paid or not, go on with: {checkout_view.RESUME}")
         raise
 
 

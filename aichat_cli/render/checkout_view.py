@@ -6,17 +6,19 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aichat_cli.billing.buying import Ending
-from aichat_cli.billing.purchases import Outcome
-from aichat_cli.billing.reversals import ReversalEntry
 from aichat_cli.core.checkout import Purchase
 from aichat_cli.core.credits import NANO_PER_CREDIT, Package, credits_text
 from aichat_cli.core.errors import AichatError, PurchaseFailed
 from aichat_cli.render.credits_view import number
 from aichat_cli.render.diagnostics import Diagnostics, wants_color
 from aichat_cli.render.qr import qr_lines
+
+if TYPE_CHECKING:
+    from aichat_cli.billing.buying import Ending
+    from aichat_cli.billing.purchases import Outcome
+    from aichat_cli.billing.reversals import ReversalEntry
 
 GRAPHICAL = ("DISPLAY", "WAYLAND_DISPLAY")
 

@@ -37,7 +37,7 @@ def overview_line(shown: Overview) -> str:
     """`/credits`."""
     held = f", {credits_text(shown.account.held_nano)} of them held" if shown.account.held_nano else ""
     balance = f"{credits_text(shown.account.balance_nano)} credits{held}"
-    return f"{balance} | plan {shown.account.plan} | calls left: {window_text(shown.window)} | {_payer(shown.mode)}"
+    return f"{balance} | plan {shown.account.plan} | calls left: {window_text(shown.window)} | {_payer(shown.mode)} pay"
 
 
 def window_text(window: Window) -> str:

@@ -150,7 +150,7 @@ def test_a_refused_key_is_told_as_such(stripe: StripeDouble) -> None:
 
 
 def test_a_session_of_another_account_is_not_found(stripe: StripeDouble) -> None:
-    with pytest.raises(NotFound, match="No such checkout.session"), checkout_of(stripe) as checkout:
+    with pytest.raises(NotFound, match=r"No such checkout\.session"), checkout_of(stripe) as checkout:
         checkout.retrieve("cs_test_1")
 
 
@@ -165,7 +165,7 @@ def test_a_purchase_whose_answer_was_lost_is_gone_on_with_and_has_one_session(
     db: Database, stripe: StripeDouble
 ) -> None:
     purchase = purchases.begin(db, PACKAGES["medium"], is_live=False, return_url=RETURN_URL).purchase
-    stripe.failures = {number: "cut_after" for number in (1, 2, 3)}
+    stripe.failures = dict.fromkeys((1, 2, 3), "cut_after")
     with checkout_of(stripe) as checkout:
         with pytest.raises(ConnectFailed, match="No connection"):
             buying.with_session(db, checkout, purchase)
@@ -194,7 +194,7 @@ def test_other_parameters_under_the_same_key_are_an_error_of_ours(db: Database, 
 
 def test_an_old_purchase_that_never_had_a_session_is_given_up(db: Database, stripe: StripeDouble) -> None:
     purchase = purchases.begin(db, PACKAGES["medium"], is_live=False, return_url=RETURN_URL).purchase
-    stripe.failures = {number: "cut_before" for number in (1, 2, 3)}
+    stripe.failures = dict.fromkeys((1, 2, 3), "cut_before")
     with checkout_of(stripe) as checkout:
         with pytest.raises(ConnectFailed):
             buying.with_session(db, checkout, purchase)
