@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
+
 from aichat_cli.core.events import Finished
 from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.models import Model
-from aichat_cli.core.money import TokenUsage, cost_nano
+from aichat_cli.core.money import NANO_PER_DOLLAR, TokenUsage, cost_nano
 from aichat_cli.core.usage import UsageRecord
 
 
@@ -19,7 +22,12 @@ def chat_usage(
     finished: Finished | None,
     status: Status,
 ) -> UsageRecord:
-    """The usage row of one chat call. Its cost is None where the model has no known price."""
+    """The usage row of one chat call. Its cost is None where the model has no known price.
+
+    What the provider itself says it took, as OpenRouter does, is the cost.
+    """
+    named = _named_cost(model, tokens) if not is_estimate else None
+    computed = None if model.price is None else cost_nano(tokens, model.price)
     return UsageRecord(
         request_id=request_id,
         type="chat",
@@ -28,8 +36,8 @@ def chat_usage(
         served_model=finished.served_model if finished else None,
         provider_id=finished.provider_id if finished else None,
         tokens=tokens,
-        cost_nano=None if model.price is None else cost_nano(tokens, model.price),
-        provenance="estimated" if is_estimate else "calculated",
+        cost_nano=computed if named is None else named,
+        provenance="estimated" if is_estimate else "calculated" if named is None else "provider",
         status=status,
     )
 
@@ -61,3 +69,14 @@ def embedding_usage(
 def embedding_price(model: Model, tokens: int) -> int | None:
     """What embedding this many tokens will cost, in nano-dollars; None where the model has no known price."""
     return None if model.price is None else cost_nano(TokenUsage(tokens, 0), model.price)
+
+
+def _named_cost(model: Model, tokens: TokenUsage) -> int | None:
+    """Nano-dollars that the provider says it took for the call, rounded up; None where it does not say."""
+    if model.provider != "openrouter" or not tokens.raw or '"cost"' not in tokens.raw:
+        return None
+    said = json.loads(tokens.raw)
+    cost = said.get("cost")
+    if said.get("is_byok") or isinstance(cost, bool) or not isinstance(cost, int | float) or cost < 0:
+        return None  # with a key of one's own it names its fee alone
+    return int((Decimal(str(cost)) * NANO_PER_DOLLAR).to_integral_value(rounding="ROUND_CEILING"))

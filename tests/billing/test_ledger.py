@@ -91,7 +91,8 @@ class Calls(RuleBasedStateMachine):
     def settle_half(self, data: st.DataObject) -> None:
         request_id = data.draw(st.sampled_from(sorted(self.held)))
         with pytest.raises(ZeroDivisionError), self.db.transaction():
-            accounts.add_entry(self.db, "charge", request_id, -1)
+            self.db.execute("DELETE FROM credit_holds WHERE request_id = ?", (request_id,))
+            accounts.add_entry(self.db, "charge", request_id, -self.held[request_id])
             raise ZeroDivisionError
 
     @precondition(lambda self: self.held)
@@ -116,6 +117,7 @@ class Calls(RuleBasedStateMachine):
         """A process dies: the kernel drops its locks, and whoever starts next settles what it left."""
         dying = data.draw(st.lists(st.sampled_from(sorted(self.held)), unique=True, min_size=1))
         opened = [hold for each in dying if (hold := accounts.open_hold(self.db, each))]
+        opened.sort(key=lambda hold: hold.seq)  # as they are settled
         for hold in opened:
             accounts.forget(self.db, hold.seq)
         assert accrued.recover(self.db, lambda text, _: len(text)) == len(dying)
