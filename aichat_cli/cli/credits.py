@@ -16,7 +16,7 @@ from aichat_cli.render import credits_view, json_shapes, tables
 from aichat_cli.render.answer import print_text
 from aichat_cli.storage import accounts, statements
 
-app = command_group("Credits: the balance, the ledger, and buying more.")
+app = command_group("The balance of credits, the plan, the calls left and the last entries; buying more.")
 
 RECENT = 5
 
