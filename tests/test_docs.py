@@ -54,7 +54,10 @@ def parse(arguments: list[str]) -> str:
     command: Any = typer.main.get_command(root)
     context = command.make_context("aichat", list(arguments))
     while hasattr(command, "resolve_command"):
-        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        words = [*context._protected_args, *context.args]
+        if not words and command.invoke_without_command:
+            break
+        name, command, rest = command.resolve_command(context, words)
         context = command.make_context(name, rest, parent=context)
     return str(context.command_path)
 

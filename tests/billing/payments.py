@@ -73,7 +73,8 @@ def ledger(db: Database) -> list[tuple[str, float, float]]:
     """Kind, credits and what was not covered of each entry but the first, oldest first."""
     entries = reversed(accounts.entries(db))
     return [
-        (entry.kind, entry.amount_nano / NANO_PER_CREDIT, entry.uncovered_nano / NANO_PER_CREDIT) for entry in entries
+        (str(entry.kind), entry.amount_nano / NANO_PER_CREDIT, entry.uncovered_nano / NANO_PER_CREDIT)
+        for entry in entries
     ][1:]
 
 

@@ -18,7 +18,7 @@ from aichat_cli.storage.database import Database
 from tests.billing.books import leave_credits
 from tests.runner import ROOT, Cli
 from tests.servers.scripted import ScriptedServer
-from tests.servers.stripe_double import StripeDouble, until
+from tests.servers.stripe_double import Failure, StripeDouble, until
 
 
 @pytest.fixture
@@ -174,9 +174,9 @@ def test_a_network_lost_before_the_answer_is_gone_on_with_and_makes_one_session(
 @pytest.mark.parametrize("request_number", range(3))
 @pytest.mark.parametrize("failure", ["cut_before", "cut_after"])
 def test_wherever_it_is_killed_there_is_one_session_and_one_grant(
-    buyer: Cli, stripe: StripeDouble, request_number: int, failure: str
+    buyer: Cli, stripe: StripeDouble, request_number: int, failure: Failure
 ) -> None:
-    stripe.failures = dict.fromkeys(range(request_number, request_number + 40), failure)  # type: ignore[misc]
+    stripe.failures = dict.fromkeys(range(request_number, request_number + 40), failure)
     with buyer.start("credits", "buy", "small") as process:
         until(lambda: len(stripe.requests) > request_number)
         process.kill()
@@ -313,7 +313,7 @@ def test_the_key_is_nowhere_but_in_the_keyring(buyer: Cli, stripe: StripeDouble)
         outputs += [text.encode() for text in ended(process)[1:]]
     stripe.refund(stripe.last_session["id"], 100)
     stripe.failures = dict.fromkeys(range(len(stripe.requests) + 1, len(stripe.requests) + 9), "error")
-    runs = [("credits", "buy", "--resume", "--debug")]
+    runs: list[tuple[str, ...]] = [("credits", "buy", "--resume", "--debug")]
     runs += [("credits", "buy", "small", "--debug", "--json"), ("credits", "--json"), ("credits", "history")]
     runs += [("keys", "list"), ("doctor",)]
     for arguments in runs:
