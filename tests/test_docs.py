@@ -215,7 +215,8 @@ def test_the_documented_shape_of_a_purchase_is_the_one_that_is_printed(
     documented = shapes()["`aichat credits buy --json`"]
     ended = printed_by(["credits", "buy", "small", "--timeout", "0", "--json"], environment, code=1)
     assert fields_of(json.loads(ended.stdout)["purchases"]) == fields_of(documented["purchases"])
-    assert set(json.loads(ended.stderr.splitlines()[0])["checkout"]) == {"purchase", "url"}
+    told = set(json.loads(ended.stderr.splitlines()[0])["checkout"])
+    assert told == {"purchase", "package", "amount_cents", "currency", "live", "url"}
     session = stripe.pay(stripe.last_session["id"])
     stripe.refund(session["id"], 500)
     printed = json.loads(printed_by(["credits", "buy", "--resume", "--json"], environment).stdout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -181,7 +181,8 @@ class _Buyer:
 
 
 def _linger(page: ReturnPage) -> None:
-    """Let the browser come back to a page that is still there."""
+    """Let the browser come back to a page that is still there; whoever does not want to wait for it need not."""
     end = time.monotonic() + LINGER_SECONDS
-    while page.visit is None and time.monotonic() < end:
-        time.sleep(0.1)
+    with suppress(Interrupted):
+        while page.visit is None and time.monotonic() < end:
+            time.sleep(0.1)

@@ -42,7 +42,8 @@ def price_text(priced: Package | Purchase) -> str:
 def show_address(diagnostics: Diagnostics, purchase: Purchase, *, in_browser: bool) -> None:
     """Where to pay: in the browser that is opened for it, else the address and its code."""
     url = purchase.url or ""
-    diagnostics.facts("checkout", {"purchase": purchase.id, "url": url})
+    price = {"amount_cents": purchase.amount_cents, "currency": purchase.currency, "live": purchase.is_live}
+    diagnostics.facts("checkout", {"purchase": purchase.id, "package": purchase.package, **price, "url": url})
     if in_browser and _opened_in_browser(url):
         diagnostics.notice("Pay in the browser. If it did not open:")
         diagnostics.notice(url)

@@ -25,7 +25,7 @@ from aichat_cli.core.errors import (
 from aichat_cli.core.secret import Secret
 from aichat_cli.storage import purchases as stored
 from aichat_cli.storage.database import Database
-from tests.billing.payments import RETURN_URL, begun, checkout_of, session_id_of
+from tests.billing.payments import RETURN_URL, balance, begun, checkout_of, session_id_of
 from tests.servers.stripe_double import StripeDouble
 
 
@@ -190,6 +190,21 @@ def test_other_parameters_under_the_same_key_are_an_error_of_ours(db: Database, 
     purchase = begun(db, stripe)
     with pytest.raises(RequestRejected, match="same parameters"), checkout_of(stripe) as checkout:
         checkout.create(replace(purchase, return_url="http://127.0.0.1:2/elsewhere"))
+
+
+def test_a_payment_whose_session_was_never_learned_is_found_days_later(db: Database, stripe: StripeDouble) -> None:
+    purchase = purchases.begin(db, PACKAGES["medium"], is_live=False, return_url=RETURN_URL).purchase
+    stripe.failures = dict.fromkeys((1, 2, 3), "cut_after")
+    with checkout_of(stripe) as checkout:
+        with pytest.raises(ConnectFailed):
+            buying.with_session(db, checkout, purchase)
+        stripe.pay(stripe.last_session["id"])
+        stripe.forget_keys()
+        db.execute("UPDATE purchases SET created_at = '2020-01-01T00:00:00.000Z'")
+        [lost] = stored.unsettled(db)
+        assert buying.with_session(db, checkout, lost).is_granted
+    assert len(stripe.sessions) == 1
+    assert balance(db) == 600
 
 
 def test_an_old_purchase_that_never_had_a_session_is_given_up(db: Database, stripe: StripeDouble) -> None:

@@ -44,6 +44,15 @@ def test_a_paid_session_grants_once_by_page_poll_and_webhook(db: Database, strip
     assert ledger(db) == [("purchase", 500, 0)]
 
 
+def test_the_ledger_itself_takes_a_session_once(db: Database, stripe: StripeDouble) -> None:
+    session = paid_session(stripe, begun(db, stripe))
+    purchases.settle(db, session)
+    assert db.rows("SELECT ref FROM credit_ledger WHERE kind = 'purchase'") == [(session.id,)]
+    db.execute("UPDATE purchases SET state = 'open'")
+    assert not purchases.settle(db, session).is_granted
+    assert balance(db) == 600
+
+
 SETTLE = """
 import json, sys
 from pathlib import Path
