@@ -19,9 +19,9 @@ from aichat_cli.billing.purchases import Outcome
 from aichat_cli.billing.return_page import ReturnPage
 from aichat_cli.billing.reversals import ReversalEntry
 from aichat_cli.core import interrupts
-from aichat_cli.core.checkout import Purchase
+from aichat_cli.core.checkout import CheckoutSession, Purchase
 from aichat_cli.core.credits import Package
-from aichat_cli.core.errors import AichatError, BadResponse, NotFound, PurchaseFailed, is_transient
+from aichat_cli.core.errors import AichatError, BadResponse, NotFound, PurchaseFailed, RequestRejected, is_transient
 from aichat_cli.storage import purchases
 from aichat_cli.storage.database import Database
 
@@ -97,21 +97,27 @@ def with_session(db: Database, checkout: StripeCheckout, purchase: Purchase) -> 
     """
     if purchase.session_id is not None:
         return settling.settle(db, checkout.retrieve(purchase.session_id))
-    if purchase.customer_id is None:
-        session = checkout.create(_with_customer(db, checkout, purchase))
-    else:
-        found = checkout.find(purchase)
-        if found is None and _age(purchase) > SAME_ANSWER:
-            return settling.give_up(db, purchase)
-        try:
-            session = found or checkout.create(purchase)
-        except NotFound:
-            # The customer is gone, so Stripe never made a session of it.
-            return settling.give_up(db, purchase)
+    found = checkout.find(purchase)
+    if found is None and purchase.customer_id is not None and _age(purchase) > SAME_ANSWER:
+        return settling.give_up(db, purchase)
+    try:
+        session = found or _made(db, checkout, purchase)
+    except NotFound:
+        # The customer is gone, so Stripe never made a session of it.
+        return settling.give_up(db, purchase)
     outcome = settling.settle(db, session)
     if outcome.purchase.session_id != session.id:
         raise BadResponse(f"Stripe's Checkout Session {session.id} is not the one that was asked for.")
     return outcome
+
+
+def _made(db: Database, checkout: StripeCheckout, purchase: Purchase) -> CheckoutSession:
+    try:
+        return checkout.create(purchase if purchase.customer_id else _with_customer(db, checkout, purchase))
+    except RequestRejected:
+        # There is no session, and the same request would be answered the same for a day, whatever is mended meanwhile.
+        settling.give_up(db, purchase)
+        raise
 
 
 def _with_customer(db: Database, checkout: StripeCheckout, purchase: Purchase) -> Purchase:

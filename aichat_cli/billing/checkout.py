@@ -262,7 +262,7 @@ def _mapped(error: stripe.StripeError, action: str) -> AichatError:
 
 
 def _rejection(told: str, status: int) -> AichatError:
-    if status >= 500:
+    if status >= 500 or status == 409:  # 409: the same request of another process is under way
         return ProviderUnavailable(told, hint="Try again: aichat credits buy --resume")
     if not status >= 400:
         return ProviderError(told)

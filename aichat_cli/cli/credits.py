@@ -40,7 +40,7 @@ def show(context: typer.Context, as_json: JsonFlag = False, debug: DebugFlag = F
 def history(
     limit: LimitOption = LISTING_LIMIT, everything: AllFlag = False, as_json: JsonFlag = False, debug: DebugFlag = False
 ) -> None:
-    """List what changed the balance, newest first, with the balance after it."""
+    """List the ledger, newest first, with balances."""
     with opened(as_json=as_json, debug=debug) as (house, _):
         listed = accounts.entries(house.readable_database, limit=None if everything else limit)
         if as_json:
@@ -51,7 +51,10 @@ def history(
 
 @app.command()
 def statement(since: Moment = None, until: Moment = None, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
-    """Opening balance, grants, purchases, refunds, charges and closing balance of a period, and whether all reconciles."""
+    """Sum up a period, and say whether it reconciles.
+
+    Opening balance, grants, purchases, refunds, charges and closing balance, beside what the charged calls cost.
+    """
     with opened(as_json=as_json, debug=debug) as (house, _):
         begin, end = _stored(since, "--since"), _stored(until, "--until", is_end=True)
         if begin and end and begin >= end:

@@ -41,7 +41,10 @@ def buy(
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Buy credits through Stripe: small (100 for $5), medium (500 for $20) or large (2,000 for $70)."""
+    """Buy credits through Stripe.
+
+    Packages: small (100 for $5), medium (500 for $20) and large (2,000 for $70).
+    """
     with opened(as_json=as_json, debug=debug) as (house, diagnostics), _told_how_to_go_on(house, diagnostics):
         chosen = _chosen(package, resume=resume)
         buyer = _Buyer(house, diagnostics, in_browser=not no_browser, timeout=timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +30,8 @@ def print_overview(shown: Overview) -> None:
         rows.append(("open", f"{count}; go on with: aichat credits buy --resume"))
     tables.pairs(rows)
     if shown.recent:
-        print_text("\n")
+        # On a terminal the table brings a blank line of its own.
+        print_text("" if sys.stdout.isatty() else "\n")
         tables.credit_entries(shown.recent)
 
 

@@ -110,7 +110,7 @@ def credit_entries(listed: Sequence[Entry]) -> None:
             f"{'+' if entry.amount_nano > 0 else ''}{credits_text(entry.amount_nano)}",
             credits_text(entry.uncovered_nano) if entry.uncovered_nano else "",
             credits_text(entry.balance_nano),
-            entry.ref,
+            entry.ref.partition(":")[0],
         )
         for entry in listed
     ]

@@ -122,7 +122,8 @@ def test_a_buyer_who_cancels_what_was_paid_in_that_moment_gets_the_credits(db: D
 
 
 def test_the_page_is_only_found_by_who_was_told_where(stripe: StripeDouble) -> None:
-    with ReturnPage.open(threading.Event()) as page:
+    bell = threading.Event()
+    with ReturnPage.open(bell) as page:
         root = page.url.rpartition("/")[0]
         for url in (
             root,
@@ -139,6 +140,7 @@ def test_the_page_is_only_found_by_who_was_told_where(stripe: StripeDouble) -> N
         assert page.visit is None
         with urlopen(f"{page.url}/success?session_id=cs_1", timeout=5) as shown:
             assert b"Thank you" in shown.read()
+        assert bell.wait(10)
         assert page.visit == "success"
 
 

@@ -123,7 +123,13 @@ def test_the_mode_is_that_of_the_key(key: str, *, is_live: bool) -> None:
 
 @pytest.mark.parametrize(
     ("failure", "expected", "exit_code"),
-    [("cut_before", ConnectFailed, 6), ("error", ProviderUnavailable, 6), ("rate_limit", RateLimited, 5)],
+    [
+        ("cut_before", ConnectFailed, 6),
+        ("error", ProviderUnavailable, 6),
+        ("in_use", ProviderUnavailable, 6),
+        ("rejected", RequestRejected, 6),
+        ("rate_limit", RateLimited, 5),
+    ],
 )
 def test_failures_become_errors_of_ours(
     db: Database, stripe: StripeDouble, failure: Any, expected: type[AichatError], exit_code: int
@@ -205,6 +211,18 @@ def test_a_payment_whose_session_was_never_learned_is_found_days_later(db: Datab
         assert buying.with_session(db, checkout, lost).is_granted
     assert len(stripe.sessions) == 1
     assert balance(db) == 600
+
+
+@pytest.mark.parametrize("request_number", [0, 1])
+def test_what_stripe_refuses_to_begin_is_begun_anew_when_it_is_mended(
+    db: Database, stripe: StripeDouble, request_number: int
+) -> None:
+    purchase = purchases.begin(db, PACKAGES["medium"], is_live=False, return_url=RETURN_URL).purchase
+    stripe.failures = {request_number: "rejected"}
+    with checkout_of(stripe) as checkout, pytest.raises(RequestRejected, match="cannot create a charge"):
+        buying.with_session(db, checkout, purchase)
+    assert stored.unsettled(db) == []
+    assert begun(db, stripe).id != purchase.id
 
 
 def test_an_old_purchase_that_never_had_a_session_is_given_up(db: Database, stripe: StripeDouble) -> None:

@@ -27,7 +27,14 @@ import stripe
 KEY = "sk_test_51Wt9dZkQ4vT7bLxPnR2"
 WEBHOOK_SECRET = "whsec_5f3c1e9a7b2d4c6e"
 
-Failure = Literal["cut_before", "cut_after", "error", "rate_limit", "slow"]
+Failure = Literal["cut_before", "cut_after", "error", "rate_limit", "rejected", "in_use", "slow"]
+
+_ERRORS: Mapping[str | None, tuple[int, str, str]] = {
+    "error": (500, "api_error", "Something went wrong on our end."),
+    "rejected": (400, "invalid_request_error", "You cannot create a charge with your account yet."),
+    "in_use": (409, "idempotency_error", "There is currently another in-progress request using this Idempotent Key."),
+    "rate_limit": (429, "invalid_request_error", "Too many requests."),
+}
 
 
 class _Refused(Exception):
@@ -217,10 +224,9 @@ class StripeDouble:
             failure = "cut_before" if self._is_down.is_set() else self.failures.get(number)
             if failure == "cut_before":
                 return failure, 0, {}
-            if failure == "error":
-                return None, 500, {"error": {"type": "api_error", "message": "Something went wrong on our end."}}
-            if failure == "rate_limit":
-                return None, 429, {"error": {"type": "invalid_request_error", "message": "Too many requests."}}
+            if failure in _ERRORS:
+                status, kind, message = _ERRORS[failure]
+                return None, status, {"error": {"type": kind, "message": message}}
             try:
                 return failure, 200, self._answer_once(request)
             except _Refused as refused:
