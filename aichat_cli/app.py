@@ -249,6 +249,12 @@ class App:
         self._api_embedders.append(embedder)
         return embedder
 
+    def require_room(self, model_name: str, cost_nano: int | None) -> None:
+        """Refuse what costs more in all than may be spent; `billing.admission.require_room` tells the errors."""
+        from aichat_cli.billing.admission import require_room
+
+        require_room(model_name, cost_nano, self.limits, self.database)
+
     # Whoever embeds may be another thread than the one that uses the database.
 
     def _admit_embedding(self, call: Call) -> RequestId:

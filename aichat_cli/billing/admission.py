@@ -65,7 +65,7 @@ def admit(
     if not limits.are_set or (price is not None and price.is_free):
         return _unlimited(NewHold(request_id, 0, "own-keys", call.as_json(), message_seq), books)
     if price is None:
-        raise refusals.price_unknown(call.model)
+        raise refusals.price_unknown(call.model.name)
     seq: int | None = None
     try:
         with books.transaction():
@@ -87,6 +87,24 @@ def admit(
     return Admission(
         request_id, output_limit=reservation.output_tokens or None, notice=reservation.notice, before=before
     )
+
+
+def require_room(model_name: str, cost_nano: int | None, limits: Limits, books: Database) -> None:
+    """Refuse many calls to a model together, before the first is sent, where they cost more than may be spent.
+
+    Raises:
+        OutOfCredits, CapReached: they do.
+        PriceUnknown: nobody knows what they cost, and a limit is set.
+    """
+    if not limits.are_set or cost_nano == 0:
+        return
+    if cost_nano is None:
+        raise refusals.price_unknown(model_name)
+    with books.snapshot():
+        before = standing(books, limits)
+    tightest = min(refusals.rooms(before), key=lambda room: room.nano)
+    if cost_nano > tightest.nano:
+        raise refusals.too_expensive(tightest, before, model_name, cost_nano)
 
 
 def release(admission: Admission, limits: Limits, books: Database) -> None:
@@ -138,7 +156,7 @@ def _reservation(call: Call, price: Price, before: Standing) -> _Reservation:
         return _Reservation(most, longest)
     fitting = affordable_output(price, tokens, max(tightest.nano, 0)) // call.answers
     if call.type == "embedding" or call.output_limit is not None or fitting < min(LEAST_ANSWER, longest):
-        raise refusals.too_expensive(tightest, before, call.model, most)
+        raise refusals.too_expensive(tightest, before, call.model.name, most)
     left = refusals.counted(tightest.nano) if tightest.of == "credits" else usd_text(tightest.nano)
     notice = f"What is left to spend, {left}, pays for an answer of up to {fitting:,} tokens."
     return _Reservation(most_nano(price, tokens, fitting * call.answers), fitting, notice)

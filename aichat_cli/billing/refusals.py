@@ -9,7 +9,6 @@ from typing import Literal
 from aichat_cli.billing.standing import Standing
 from aichat_cli.core.credits import NANO_PER_CREDIT, charge_nano, credits_text
 from aichat_cli.core.errors import AichatError, CapReached, OutOfCredits, PriceUnknown, RateLimited
-from aichat_cli.core.models import Model
 from aichat_cli.core.money import usd_text
 
 _LARGER = "or ask for a shorter answer: -o max_tokens 500"
@@ -36,14 +35,18 @@ def rooms(standing: Standing) -> Iterator[Room]:
         yield Room("run", limits.budget.left_nano)
 
 
-def too_expensive(room: Room, standing: Standing, model: Model, most_nano: int) -> AichatError:
+def too_expensive(room: Room, standing: Standing, model_name: str, most_nano: int) -> AichatError:
     """The call might cost more than a limit leaves."""
     if room.of == "credits":
-        return _out_of_credits(standing, model, most_nano)
-    cost = f"{model.name} may cost up to {usd_text(most_nano)} for this"
+        return _out_of_credits(standing, model_name, most_nano)
+    cost = f"{model_name} may cost up to {usd_text(most_nano)} for this"
     if room.of == "run":
-        left = usd_text(max(room.nano, 0))
-        return CapReached(f"{cost}, and {left} is left of --max-cost.", hint=f"Raise --max-cost, {_LARGER}")
+        limit = usd_text(standing.limits.budget.limit_nano) if standing.limits.budget else ""
+        if room.nano <= 0:
+            return CapReached(f"--max-cost {limit} is spent.", hint="Free models still answer: -m smollm2")
+        return CapReached(
+            f"{cost}, and {usd_text(room.nano)} is left of --max-cost {limit}.", hint=f"Raise --max-cost, {_LARGER}"
+        )
     setting, cap, spent, period = (
         ("limits.daily_usd", standing.limits.daily_nano, standing.today_nano, "today")
         if room.of == "day"
@@ -62,18 +65,18 @@ def too_expensive(room: Room, standing: Standing, model: Model, most_nano: int) 
     )
 
 
-def _out_of_credits(standing: Standing, model: Model, most_nano: int) -> AichatError:
+def _out_of_credits(standing: Standing, model_name: str, most_nano: int) -> AichatError:
     available = standing.available_nano or 0
     held = (standing.balance_nano or 0) - available
     note = f" ({credits_text(held)} more are held for calls under way)" if held else ""
     left = f"{counted(available)} {'is' if available == NANO_PER_CREDIT else 'are'} left{note}"
     if not available:
         return OutOfCredits(
-            f"There are no credits left for {model.name}{note}.",
+            f"There are no credits left for {model_name}{note}.",
             hint="For more: aichat credits buy small; without: aichat -m smollm2, which is free",
         )
     return OutOfCredits(
-        f"{model.name} may cost up to {counted(charge_nano(most_nano))} for this, and {left}.",
+        f"{model_name} may cost up to {counted(charge_nano(most_nano))} for this, and {left}.",
         hint=f"For more: aichat credits buy small; {_LARGER}",
     )
 
@@ -83,11 +86,11 @@ def counted(nano: int) -> str:
     return f"{credits_text(nano)} {'credit' if nano == NANO_PER_CREDIT else 'credits'}"
 
 
-def price_unknown(model: Model) -> AichatError:
+def price_unknown(model_name: str) -> AichatError:
     """Nobody knows what the call costs, and a limit is set."""
     return PriceUnknown(
-        f"Nobody knows what {model.name} costs, so it is not asked while spending is limited.",
-        hint=f"Say so: aichat models price {model.name} --input USD --output USD, per million tokens; or --free",
+        f"Nobody knows what {model_name} costs, so it is not asked while spending is limited.",
+        hint=f"Say so: aichat models price {model_name} --input USD --output USD, per million tokens; or --free",
     )
 
 

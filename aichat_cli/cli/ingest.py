@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from aichat_cli.app import App
-from aichat_cli.cli.common import DebugFlag, JsonFlag, confirmed, opened, single_command
+from aichat_cli.cli.common import DebugFlag, JsonFlag, MaxCostOption, confirmed, opened, single_command
 from aichat_cli.core.documents import Collection
 from aichat_cli.core.errors import EXIT_ERROR, UsageError
 from aichat_cli.core.ingest import GivenText, IngestOptions, IngestPreview, IngestSource, IngestSummary
@@ -44,12 +44,13 @@ def ingest(
     again: Annotated[bool, typer.Option("--again", help="Read also what did not change.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count everything, store nothing.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and take in what changes, until Ctrl+C.")] = False,
+    max_cost: MaxCostOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a paid model embeds.")] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Make documents searchable. A second time reads only what changed."""
-    with opened(as_json=as_json, debug=debug) as (house, diagnostics):
+    with opened(as_json=as_json, debug=debug, max_cost=max_cost) as (house, diagnostics):
         given = _given(sources, name)
         options = IngestOptions(prune=prune, is_rehearsal=dry_run, again=again)
         target = house.library.opened(collection or house.settings.text("documents.collection"), embedding_model)
@@ -159,7 +160,8 @@ def _watched(
 
 
 def agreed(preview: IngestPreview, house: App, diagnostics: Diagnostics, *, yes: bool) -> bool:
-    """Ask before embedding costs more than the setting allows, or an amount nobody knows."""
+    """Ask before embedding costs more than the setting allows, or an amount nobody knows; what goes over a limit is refused."""
+    house.require_room(preview.model, preview.cost_nano)
     amount = documents_view.amount_text(preview)
     what = f"{preview.documents:,} documents, {preview.tokens:,} tokens by {preview.model}: {amount}"
     if preview.is_within(house.settings.number("documents.confirm_usd")):

@@ -14,6 +14,7 @@ from aichat_cli.render.sanitize import safe_line
 from aichat_cli.storage import collections, documents
 
 if TYPE_CHECKING:
+    from aichat_cli.app import App
     from aichat_cli.repl.session import Session
 
 
@@ -50,7 +51,7 @@ def ingest(session: Session, argument: str) -> None:
                 IngestOptions(),
                 summary,
                 progress=bar.update,
-                confirm=lambda preview: _is_cheap(preview, house.settings.number("documents.confirm_usd")),
+                confirm=lambda preview: _is_cheap(preview, house),
             )
     except Interrupted:
         session.diagnostics.notice("Stopped. What was ingested is whole; the same again adds the rest.")
@@ -104,8 +105,9 @@ def _last_sources(session: Session) -> tuple[Source, ...]:
     raise UsageError("No answer here drew on documents.", hint="/docs turns answering from documents on")
 
 
-def _is_cheap(preview: IngestPreview, limit_usd: float) -> bool:
-    if preview.is_within(limit_usd):
+def _is_cheap(preview: IngestPreview, house: App) -> bool:
+    house.require_room(preview.model, preview.cost_nano)
+    if preview.is_within(house.settings.number("documents.confirm_usd")):
         return True
     raise UsageError(
         f"Embedding {preview.tokens:,} tokens by {preview.model} costs {documents_view.amount_text(preview)}; nothing was ingested.",

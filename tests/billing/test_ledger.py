@@ -202,3 +202,13 @@ def test_the_note_of_a_call_is_read_back_as_it_was_priced(tmp_path: Path) -> Non
         noted = json.loads(hold.call)
         assert (noted["model"], noted["input_tokens"], noted["rates"][1]) == ("paid", 7, 10_000_000_000_000)
         release(admission, CREDITS, db)
+
+
+@pytest.mark.parametrize(("at_ms", "counts"), [(1000, False), (1001, True), (5000, True), (5001, False)])
+def test_the_window_holds_what_is_younger_than_an_hour_and_not_of_a_clock_gone_wrong(
+    tmp_path: Path, at_ms: int, counts: bool
+) -> None:
+    with Database.open(tmp_path / "a.db") as db, db.transaction():
+        accounts.add_admitted(db, at_ms)
+        assert accounts.admitted_since(db, 1000, now_ms=5000) == ([at_ms] if counts else [])
+        assert db.row("SELECT count(*) FROM rate_events") == (int(counts),)

@@ -240,8 +240,8 @@ def test_a_killed_call_is_settled_at_the_next_start_for_what_arrived(
         process.kill()
         process.wait()
     assert held == [(int(mode == "credits"),)]
-    ended = crowd(cli, 8, tmp_path / "crowd", "history", "list")  # they all find it
-    assert [each.code for each in ended] == [0] * 8, ended
+    ended = crowd(cli, 8, tmp_path / "crowd", "history", "rm", "another")  # they all find it
+    assert {each.error for each in ended} == {'aichat: There is no conversation "another". Run: aichat history list\n'}
     [(tokens, cost, provenance, status)] = cli.rows("SELECT output_tokens, cost_nano, provenance, status FROM usage")
     assert (tokens in range(1500, 1503), provenance, status) == (True, "estimated", "stopped")
     assert balance(cli) == ((98, 0) if mode == "credits" else (100, 0))
@@ -379,3 +379,46 @@ def test_a_call_is_held_at_the_price_it_is_settled_at(paying: Cli, server: Scrip
         server.release()
         assert process.wait(20) == 0
     assert balance(paying) == (99, 0)
+
+
+# ----- embedding by a provider's model
+
+
+def embed(cli: Cli, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Ingest a short text by a paid model."""
+    paid = ("--embedding-model", "text-embedding-3-small", "--name", "note", "--yes")
+    return cli.run("ingest", "-", *paid, *arguments, stdin="# Tea\n\nGreen tea is steeped at 80 degrees.")
+
+
+def test_embedding_is_paid_for_like_any_other_call(paying: Cli, server: ScriptedServer) -> None:
+    server.script = {"embeddings": {"dimensions": 1536}, "usage": {"input": 12, "output": 0}}
+    assert embed(paying).returncode == 0
+    assert len(server.requests) == 1
+    assert paying.rows("SELECT type, input_tokens, cost_nano, status FROM usage") == [
+        ("embedding", 12, 240, "complete")
+    ]
+    assert balance(paying) == (99, 0)
+    assert paying.rows("SELECT count(*) FROM credit_holds") == [(0,)]
+
+
+def test_embedding_that_fails_costs_nothing(paying: Cli, server: ScriptedServer) -> None:
+    server.script = {"status": 400, "error": {"message": "no"}}
+    assert embed(paying).returncode != 0
+    assert balance(paying) == (100, 0)
+    assert paying.rows("SELECT count(*) FROM credit_holds") == [(0,)]
+
+
+@pytest.mark.parametrize("limit", ["cap", "flag", "credits"])
+def test_embedding_over_a_limit_is_refused_before_anything_is_sent(
+    cli: Cli, server: ScriptedServer, limit: str
+) -> None:
+    if limit == "cap":
+        cli.environ["AICHAT_LIMITS_DAILY_USD"] = "0"
+    if limit == "credits":
+        cli.environ["AICHAT_BILLING_MODE"] = "credits"
+        cli.run("history", "list")
+        with_credits(cli, 0)
+    refused = embed(cli, *(["--max-cost", "0"] if limit == "flag" else []))
+    assert refused.returncode == 4, refused.stderr
+    assert refused.stderr.count(b"\n") == 1
+    assert server.requests == []
