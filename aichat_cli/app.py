@@ -26,6 +26,7 @@ from aichat_cli.storage import accounts, turns, usage
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
+    from aichat_cli.billing.checkout import StripeCheckout
     from aichat_cli.billing.estimates import Call
     from aichat_cli.billing.limits import Budget, Limits
     from aichat_cli.chat.inclusions import Readers
@@ -196,6 +197,24 @@ class App:
                 hint=f"Run: aichat keys set {model.key_name}, or set {variables[0]}",
             )
         return key
+
+    def checkout(self) -> StripeCheckout:
+        """Stripe, with the key that is kept for it; close it.
+
+        Raises:
+            KeyMissing, KeyRejected: there is none, or it is not a secret key.
+            ConfigError: Stripe's library is not installed.
+        """
+        from aichat_cli.billing import checkout
+
+        key = self.keys.find(checkout.KEY_NAME)
+        if key is None:
+            variables = key_environment_variables(checkout.KEY_NAME)
+            raise KeyMissing(
+                "No key for Stripe, through which credits are bought.",
+                hint=f"Run: aichat keys set {checkout.KEY_NAME}, or set {variables[0]}",
+            )
+        return checkout.StripeCheckout(key, api_base=checkout.api_base_of(os.environ))
 
     def model(self, typed: str | None) -> Model:
         """The model of that name, or the default one.

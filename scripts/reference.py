@@ -49,6 +49,8 @@ ENVIRONMENT_OTHERS = (
     ("COLORTERM, COLORFGBG, FORCE_HYPERLINK", "24-bit colours; the background's; hyperlinks on (1) or off (0)."),
     ("PAGER, LESS", "What `--pager` starts, and how `less` behaves in it."),
     ("COLUMNS", "The width of tables."),
+    ("BROWSER, DISPLAY, WAYLAND_DISPLAY", "Whether `aichat credits buy` opens a browser, and which."),
+    ("AICHAT_STRIPE_API_BASE", "For tests: a loopback address in place of Stripe's."),
     ("VISUAL, EDITOR", "The editor of `aichat config edit`, of `aichat roles edit` and of the prompt."),
     ("XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME", "Where files are kept, on Linux."),
 )
@@ -116,6 +118,8 @@ def _leaves(group: Any, context: Any, prefix: str) -> Iterator[tuple[str, Any, A
         command = group.get_command(context, name)
         inner = command.context_class(command, info_name=name, parent=context)
         if hasattr(command, "list_commands"):
+            if command.invoke_without_command:
+                yield f"{prefix} {name}", command, inner
             yield from _leaves(command, inner, f"{prefix} {name}")
         else:
             yield f"{prefix} {name}", command, inner

@@ -20,6 +20,7 @@ from aichat_cli.render import json_shapes
 from aichat_cli.render.turn_view import TurnResult
 from tests.chat.files import PNG
 from tests.servers.scripted import ScriptedServer
+from tests.servers.stripe_double import StripeDouble
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -53,7 +54,10 @@ def parse(arguments: list[str]) -> str:
     command: Any = typer.main.get_command(root)
     context = command.make_context("aichat", list(arguments))
     while hasattr(command, "resolve_command"):
-        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        words = [*context._protected_args, *context.args]
+        if not words and command.invoke_without_command:
+            break
+        name, command, rest = command.resolve_command(context, words)
         context = command.make_context(name, rest, parent=context)
     return str(context.command_path)
 
@@ -91,7 +95,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_page_names_what_is_not_built(page: Path) -> None:
-    unbuilt = re.compile(r"aichat (usage|credits|sync|login|logout|serve|api-keys)\b")
+    unbuilt = re.compile(r"aichat (usage|sync|login|logout|serve|api-keys)\b")
     assert not unbuilt.search(page.read_text("utf-8"))
 
 
@@ -188,6 +192,8 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
         ("docs", "collections"): "`aichat docs collections --json`",
         ("docs", "show", "paint.md"): "`aichat docs show --json`",
         ("search", "colours"): "`aichat search --json`",
+        ("credits",): "`aichat credits --json`",
+        ("credits", "history"): "`aichat credits history --json`",
     }
     every = shapes()
     for arguments, heading in documented.items():
@@ -195,6 +201,26 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
         assert fields_of(printed) == fields_of(every[heading]), heading
     info = json.loads(printed_by(["models", "info", "gpt-4o", "--json"], home_with_a_turn).stdout)
     assert fields_of([info]) == fields_of(every[documented["models", "list"]])
+
+
+def test_the_documented_shape_of_a_statement_is_the_one_that_is_printed(home_with_a_turn: dict[str, str]) -> None:
+    printed = json.loads(printed_by(["credits", "statement", "--json"], home_with_a_turn).stdout)
+    assert fields_of({**printed, "problems": [""]}) == fields_of(shapes()["`aichat credits statement --json`"])
+
+
+def test_the_documented_shape_of_a_purchase_is_the_one_that_is_printed(
+    home_with_a_turn: dict[str, str], stripe: StripeDouble
+) -> None:
+    environment = {**home_with_a_turn, "STRIPE_API_KEY": stripe.key, "AICHAT_STRIPE_API_BASE": stripe.url}
+    documented = shapes()["`aichat credits buy --json`"]
+    ended = printed_by(["credits", "buy", "small", "--timeout", "0", "--json"], environment, code=1)
+    assert fields_of(json.loads(ended.stdout)["purchases"]) == fields_of(documented["purchases"])
+    told = set(json.loads(ended.stderr.splitlines()[0])["checkout"])
+    assert told == {"purchase", "package", "amount_cents", "currency", "live", "url"}
+    session = stripe.pay(stripe.last_session["id"])
+    stripe.refund(session["id"], 500)
+    printed = json.loads(printed_by(["credits", "buy", "--resume", "--json"], environment).stdout)
+    assert fields_of(printed) == fields_of(documented)
 
 
 def test_the_documented_shape_of_an_ingest_is_the_one_that_is_printed(

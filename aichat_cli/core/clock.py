@@ -7,8 +7,12 @@ import time
 
 def utc_now() -> str:
     """The current time, such as `2026-11-22T21:59:33.120Z`; text order is time order."""
-    now = time.time_ns() // 1_000_000
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1000)) + f".{now % 1000:03d}Z"
+    return utc_text(time.time_ns() // 1_000_000)
+
+
+def utc_text(ms: int) -> str:
+    """A moment in milliseconds of Unix time, as it is stored."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03d}Z"
 
 
 def now_ms() -> int:

@@ -10,6 +10,8 @@
     ├── DocumentError           1    a document, page or folder cannot be taken in
     │   └── NotText             1    it is binary
     ├── EmbeddingError          1    a collection's embedding model is another one, or is not here
+    ├── PurchaseFailed          1    credits were not paid for, or not as they should have been
+    ├── BadSignature            1    (400) an event that Stripe did not sign, or not now
     ├── ApiKeyError             3    (401)
     │   ├── KeyMissing          3
     │   └── KeyRejected         3
@@ -122,6 +124,19 @@ class EmbeddingError(AichatError):
     """The embedding model of a collection is not the one that is asked for, or cannot run here. Nothing is deleted."""
 
     code = "embedding"
+
+
+class PurchaseFailed(AichatError):
+    """Credits were not paid for, or what was paid is not what was to be bought."""
+
+    code = "purchase"
+
+
+class BadSignature(AichatError):
+    """An event that Stripe did not sign, that was changed, or that is older or newer than it may be."""
+
+    code = "bad_signature"
+    http_status = 400
 
 
 class ApiKeyError(AichatError):

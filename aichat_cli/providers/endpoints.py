@@ -75,6 +75,7 @@ KEY_NAMES = (
     "mistral",
     "cohere",
     "perplexity",
+    "stripe",
 )
 """The names under which keys are usually kept."""
 
@@ -85,6 +86,7 @@ _KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "perplexity": ("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"),
     "cohere": ("COHERE_API_KEY", "CO_API_KEY"),
     "huggingface": ("HUGGINGFACE_API_KEY", "HF_TOKEN"),
+    "stripe": ("STRIPE_API_KEY", "STRIPE_SECRET_KEY"),
 }
 _KEY_NAME_OF_PROVIDER: Mapping[str, str | None] = {
     "cohere_chat": "cohere",

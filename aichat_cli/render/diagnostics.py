@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -66,6 +66,16 @@ class Diagnostics:
         """Something worth knowing."""
         if not self.as_json:
             self._line(safe_line(text), DIM)
+
+    def facts(self, name: str, fields: Mapping[str, object]) -> None:
+        """What a program that reads JSON must know before the end; nothing without JSON."""
+        if self.as_json:
+            self._write(self._redact(json.dumps({name: fields}, ensure_ascii=False)) + "\n")
+
+    def drawing(self, text: str) -> None:
+        """Lines of our own, control sequences included, on a terminal or in a log; not in JSON."""
+        if not self.as_json:
+            self._write(text)
 
     def warning(self, text: str) -> None:
         """Something that went wrong without stopping the program."""

@@ -53,6 +53,27 @@ def import_progress(label: str) -> Iterator[Callable[[int, int, int], None]]:
         yield update
 
 
+@contextmanager
+def spinner(label: str) -> Iterator[Callable[[Callable[[], None]], None]]:
+    """Something that turns while nothing is known; it steps aside for what is given to the function it yields."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield lambda write: write()
+        return
+    with console.status(label, spinner="dots") as status:
+
+        def aside(write: Callable[[], None]) -> None:
+            status.stop()
+            try:
+                write()
+            finally:
+                status.start()
+
+        yield aside
+
+
 class FileBar:
     """A bar of files, which can step aside for a question."""
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from aichat_cli.config.roles import ChatRole
 from aichat_cli.config.secrets import KeyLocation
 from aichat_cli.config.settings import Effective, as_text
+from aichat_cli.core.credits import credits_text
 from aichat_cli.core.documents import Collection, Document
 from aichat_cli.core.messages import Conversation
 from aichat_cli.core.models import Model
@@ -19,6 +20,7 @@ from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.render.answer import print_text, write_all
 from aichat_cli.render.diagnostics import wants_color
 from aichat_cli.render.sanitize import safe_line
+from aichat_cli.storage.accounts import Entry
 from aichat_cli.storage.search import SearchHit
 
 NARROW = 90
@@ -97,6 +99,23 @@ def models(listed: Sequence[Model]) -> None:
     _table(
         ("model", "provider", "$/Mtok in", "out", "context"), rows, flexible={0: 1}, numbers={2, 3, 4}, narrow_drops={1}
     )
+
+
+def credit_entries(listed: Sequence[Entry]) -> None:
+    """`credits history`, with the balance after each entry."""
+    rows = [
+        (
+            local_time(entry.created_at),
+            entry.kind.replace("_", " "),
+            f"{'+' if entry.amount_nano > 0 else ''}{credits_text(entry.amount_nano)}",
+            credits_text(entry.uncovered_nano) if entry.uncovered_nano else "",
+            credits_text(entry.balance_nano),
+            entry.ref.partition(":")[0],
+        )
+        for entry in listed
+    ]
+    headings = ("when", "what", "credits", "uncovered", "balance", "for")
+    _table(headings, rows, flexible={5: 1}, numbers={2, 3, 4}, narrow_drops={5})
 
 
 def keys(locations: Sequence[KeyLocation]) -> None:

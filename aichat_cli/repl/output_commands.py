@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aichat_cli.billing.overview import overview
 from aichat_cli.core.clock import today_began
 from aichat_cli.core.errors import AichatError, UsageError
 from aichat_cli.core.messages import Message
 from aichat_cli.core.money import usd_text
 from aichat_cli.render.answer import code_blocks
+from aichat_cli.render.credits_view import overview_line
 from aichat_cli.storage import usage
 
 if TYPE_CHECKING:
@@ -62,6 +64,12 @@ def show_usage(session: Session, _: str) -> None:
         f"{total.output_tokens:,} out, {total.calls:,} calls\n"
         f"today          {today}"
     )
+
+
+def show_credits(session: Session, _: str) -> None:
+    """The balance, the plan, and the calls left."""
+    ledger = session.deps.ledger or session.transcript
+    session.say(overview_line(overview(ledger, session.house.settings.text("billing.mode"))))
 
 
 def _chosen(session: Session, what: str) -> str:

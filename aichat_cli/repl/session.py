@@ -392,9 +392,8 @@ class Session:
 
     def _connect(self, model: Model) -> None:
         leave_signals_to_the_main_thread()
-        with suppress(AichatError), Database.open(self.house.database_path) as database:
-            self._spending.look(database, self.house.limits)
-            self.show_status()
+        self._spending.look_early(self.house)
+        self.show_status()
         if model.wire not in {"local", "litellm"}:
             self.house.provider_for(model).warm(model, self.house.timeouts)
         from aichat_cli.repl import answer_view  # noqa: F401 (loading it is the point)

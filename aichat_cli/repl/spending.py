@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from aichat_cli.billing.limits import Limits
 from aichat_cli.billing.standing import standing
 from aichat_cli.core.credits import credits_text
-from aichat_cli.core.errors import NotConfirmed, StorageError
+from aichat_cli.core.errors import AichatError, NotConfirmed, StorageError
 from aichat_cli.core.money import usd_text
 from aichat_cli.render.diagnostics import expensive_prompt
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
+    from aichat_cli.app import App
     from aichat_cli.chat.payment import PromptEstimate
 
 
@@ -46,6 +47,11 @@ class Spending:
     def sent(self) -> None:
         """What was entered is sent; the same again would be asked about again."""
         self._asked_about = None
+
+    def look_early(self, house: App) -> None:
+        """See how things stand while the session begins, in a thread of its own."""
+        with suppress(AichatError), Database.open(house.database_path) as books:
+            self.look(books, house.limits)
 
     def look(self, books: Database, limits: Limits) -> None:
         """See how things stand, as far as the books can be read."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from aichat_cli.core.clock import utc_now
-from aichat_cli.core.credits import BillingMode, PlanName, charge_nano
+from aichat_cli.core.credits import CALLS_AN_HOUR, WINDOW_MS, BillingMode, PlanName, charge_nano
 from aichat_cli.core.errors import NotFound
 from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId, RequestId, new_id
 from aichat_cli.core.struct import Struct
@@ -75,6 +75,16 @@ class Entry(Struct, frozen=True):
     uncovered_nano: int
     balance_nano: int
     created_at: str
+
+
+class Window(Struct, frozen=True):
+    """How many paid calls a plan lets in within any 60 minutes, and how many are left of them. `reset_at_ms` is when the
+    oldest of them is an hour ago, in milliseconds of Unix time, None where there was none.
+    """
+
+    limit: int
+    remaining: int
+    reset_at_ms: int | None
 
 
 def account(db: Database, user_id: ProfileId = LOCAL_PROFILE) -> Account:
@@ -190,6 +200,16 @@ def entries(db: Database, *, limit: int | None = None, user_id: ProfileId = LOCA
         found.append(Entry(entry_id, kind, ref, amount, uncovered, balance, created_at))
         balance -= amount
     return found
+
+
+def window(db: Database, *, now_ms: int, user_id: ProfileId = LOCAL_PROFILE) -> Window:
+    """What is left of the sliding window; nothing is written."""
+    limit = CALLS_AN_HOUR[account(db, user_id).plan]
+    [(calls, oldest)] = db.rows(
+        "SELECT count(*), min(at_ms) FROM rate_events WHERE user_id = ? AND at_ms > ? AND at_ms <= ?",
+        (user_id, now_ms - WINDOW_MS, now_ms),
+    )
+    return Window(limit, max(limit - calls, 0), None if oldest is None else oldest + WINDOW_MS)
 
 
 def admitted_since(db: Database, at_ms: int, *, now_ms: int, user_id: ProfileId = LOCAL_PROFILE) -> list[int]:

@@ -5,7 +5,9 @@ ALTER TABLE profiles ADD COLUMN balance_nano INTEGER NOT NULL DEFAULT 0 CHECK (b
 ALTER TABLE profiles ADD COLUMN held_nano INTEGER NOT NULL DEFAULT 0 CHECK (held_nano BETWEEN 0 AND balance_nano);
 
 -- A purchase is written down before Stripe is asked for a Checkout Session, whose idempotency key its id is: one that was
--- cut off anywhere can be gone on with. `state` is `created` until the session is known.
+-- cut off anywhere can be gone on with. `state` is `created` until the session is known. Asking again with that key needs
+-- the very same parameters, so those that are not in the catalogue are kept: the page to return to, and the customer,
+-- which is NULL until the moment before the session is asked for.
 CREATE TABLE purchases (
   id             TEXT PRIMARY KEY,
   user_id        TEXT NOT NULL REFERENCES profiles (id),
@@ -14,6 +16,8 @@ CREATE TABLE purchases (
   amount_cents   INTEGER NOT NULL CHECK (amount_cents > 0),
   currency       TEXT NOT NULL,
   is_live        INTEGER NOT NULL CHECK (is_live IN (0, 1)),
+  return_url     TEXT NOT NULL,
+  customer_id    TEXT,
   session_id     TEXT UNIQUE,
   url            TEXT,
   payment_intent TEXT UNIQUE,
@@ -24,6 +28,20 @@ CREATE TABLE purchases (
 
 CREATE INDEX purchases_by_user ON purchases (user_id, created_at);
 CREATE INDEX purchases_unsettled ON purchases (user_id) WHERE state IN ('created', 'open');
+
+-- What went back of a payment, by a refund or a dispute: written down once by the id Stripe gave it, also before its
+-- purchase is known to be paid. How many credits each takes follows from the sum of those before it.
+CREATE TABLE reversals (
+  seq            INTEGER PRIMARY KEY,
+  ref            TEXT NOT NULL UNIQUE,
+  kind           TEXT NOT NULL CHECK (kind IN ('refund', 'dispute')),
+  payment_intent TEXT NOT NULL,
+  amount_cents   INTEGER NOT NULL CHECK (amount_cents > 0),
+  is_won         INTEGER NOT NULL DEFAULT 0 CHECK (is_won IN (0, 1)),
+  created_at     TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX reversals_by_payment ON reversals (payment_intent);
 
 -- Every change of a balance, written once. `ref` makes it happen once: the request of a charge, the Checkout Session of a
 -- purchase, the refund or dispute that takes one back. `uncovered_nano` is what should have been taken and was not there.
