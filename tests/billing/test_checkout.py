@@ -191,7 +191,7 @@ def test_the_same_key_makes_the_same_session_where_a_listing_is_late(db: Databas
 
 
 def test_other_parameters_under_the_same_key_are_an_error_of_ours(db: Database, stripe: StripeDouble) -> None:
-    from dataclasses import replace
+    from aichat_cli.core.struct import replace
 
     purchase = begun(db, stripe)
     with pytest.raises(RequestRejected, match="same parameters"), checkout_of(stripe) as checkout:

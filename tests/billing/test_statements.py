@@ -94,7 +94,7 @@ def test_periods_add_up() -> None:
     ],
 )
 def test_what_does_not_reconcile_is_named(fields: dict[str, int], problem: str) -> None:
-    names = Statement.__dataclass_fields__
+    names = Statement.__struct_fields__
     made = Statement(**dict.fromkeys(names, 0) | {"since": None, "until": None} | fields)  # type: ignore[arg-type]
     assert problem in made.problems[0]
 
