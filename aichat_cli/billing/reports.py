@@ -73,13 +73,20 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
+class ByModel:
+    """Models, the most expensive first; `total` is that of all, also of rows left out."""
+
+    rows: Sequence[ModelSums]
+    total: Sums
+
+
+@dataclass(frozen=True, slots=True)
 class ByConversation:
     """Conversations, the most expensive first; `others` are calls of deleted ones and of none."""
 
     rows: Sequence[ConversationSums]
     others: Sums
     total: Sums
-    left_out: int
 
 
 def stretch(db: Database, since: str | None, until: str | None, zone: tzinfo | None) -> Stretch:
@@ -114,16 +121,16 @@ def periodic(db: Database, asked: Stretch, unit: Unit, *, limit: int | None) -> 
     return Periodic(rows[:limit], total)
 
 
-def by_model(db: Database, asked: Stretch) -> list[ModelSums]:
-    """Models, the most expensive first."""
-    return usage_reports.by_model(db, asked.time(asked.days))
+def by_model(db: Database, asked: Stretch, *, limit: int | None) -> ByModel:
+    """The most expensive models; all of them where `limit` is None."""
+    rows = usage_reports.by_model(db, asked.time(asked.days))
+    return ByModel(rows[:limit], sum((row.sums for row in rows), Sums()))
 
 
 def by_conversation(db: Database, asked: Stretch, *, limit: int | None) -> ByConversation:
-    """Conversations, the most expensive first; all of them where `limit` is None."""
+    """The most expensive conversations; all of them where `limit` is None."""
     rows, others = usage_reports.by_conversation(db, asked.time(asked.days))
-    total = sum((row.sums for row in rows), others)
-    return ByConversation(rows[:limit], others, total, max(len(rows) - (limit or len(rows)), 0))
+    return ByConversation(rows[:limit], others, sum((row.sums for row in rows), others))
 
 
 def overview(db: Database, asked: Stretch) -> Overview:
@@ -169,6 +176,4 @@ def _headlines(asked: Stretch) -> dict[str, Days]:
 
 def _periods(db: Database, asked: Stretch, spans: Sequence[Days], unit: Unit) -> list[Period]:
     found = sums_of(db, asked, spans)
-    return [
-        Period(periods.label(span.first, unit), span, total) for span, total in zip(spans, found, strict=True)
-    ]
+    return [Period(periods.label(span.first, unit), span, total) for span, total in zip(spans, found, strict=True)]
