@@ -52,8 +52,42 @@ class Period:
 class Periodic:
     """Periods in which something was used, the last first; `total` is that of all days, also of rows left out."""
 
+    unit: Unit
     rows: Sequence[Period]
     total: Sums
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether rows were left out."""
+        return sum(row.sums.requests for row in self.rows) < self.total.requests
+
+
+@dataclass(frozen=True, slots=True)
+class ByModel:
+    """Models, the most expensive first; `total` is that of all, also of rows left out."""
+
+    rows: Sequence[ModelSums]
+    total: Sums
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ByConversation:
+    """Conversations, the most expensive first; `others` are the calls of deleted ones and of none."""
+
+    rows: Sequence[ConversationSums]
+    others: Sums
+    total: Sums
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Every day of some time, the first first, also those without a call."""
+
+    days: Sequence[Period]
+    total: Sums
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +104,15 @@ class Overview:
     unit: Unit
     bars: Sequence[Period]
     models: Sequence[ModelSums]
+    is_cut: bool = False
+
+    @property
+    def total(self) -> Sums:
+        """The last of the headlines, which is the widest."""
+        return self.headlines[-1][1]
 
 
-@dataclass(frozen=True, slots=True)
-class ByModel:
-    """Models, the most expensive first; `total` is that of all, also of rows left out."""
-
-    rows: Sequence[ModelSums]
-    total: Sums
-
-
-@dataclass(frozen=True, slots=True)
-class ByConversation:
-    """Conversations, the most expensive first; `others` are calls of deleted ones and of none."""
-
-    rows: Sequence[ConversationSums]
-    others: Sums
-    total: Sums
+Report = Periodic | ByModel | ByConversation | Calendar | Overview
 
 
 def stretch(db: Database, since: str | None, until: str | None, zone: tzinfo | None) -> Stretch:
@@ -118,19 +144,20 @@ def periodic(db: Database, asked: Stretch, unit: Unit, *, limit: int | None) -> 
     rows: list[Period] = []
     while (limit is None or len(rows) < limit) and (batch := list(islice(spans, _BATCH))):
         rows += [row for row in _periods(db, asked, batch, unit) if row.sums.requests]
-    return Periodic(rows[:limit], total)
+    return Periodic(unit, rows[:limit], total)
 
 
 def by_model(db: Database, asked: Stretch, *, limit: int | None) -> ByModel:
     """The most expensive models; all of them where `limit` is None."""
     rows = usage_reports.by_model(db, asked.time(asked.days))
-    return ByModel(rows[:limit], sum((row.sums for row in rows), Sums()))
+    return ByModel(rows[:limit], sum((row.sums for row in rows), Sums()), is_cut=len(rows[:limit]) < len(rows))
 
 
 def by_conversation(db: Database, asked: Stretch, *, limit: int | None) -> ByConversation:
     """The most expensive conversations; all of them where `limit` is None."""
     rows, others = usage_reports.by_conversation(db, asked.time(asked.days))
-    return ByConversation(rows[:limit], others, sum((row.sums for row in rows), others))
+    total = sum((row.sums for row in rows), others)
+    return ByConversation(rows[:limit], others, total, is_cut=len(rows[:limit]) < len(rows))
 
 
 def overview(db: Database, asked: Stretch) -> Overview:
@@ -151,17 +178,21 @@ def last_days(asked: Stretch, count: int) -> Days:
     return Days(asked.current - timedelta(count - 1), asked.current)
 
 
+def this_month(asked: Stretch) -> Days:
+    """The days of the month until today."""
+    return Days(periods.span_of(asked.current, "month").first, asked.current)
+
+
 def daily(db: Database, asked: Stretch, days: Days) -> list[Period]:
     """Every one of some days, the first first, also those without a call."""
     return _periods(db, asked, [Days(day, day) for day in days], "day")
 
 
-def calendar(db: Database, asked: Stretch) -> list[Period]:
+def calendar(db: Database, asked: Stretch) -> Calendar:
     """Every day asked for, else those of the last year, from a Monday on."""
-    if asked.is_chosen:
-        return daily(db, asked, asked.days)
     monday = asked.current - timedelta(asked.current.weekday() + 7 * (CALENDAR_WEEKS - 1))
-    return daily(db, asked, Days(monday, asked.current))
+    days = daily(db, asked, asked.days if asked.is_chosen else Days(monday, asked.current))
+    return Calendar(days, sum((day.sums for day in days), Sums()))
 
 
 def _headlines(asked: Stretch) -> dict[str, Days]:
@@ -169,7 +200,7 @@ def _headlines(asked: Stretch) -> dict[str, Days]:
     return {
         "today": today,
         "last 7 days": last_days(asked, 7),
-        "this month": Days(periods.span_of(asked.current, "month").first, asked.current),
+        "this month": this_month(asked),
         "all time": asked.days,
     }
 

@@ -44,8 +44,8 @@ class Look:
 
 
 def sparkline(values: Sequence[int], look: Look) -> str:
-    """One character for each value, as high as it is; blank for zero."""
-    return _row(values, max(values, default=0), 0, 1, look.steps)
+    """One character for each value, as high as it is; a mark on the ground for zero."""
+    return _row(values, max(values, default=0), 0, 1, look.steps).replace(" ", "_" if look.is_ascii else "·")
 
 
 def length_bar(value: int, largest: int, width: int, look: Look) -> str:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from aichat_cli.billing.reports import ByConversation, ByModel, Overview, Period, Periodic
+from aichat_cli.billing.reports import ByConversation, ByModel, Calendar, Period, Periodic, Report
 from aichat_cli.core.money import NANO_PER_DOLLAR, usd_number
 from aichat_cli.core.periods import Days
 from aichat_cli.render.sanitize import safe_line
-from aichat_cli.storage.usage_reports import Sums
+from aichat_cli.storage.usage_reports import ModelSums, Sums
 
 FORMULA_BEGINNINGS = tuple("=+-@\t\r＝＋－＠")  # noqa: RUF001 (spreadsheets take these for the plain ones)
-MODEL_FIELDS = ("model", "provider")
-CONVERSATION_FIELDS = ("conversation_id", "title")
 _PERIOD_FIELDS = ("period", "first_day", "last_day")
+_MODEL_FIELDS = ("model", "provider")
+_CONVERSATION_FIELDS = ("conversation_id", "title")
 _SUM_FIELDS = (
     "requests", "input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "cost_usd",
     "unpriced", "estimated",
@@ -25,51 +25,34 @@ _SUM_FIELDS = (
 Fields = dict[str, Any]
 
 
-def periodic(report: Periodic, asked: Days) -> Fields:
-    """`usage daily`, `weekly` and `monthly`."""
-    return _shape([_period(row) for row in report.rows], report.total, asked)
-
-
-def daily(rows: Sequence[Period]) -> Fields:
-    """`usage calendar`: the days with something in them, the last first."""
-    used = [_period(row) for row in reversed(rows) if row.sums.requests]
-    total = sum((row.sums for row in rows), Sums())
-    return _shape(used, total, Days(rows[0].days.first, rows[-1].days.last))
-
-
-def overview(report: Overview) -> Fields:
-    """`usage`: the periods of the chart, the last first, and beside them the totals and models that it shows."""
+def fields(report: Report, asked: Days) -> Fields:
+    """A report as `--json` prints it. `asked` are the days it is about."""
+    if isinstance(report, Periodic):
+        return _shape([_period(row) for row in report.rows], report.total, asked)
+    if isinstance(report, ByModel):
+        return _shape([{**_days(asked), **_model(row)} for row in report.rows], report.total, asked)
+    if isinstance(report, ByConversation):
+        rows = [_conversation(row.conversation_id, row.title, row.sums, asked) for row in report.rows]
+        rows += [_conversation(None, None, report.others, asked)] if report.others.requests else []
+        return _shape(rows, report.total, asked)
+    if isinstance(report, Calendar):
+        return _daily(report.days)
     return {
-        **daily(report.bars),
+        **_daily(report.bars),
         "totals": [{"name": name, **_sums(sums)} for name, sums in report.headlines],
-        "models": [{"model": row.model, "provider": row.provider, **_sums(row.sums)} for row in report.models],
+        "models": [_model(row) for row in report.models],
     }
 
 
-def models(report: ByModel, asked: Days) -> Fields:
-    """`usage models`."""
-    rows = [{**_days(asked), "model": row.model, "provider": row.provider, **_sums(row.sums)} for row in report.rows]
-    return _shape(rows, report.total, asked)
-
-
-def conversations(report: ByConversation, asked: Days) -> Fields:
-    """`usage conversations`; the last row, without an id, is what belongs to none."""
-    rows = [
-        {**_days(asked), "conversation_id": row.conversation_id, "title": row.title, **_sums(row.sums)}
-        for row in report.rows
-    ]
-    if report.others.requests:
-        rows.append({**_days(asked), "conversation_id": None, "title": None, **_sums(report.others)})
-    return _shape(rows, report.total, asked)
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:
-    """A header and the rows; no text in it can be run by a spreadsheet as a formula. `names` are fields of this report."""
+def as_csv(report: Report, asked: Days) -> str:
+    """A header, and the rows that `--json` has; no text in it can be run by a spreadsheet as a formula."""
+    extra = _MODEL_FIELDS if isinstance(report, ByModel) else ()
+    extra = _CONVERSATION_FIELDS if isinstance(report, ByConversation) else extra
+    names = (*_PERIOD_FIELDS, *extra, *_SUM_FIELDS)
     written = io.StringIO()
-    fields = (*_PERIOD_FIELDS, *names, *_SUM_FIELDS)
     writer = csv.writer(written)
-    writer.writerow(fields)
-    writer.writerows([_cell(field, row[field]) for field in fields] for row in rows)
+    writer.writerow(names)
+    writer.writerows([_cell(name, row[name]) for name in names] for row in fields(report, asked)["rows"])
     return written.getvalue()
 
 
@@ -94,6 +77,20 @@ def _days(days: Days) -> Fields:
 
 def _period(row: Period) -> Fields:
     return {**_days(row.days), "period": row.label, **_sums(row.sums)}
+
+
+def _daily(rows: Sequence[Period]) -> Fields:
+    used = [_period(row) for row in reversed(rows) if row.sums.requests]
+    total = sum((row.sums for row in rows), Sums())
+    return _shape(used, total, Days(rows[0].days.first, rows[-1].days.last))
+
+
+def _model(row: ModelSums) -> Fields:
+    return {"model": row.model, "provider": row.provider, **_sums(row.sums)}
+
+
+def _conversation(conversation_id: str | None, title: str | None, sums: Sums, asked: Days) -> Fields:
+    return {**_days(asked), "conversation_id": conversation_id, "title": title, **_sums(sums)}
 
 
 def _sums(sums: Sums) -> Fields:

@@ -10,20 +10,22 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 
-from aichat_cli.billing.reports import ByConversation, ByModel, Overview, Period, Periodic
+from aichat_cli.billing.reports import ByConversation, ByModel, Calendar, Overview, Period, Periodic, Report
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.money import usd_text
 from aichat_cli.core.periods import Unit
 from aichat_cli.render import charts
 from aichat_cli.render.answer import print_text, write_all
 from aichat_cli.render.charts import Look
-from aichat_cli.render.columns import Column, painted, table, width_of
+from aichat_cli.render.columns import Column, painted, table
 from aichat_cli.render.sanitize import safe_line
 from aichat_cli.render.theme import theme_for
+from aichat_cli.storage.usage import Totals
 from aichat_cli.storage.usage_reports import ModelSums, Sums
 
 SHORT_ID = 13
 SHARE_BAR = 10
+CHAT_MARGIN = 15
 UNITS = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k"))
 OUTSIDE = "deleted chats, and calls outside of chats"
 PRICE_COMMAND = "aichat models add NAME --base-url URL --input-price 1 --output-price 2"
@@ -40,17 +42,29 @@ def look_for(settings: Settings) -> Look:
     return Look(shutil.get_terminal_size().columns, theme, is_ascii=is_dumb)
 
 
-def periods(report: Periodic, unit: Unit, look: Look) -> None:
-    """`usage daily`, `weekly` and `monthly`."""
+def show(report: Report, look: Look) -> None:
+    """Print a report in which there is something."""
+    if isinstance(report, Periodic):
+        _periods(report, look)
+    elif isinstance(report, ByModel):
+        _models(report, look)
+    elif isinstance(report, ByConversation):
+        _conversations(report, look)
+    elif isinstance(report, Calendar):
+        _calendar(report, look)
+    else:
+        _overview(report, look)
+
+
+def _periods(report: Periodic, look: Look) -> None:
     sums = [row.sums for row in report.rows]
-    names = [Column(unit, [row.label for row in report.rows])]
-    if unit == "week":
+    names = [Column(report.unit, [row.label for row in report.rows])]
+    if report.unit == "week":
         names.append(Column("from", [row.days.first.isoformat() for row in report.rows], leaves=2))
     _print_table(names, sums, report.total, look)
 
 
-def models(report: ByModel, look: Look) -> None:
-    """`usage models`."""
+def _models(report: ByModel, look: Look) -> None:
     rows = report.rows
     names = [
         Column("model", [safe_line(row.model) for row in rows], is_flexible=True),
@@ -60,8 +74,7 @@ def models(report: ByModel, look: Look) -> None:
     _print_table(names, sums, report.total, look, is_shared=True)
 
 
-def conversations(report: ByConversation, look: Look) -> None:
-    """`usage conversations`."""
+def _conversations(report: ByConversation, look: Look) -> None:
     rows = report.rows
     ids = [safe_line(row.conversation_id[:SHORT_ID]) for row in rows]
     titles = [safe_line(row.title) for row in rows]
@@ -71,8 +84,7 @@ def conversations(report: ByConversation, look: Look) -> None:
     _print_table([Column("id", ids, leaves=3), Column("title", titles, is_flexible=True)], sums, report.total, look)
 
 
-def overview(report: Overview, look: Look) -> None:
-    """`usage`: totals, a chart and the models."""
+def _overview(report: Overview, look: Look) -> None:
     value, what = _measure([bar.sums for bar in report.bars])
     headlines = [sums for _, sums in report.headlines]
     named = Column("", [name for name, _ in report.headlines])
@@ -88,22 +100,37 @@ def overview(report: Overview, look: Look) -> None:
     _print(lines + _footnotes(headlines[-1], look.width))
 
 
-def calendar(days: Sequence[Period], look: Look) -> None:
-    """`usage calendar`."""
+def _calendar(report: Calendar, look: Look) -> None:
+    days, total = report.days, report.total
     value, what = _measure([day.sums for day in days])
     values = [value(day.sums) for day in days]
     busiest = max(range(len(days)), key=values.__getitem__)
-    total = sum((day.sums for day in days), Sums())
+    used = sum(1 for day in days if day.sums.requests)
     lines = [painted(f"{days[0].days.first} to {days[-1].days.last}, by {what}", look.style("header")), ""]
     lines += charts.calendar([day.days.first for day in days], values, look)
-    if values[busiest]:
-        used = sum(map(bool, (day.sums.requests for day in days)))
-        lines += [
-            "",
-            f"{_amount(value(total), what)} on {used:,} of {len(days):,} days",
-            f"most: {_amount(values[busiest], what)} on {days[busiest].days.first:%a} {days[busiest].label}",
-        ]
+    lines += [
+        "",
+        f"{_amount(value(total), what)} on {used:,} of {len(days):,} days",
+        f"most: {_amount(values[busiest], what)} on {days[busiest].days.first:%a} {days[busiest].label}",
+    ]
     _print(lines + _footnotes(total, look.width))
+
+
+def chat_text(chat: Totals | None, month: Sums, days: Sequence[Sums]) -> str:
+    """`/usage`: a conversation, today, this month, and the last days, of which the last is today."""
+    lines = [("today", cost_text(days[-1])), ("this month", cost_text(month))]
+    if chat is not None:
+        cost = "unknown: a model in it has no price" if chat.cost_nano is None else usd_text(chat.cost_nano)
+        cached = f"({chat.cached_tokens:,} cached)"
+        calls = "1 call" if chat.calls == 1 else f"{chat.calls:,} calls"
+        tokens = f"{chat.input_tokens:,} tokens in {cached}, {chat.output_tokens:,} out, {calls}"
+        lines = [("this chat", cost), ("", tokens), *lines]
+    value, what = _measure(days)
+    values = [value(each) for each in days]
+    if any(values):
+        look = Look(len(days), is_ascii=os.environ.get("TERM") == "dumb")
+        lines.append((f"{len(days)} days", f"{charts.sparkline(values, look)}  most: {_amount(max(values), what)}"))
+    return "\n".join(f"{name:<{CHAT_MARGIN}}{text}" for name, text in lines)
 
 
 def cost_text(sums: Sums) -> str:
@@ -116,7 +143,7 @@ def cost_text(sums: Sums) -> str:
 def compact(number: int) -> str:
     """A number in at most six characters: `9,999`, `12.3k`, `1.2M`."""
     for size, unit in UNITS:
-        if number >= 10 * size or (number >= size and size > UNITS[-1][0]):
+        if number >= (10 * size if unit == "k" else size):
             return f"{number / size:.{1 if number < 100 * size else 0}f}{unit}"
     return f"{number:,}"
 
@@ -222,7 +249,11 @@ def footnotes(total: Sums) -> list[str]:
 def _footnotes(total: Sums, width: int) -> list[str]:
     import textwrap
 
-    wrapped = [line for note in footnotes(total) for line in textwrap.wrap(note, max(width, 1), subsequent_indent="  ")]
+    wrapped = [
+        line
+        for note in footnotes(total)
+        for line in textwrap.wrap(note, max(width, 1), subsequent_indent="  ", break_on_hyphens=False)
+    ]
     return ["", *wrapped] if wrapped else []
 
 

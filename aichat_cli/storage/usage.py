@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, ProfileId, RequestId
 from aichat_cli.core.usage import UsageRecord
-from aichat_cli.storage import usage_reports
 from aichat_cli.storage.database import Database
 
 
@@ -91,5 +90,7 @@ def conversation_cost(db: Database, conversation_id: ConversationId) -> int | No
 
 def spent_since(db: Database, iso_time: str, *, user_id: ProfileId = LOCAL_PROFILE) -> int:
     """Nano-dollars spent from a moment on, over all calls with a known price."""
+    from aichat_cli.storage import usage_reports
+
     [since] = usage_reports.sums(db, [usage_reports.TimeRange(iso_time, usage_reports.FOREVER)], user_id=user_id)
     return since.cost_nano
