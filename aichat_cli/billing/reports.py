@@ -142,8 +142,11 @@ def periodic(db: Database, asked: Stretch, unit: Unit, *, limit: int | None) -> 
     [total] = sums_of(db, asked, [asked.days])
     spans = periods.spans(asked.days, unit)
     rows: list[Period] = []
-    while (limit is None or len(rows) < limit) and (batch := list(islice(spans, _BATCH))):
-        rows += [row for row in _periods(db, asked, batch, unit) if row.sums.requests]
+    missing = total.requests
+    while missing > 0 and (limit is None or len(rows) < limit) and (batch := list(islice(spans, _BATCH))):
+        found = _periods(db, asked, batch, unit)
+        rows += [row for row in found if row.sums.requests]
+        missing -= sum(row.sums.requests for row in found)
     return Periodic(unit, rows[:limit], total)
 
 

@@ -17,7 +17,8 @@ from aichat_cli.core.errors import UsageError
 
 Unit = Literal["day", "week", "month"]
 
-FIRST_YEAR, LAST_YEAR = 1970, 9998
+FIRST_YEAR, LAST_YEAR = 1970, 2099
+"""Days outside of these are typing errors, and a calendar of them would have no end."""
 _AGO = re.compile(r"(\d{1,4})([dwm])")
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
 _EXAMPLES = "Write 2026-11-01, 2026-11, 7d, 2w, 3m, today or yesterday"
@@ -93,21 +94,26 @@ def days_meant(text: str, current: date) -> Days:
     if wanted in {"today", "yesterday"}:
         day = current - timedelta(wanted == "yesterday")
         return Days(day, day)
-    if match := _AGO.fullmatch(wanted):
-        day = _before(current, int(match[1]), match[2])
-        return Days(day, day)
-    match = _DATE.fullmatch(wanted)
+    ago, written = _AGO.fullmatch(wanted), _DATE.fullmatch(wanted)
     try:
-        if match is None or not FIRST_YEAR <= int(match[1]) <= LAST_YEAR:
-            raise ValueError
-        year, month, day_number = (int(part) if part else None for part in match.groups())
-        assert year is not None
-        first = date(year, month or 1, day_number or 1)
+        if ago:
+            day = _before(current, int(ago[1]), ago[2])
+            return Days(_checked(day), day)
+        if written is None:
+            raise ValueError(text)
+        year, month, number = (int(part or 1) for part in written.groups())
+        first = _checked(date(year, month, number))
     except ValueError:
         raise UsageError(f'"{text}" is no date.', hint=_EXAMPLES) from None
-    if day_number:
+    if written[3]:
         return Days(first, first)
-    return Days(first, _end_of_month(first) if month else date(year, 12, 31))
+    return Days(first, _end_of_month(first) if written[2] else date(year, 12, 31))
+
+
+def _checked(day: date) -> date:
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise ValueError(day)
+    return day
 
 
 def _before(day: date, count: int, unit: str) -> date:
