@@ -87,6 +87,6 @@ def _tell(found: Report, asked: Stretch, diagnostics: Diagnostics) -> None:
     if found.total.requests:
         return
     if asked.is_chosen:
-        diagnostics.notice(f"Nothing was used from {asked.days.first} to {asked.days.last}.")
+        diagnostics.notice("Nothing was used in that time.")
     else:
         diagnostics.notice('Nothing was used yet. Run: aichat "your question"')

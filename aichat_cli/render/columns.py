@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 GAP = "  "
-LEAST_FLEXIBLE = 16
+LEAST_FLEXIBLE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +47,27 @@ def width_of(text: str) -> int:
     return cells(text)
 
 
-def cut(text: str, width: int) -> str:
+def cut(text: str, width: int, ellipsis: str = "…") -> str:
     """A text in at most so many cells, with an ellipsis where it was longer."""
     if width_of(text) <= width:
         return text
+    room = width - len(ellipsis)
+    if room <= 0:
+        return ellipsis[: max(width, 0)]
     if text.isascii():
-        return f"{text[: max(width - 1, 0)]}…"[:width]
+        return text[:room] + ellipsis
     from aichat_cli.render.markdown.cells import clusters
 
-    kept, room = "", width - 1
+    end = 0
     for cluster in clusters(text):
         room -= cluster.cells
         if room < 0:
             break
-        kept = text[: cluster.end]
-    return f"{kept}…"[: max(width, 0)] if width < 2 else f"{kept}…"
+        end = cluster.end
+    return text[:end] + ellipsis
 
 
-def fitted(columns: Sequence[Column], width: int) -> list[Column]:
+def fitted(columns: Sequence[Column], width: int, ellipsis: str) -> list[Column]:
     """The columns as there is room for them."""
     candidates = [list(columns), [replace(column, cells=column.short or column.cells) for column in columns]]
     for order in sorted({column.leaves for column in columns} - {0}):
@@ -74,7 +77,11 @@ def fitted(columns: Sequence[Column], width: int) -> list[Column]:
     if flexible is None:
         return chosen
     room = max(width - _least_width([column for column in chosen if column is not flexible]) - len(GAP), 1)
-    as_cut = replace(flexible, heading=cut(flexible.heading, room), cells=[cut(cell, room) for cell in flexible.cells])
+    as_cut = replace(
+        flexible,
+        heading=cut(flexible.heading, room, ellipsis),
+        cells=[cut(cell, room, ellipsis) for cell in flexible.cells],
+    )
     return [as_cut if column is flexible else column for column in chosen]
 
 
@@ -84,31 +91,31 @@ def _least_width(columns: Sequence[Column]) -> int:
 
 
 def table(
-    columns: Sequence[Column], width: int, *, heading_style: str = "", rule: str = "-", has_total: bool = False
+    columns: Sequence[Column], width: int, *, heading_style: str = "", is_ascii: bool = False, has_total: bool = False
 ) -> list[str]:
     """The lines of a table. With `has_total` the last row stands below a rule."""
-    shown = fitted(columns, width)
+    ellipsis = "..." if is_ascii else "…"
+    shown = fitted(columns, width, ellipsis)
     widths = [column.width for column in shown]
-    rows = [[column.heading for column in shown], *(list(row) for row in zip(*(c.cells for c in shown), strict=True))]
-    lines = [_line(rows[0], shown, widths, width, [heading_style] * len(shown))]
-    lines += [_line(row, shown, widths, width, [column.style for column in shown]) for row in rows[1:]]
+    headings = [replace(column, cells=[column.heading], style=heading_style) for column in shown]
+    lines = [_line(headings, 0, widths, width, ellipsis)]
+    lines += [_line(shown, row, widths, width, ellipsis) for row in range(len(columns[0].cells))]
     if has_total:
-        lines.insert(-1, painted(rule * min(sum(widths) + len(GAP) * (len(widths) - 1), width), heading_style))
+        rule = ("-" if is_ascii else "─") * min(sum(widths) + len(GAP) * (len(widths) - 1), width)
+        lines.insert(-1, painted(rule, heading_style))
     return lines
 
 
-def _line(
-    row: Sequence[str], columns: Sequence[Column], widths: Sequence[int], width: int, styles: Sequence[str]
-) -> str:
-    parts, used = [], 0
-    for cell, column, cell_width, style in zip(row, columns, widths, styles, strict=True):
-        shown = cut(cell, width - used)
-        blanks = " " * min(cell_width - width_of(cell), width - used - width_of(shown))
-        parts.append(blanks + painted(shown, style) if column.is_number else painted(shown, style) + blanks)
-        used += len(blanks) + width_of(shown)
-        gap = GAP[: width - used]
-        parts.append(gap)
-        used += len(gap)
+def _line(columns: Sequence[Column], row: int, widths: Sequence[int], width: int, ellipsis: str) -> str:
+    """One row. What is over at the right, on a screen too narrow for any of this, is cut off."""
+    parts, room = [], width
+    for column, cell_width in zip(columns, widths, strict=True):
+        cell = cut(column.cells[row], room, ellipsis)
+        blanks = " " * min(cell_width - width_of(cell), room - width_of(cell))
+        text = painted(cell, column.style)
+        gap = GAP[: room - width_of(cell) - len(blanks)]
+        parts += [blanks, text, gap] if column.is_number else [text, blanks, gap]
+        room -= width_of(cell) + len(blanks) + len(gap)
     return "".join(parts).rstrip()
 
 

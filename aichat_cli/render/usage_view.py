@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from aichat_cli.billing.reports import ByConversation, ByModel, Calendar, Overview, Period, Periodic, Report
 from aichat_cli.config.settings import Settings
@@ -26,8 +27,9 @@ from aichat_cli.storage.usage_reports import ModelSums, Sums
 SHORT_ID = 13
 SHARE_BAR = 10
 CHAT_MARGIN = 15
+MONTHS_NAMED = 12
 UNITS = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k"))
-OUTSIDE = "deleted chats, and calls outside of chats"
+OUTSIDE = "no chat, or deleted"
 PRICE_COMMAND = "aichat models add NAME --base-url URL --input-price 1 --output-price 2"
 
 
@@ -88,7 +90,9 @@ def _overview(report: Overview, look: Look) -> None:
     value, what = _measure([bar.sums for bar in report.bars])
     headlines = [sums for _, sums in report.headlines]
     named = Column("", [name for name, _ in report.headlines])
-    lines = table([named, *_numbers(headlines, look)], look.width, heading_style=look.style("border"))
+    lines = table(
+        [named, *_numbers(headlines, look)], look.width, heading_style=look.style("border"), is_ascii=look.is_ascii
+    )
     first, last = report.bars[0].days.first, report.bars[-1].days.last
     title = f"{len(report.bars)} {report.unit}s to {last}" if len(report.bars) > 1 else str(first)
     lines += ["", painted(f"{title}, by {what}", look.style("header"))]
@@ -169,8 +173,10 @@ def _ticks(bars: Sequence[Period], unit: Unit) -> dict[int, str]:
             ticks[at] = f"{month} {day.day}"
         elif unit == "week" and bar.days.last.day <= 7:
             ticks[at] = charts.MONTHS[bar.days.last.month - 1]
-        elif unit == "month" and (day.month == 1 or at == 0):
+        elif unit == "month" and day.month == 1:
             ticks[at] = str(day.year)
+        elif unit == "month" and len(bars) <= MONTHS_NAMED:
+            ticks[at] = month
     return ticks
 
 
@@ -183,7 +189,7 @@ def _top_models(rows: Sequence[ModelSums], look: Look) -> list[str]:
         Column("", bars, leaves=1, style=look.style("math")),
     ]
     numbers = _numbers([row.sums for row in rows], look)
-    return table([*named, *numbers], look.width, heading_style=look.style("border"))
+    return table([*named, *numbers], look.width, heading_style=look.style("border"), is_ascii=look.is_ascii)
 
 
 def _numbers(sums: Sequence[Sums], look: Look) -> list[Column]:
@@ -211,16 +217,18 @@ def _print_table(
 ) -> None:
     if not sys.stdout.isatty():
         columns = [*names, *_numbers(sums, look)]
-        print_text("".join("\t".join(row) + "\n" for row in zip(*(column.cells for column in columns), strict=True)))
+        cells = [[c.replace(",", "") for c in column.cells] if column.is_number else column.cells for column in columns]
+        print_text("".join("\t".join(row) + "\n" for row in zip(*cells, strict=True)))
         return
+    # The flexible column is there in any width, the others may be left out.
+    at = next((at for at, column in enumerate(names) if column.is_flexible), 0)
     below = [
-        Column(c.heading, [*c.cells, "total" if not at else ""], None, False, c.is_flexible, c.leaves)
-        for at, c in enumerate(names)
+        replace(column, cells=[*column.cells, "total" if number == at else ""]) for number, column in enumerate(names)
     ]
     columns = [*below, *_numbers([*sums, total], look)]
     if is_shared:
         columns.append(_shares(sums, look))
-    lines = table(columns, look.width, heading_style=look.style("border"), rule=look.rule, has_total=True)
+    lines = table(columns, look.width, heading_style=look.style("border"), is_ascii=look.is_ascii, has_total=True)
     _print(lines + _footnotes(total, look.width))
 
 

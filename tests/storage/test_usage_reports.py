@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aichat_cli.core import periods
-from aichat_cli.core.ids import ConversationId, ProfileId
+from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, ProfileId
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.periods import Days, Unit
 from aichat_cli.core.usage import Provenance
@@ -92,7 +92,7 @@ def with_calls(made: list[Call]) -> Database:
     db = Database.in_memory()
     db.execute("INSERT INTO profiles (id, created_at) VALUES (?, '2026')", (SOMEONE_ELSE,))
     for call in made:
-        for user_id in (usage_reports.LOCAL_PROFILE, SOMEONE_ELSE):
+        for user_id in (LOCAL_PROFILE, SOMEONE_ELSE):
             booked(
                 db, call.at, model=call.model, tokens=call.tokens, cost_nano=call.cost_nano,
                 provenance=call.provenance, user_id=user_id,
