@@ -6,11 +6,14 @@ then the flexible column is cut.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 GAP = "  "
 LEAST_FLEXIBLE = 20
+_NARROW = re.compile("[ -~\u2026\u2580-\u258f]*")
+"""ASCII, the ellipsis and the bars: one cell each, which the width of anything else is imported to find out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Column:
 
 def width_of(text: str) -> int:
     """How many cells of a terminal a text takes."""
-    if text.isascii():
+    if _NARROW.fullmatch(text):
         return len(text)
     from aichat_cli.render.markdown.cells import cells
 
