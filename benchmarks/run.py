@@ -22,6 +22,7 @@ from benchmarks import (
     sidebar,
     streaming,
     typing_delay,
+    usage,
     vector_data,
     vectors,
 )
@@ -74,6 +75,7 @@ def _rows(folder: Path, server: ScriptedServer, arguments: argparse.Namespace) -
         "one-shot": lambda: _one_shots(ours, llm, sgpt, python, server, runs),
         "together": lambda: _together(ours, llm),
         "listings": lambda: _listings(ours, llm, python, runs),
+        "usage": lambda: usage.rows(ours, python, arguments.cache, runs),
         "prompt": lambda: [_prompt(ours, python, runs)],
         "history": lambda: _large_history(large_history.built(arguments.cache), folder / "large", runs),
         "streaming": lambda: _streamed(ours, llm, sgpt, server, runs),

@@ -95,7 +95,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_page_names_what_is_not_built(page: Path) -> None:
-    unbuilt = re.compile(r"aichat (usage|sync|login|logout|serve|api-keys)\b")
+    unbuilt = re.compile(r"aichat (sync|login|logout|serve|api-keys)\b")
     assert not unbuilt.search(page.read_text("utf-8"))
 
 
@@ -194,6 +194,10 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
         ("search", "colours"): "`aichat search --json`",
         ("credits",): "`aichat credits --json`",
         ("credits", "history"): "`aichat credits history --json`",
+        ("usage",): "`aichat usage --json`",
+        ("usage", "weekly"): "`aichat usage daily --json`, and `weekly`, `monthly`, `calendar`",
+        ("usage", "models"): "`aichat usage models --json`",
+        ("usage", "conversations"): "`aichat usage conversations --json`",
     }
     every = shapes()
     for arguments, heading in documented.items():

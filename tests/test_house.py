@@ -106,6 +106,18 @@ def test_a_piped_listing_imports_no_wire_and_nothing_heavy(environment: dict[str
     assert not {name for name in modules if name.endswith("_wire")}
 
 
+@pytest.mark.parametrize("arguments", [[], ["monthly"], ["conversations"], ["models", "--json"], ["daily", "--csv"]])
+def test_usage_imports_nothing_heavy(arguments: list[str], environment: dict[str, str], server: ScriptedServer) -> None:
+    environment["OPENAI_BASE_URL"] = server.openai_url
+    _, modules = modules_after(["-m", "gpt-4o-mini", "is all well?"], environment)
+    assert not modules & {"aichat_cli.billing.reports", "aichat_cli.storage.usage_reports"}
+    answer, modules = modules_after(["usage", *arguments], environment)
+    assert answer
+    assert modules & (HEAVY | {"zoneinfo", "rich.cells"}) == set()
+    assert len(modules & {"aichat_cli.render.usage_view", "aichat_cli.render.usage_data"}) == 1
+    assert not {name for name in modules if name.endswith("_wire")}
+
+
 def test_every_contract_between_the_layers_holds(tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("lint-imports")
     checked = subprocess.run(

@@ -20,6 +20,7 @@ COMMANDS = {
     "search": "aichat_cli.cli.search",
     "docs": "aichat_cli.cli.docs",
     "history": "aichat_cli.cli.history",
+    "usage": "aichat_cli.cli.usage",
     "credits": "aichat_cli.cli.credits",
     "models": "aichat_cli.cli.models",
     "keys": "aichat_cli.cli.keys",

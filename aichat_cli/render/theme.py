@@ -56,6 +56,12 @@ _COLORS: Mapping[Background, Mapping[Role, str]] = {
     },
 }  # fmt: skip
 
+_SHADES: Mapping[Background, tuple[str, ...]] = {
+    "ansi": (),
+    "dark": ("38;5;22", "38;5;28", "38;5;34", "38;5;46"),
+    "light": ("38;5;151", "38;5;114", "38;5;34", "38;5;22"),
+}
+
 _LINKING_PROGRAMS = frozenset({"iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "Tabby", "rio"})
 _LINKING_TERMS = ("xterm-kitty", "xterm-ghostty", "alacritty", "foot", "wezterm", "contour")
 _LINKING_VARIABLES = ("KITTY_WINDOW_ID", "WT_SESSION", "KONSOLE_VERSION", "WEZTERM_PANE", "ALACRITTY_WINDOW_ID")
@@ -81,6 +87,11 @@ class Theme(Struct, frozen=True):
     def style(self, role: Role) -> str:
         """The SGR parameters of a role."""
         return _styles(self.background, self.is_colored)[role]
+
+    @property
+    def shades(self) -> tuple[str, ...]:
+        """SGR parameters from little to much; none where the palette has too few colours, or none are wanted."""
+        return _SHADES[self.background] if self.is_colored else ()
 
 
 @lru_cache

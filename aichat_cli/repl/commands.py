@@ -63,7 +63,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("copy", "[code, all or N]", "Copy the last answer, or code in it.", output_commands.copy),
     Command("save", "[code] FILE", "Write the last answer, or its code, to a file.", output_commands.save),
     Command("export", "[FILE]", "Write the conversation to a .md, .html or .json file.", conversation_commands.export),
-    Command("usage", "", "What this conversation and this day cost.", output_commands.show_usage),
+    Command("usage", "", "What this conversation, this day and this month cost.", output_commands.show_usage),
     Command("credits", "", "The balance of credits, the plan, and the calls left.", output_commands.show_credits),
     Command("theme", "[auto, dark or light]", "Show or change the colours.", setup_commands.theme),
     Command("settings", "", "See and change every setting.", setup_commands.settings),

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aichat_cli.billing.overview import overview
-from aichat_cli.core.clock import today_began
 from aichat_cli.core.errors import AichatError, UsageError
 from aichat_cli.core.messages import Message
-from aichat_cli.core.money import usd_text
 from aichat_cli.render.answer import code_blocks
 from aichat_cli.render.credits_view import overview_line
 from aichat_cli.storage import usage
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_COPIED = 1_000_000
 """Terminals refuse longer clipboard sequences without a word, most of them far below."""
+DAYS_SHOWN = 14
 
 
 def copy(session: Session, what: str) -> None:
@@ -50,20 +49,17 @@ def save(session: Session, argument: str) -> None:
 
 
 def show_usage(session: Session, _: str) -> None:
-    """What this conversation cost, and today."""
+    """What this conversation cost, this day, this month, and each of the last days."""
+    from aichat_cli.billing import reports
+    from aichat_cli.render.usage_view import chat_text
+
     ledger = session.deps.ledger or session.transcript
-    today = usd_text(usage.spent_since(ledger, today_began()))
-    if session.template.conversation_id is None:
-        session.say(f"today          {today}")
-        return
-    total = usage.conversation_totals(session.transcript, session.template.conversation_id)
-    cost = "unknown: a model in it has no price" if total.cost_nano is None else usd_text(total.cost_nano)
-    session.say(
-        f"this chat      {cost}\n"
-        f"               {total.input_tokens:,} tokens in ({total.cached_tokens:,} cached), "
-        f"{total.output_tokens:,} out, {total.calls:,} calls\n"
-        f"today          {today}"
-    )
+    asked = reports.stretch(ledger, None, None, None)
+    [month] = reports.sums_of(ledger, asked, [reports.this_month(asked)])
+    days = reports.daily(ledger, asked, reports.last_days(asked, DAYS_SHOWN))
+    conversation_id = session.template.conversation_id
+    chat = usage.conversation_totals(session.transcript, conversation_id) if conversation_id else None
+    session.say(chat_text(chat, month, [day.sums for day in days]))
 
 
 def show_credits(session: Session, _: str) -> None:

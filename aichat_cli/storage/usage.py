@@ -88,7 +88,7 @@ def conversation_cost(db: Database, conversation_id: ConversationId) -> int | No
 
 def spent_since(db: Database, iso_time: str, *, user_id: ProfileId = LOCAL_PROFILE) -> int:
     """Nano-dollars spent from a moment on, over all calls with a known price."""
-    [(spent,)] = db.rows(
-        "SELECT coalesce(sum(cost_nano), 0) FROM usage WHERE user_id = ? AND created_at >= ?", (user_id, iso_time)
-    )
-    return int(spent)
+    from aichat_cli.storage import usage_reports
+
+    [since] = usage_reports.sums(db, [usage_reports.TimeRange(iso_time, usage_reports.FOREVER)], user_id=user_id)
+    return since.cost_nano

@@ -114,8 +114,10 @@ def test_usage_tells_what_the_conversation_and_the_day_cost(cli: Cli, server: Sc
         screen.type("hello\r")
         screen.wait_for("$0.0021")
         screen.type("/usage\r")
-        screen.wait_for("12,000 tokens in (2,000 cached), 800 out, 1 calls")
+        screen.wait_for("12,000 tokens in (2,000 cached), 800 out, 1 call")
         screen.wait_for("today          $0.0043")
+        screen.wait_for("this month     $0.0043")
+        assert "14 days        ·············█  most: $0.0043" in screen.text
 
 
 def test_a_setting_is_shown_changed_and_kept(cli: Cli, server: ScriptedServer) -> None:

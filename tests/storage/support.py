@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aichat_cli.core.ids import ConversationId, MessageId, RequestId, new_id
+from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, ProfileId, RequestId, new_id
 from aichat_cli.core.messages import Attachment, Status
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.core.usage import UsageRecord
+from aichat_cli.core.usage import Provenance, UsageRecord
 from aichat_cli.storage import turns
 from aichat_cli.storage.database import Database
 
@@ -102,3 +102,38 @@ def index_agrees(db: Database) -> None:
     """Raises StorageError where the full-text indexes differ from the tables."""
     db.execute("INSERT INTO messages_fts (messages_fts, rank) VALUES ('integrity-check', 1)")
     db.execute("INSERT INTO titles_fts (titles_fts, rank) VALUES ('integrity-check', 1)")
+
+
+def booked(
+    db: Database,
+    at: str,
+    *,
+    model: str = "gpt-4o-mini",
+    provider: str = "openai",
+    tokens: TokenUsage = TokenUsage(1_000, 100, cached_tokens=400),  # noqa: B008 (frozen)
+    cost_nano: int | None = 1_500,
+    provenance: Provenance = "calculated",
+    conversation_id: ConversationId | None = None,
+    user_id: ProfileId = LOCAL_PROFILE,
+) -> None:
+    """A call in the books as if it had been made at that time."""
+    db.execute(
+        "INSERT INTO usage (request_id, user_id, conversation_id, type, provider, model, input_tokens, cached_tokens,"
+        " cache_write_tokens, output_tokens, reasoning_tokens, cost_nano, provenance, status, created_at)"
+        " VALUES (?, ?, ?, 'chat', ?, ?, ?, ?, ?, ?, ?, ?, ?, 'complete', ?)",
+        (
+            new_id(),
+            user_id,
+            conversation_id,
+            provider,
+            model,
+            tokens.input_tokens,
+            tokens.cached_tokens,
+            tokens.cache_write_tokens,
+            tokens.output_tokens,
+            tokens.reasoning_tokens,
+            cost_nano,
+            provenance,
+            at,
+        ),
+    )

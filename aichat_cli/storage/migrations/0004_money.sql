@@ -126,8 +126,27 @@ CREATE TABLE rate_events (
 
 CREATE INDEX rate_events_by_user ON rate_events (user_id, at_ms);
 
--- Sums of `usage` for each day (UTC), so that a long period is told without reading all of its calls. `unpriced` and
--- `estimated` count the calls without a known price and those whose tokens were counted here.
+-- Sums of `usage` for each hour and each day (UTC), so that a long period is told without reading all of its calls: whole
+-- days by days, what is left at its ends by hours, and only what is left then, in a zone at :30 or :45, call by call.
+-- `unpriced` and `estimated` count the calls without a known price and those whose tokens were counted here.
+CREATE TABLE usage_hours (
+  user_id            TEXT NOT NULL,
+  hour               TEXT NOT NULL,
+  type               TEXT NOT NULL,
+  provider           TEXT NOT NULL,
+  model              TEXT NOT NULL,
+  requests           INTEGER NOT NULL,
+  input_tokens       INTEGER NOT NULL,
+  cached_tokens      INTEGER NOT NULL,
+  cache_write_tokens INTEGER NOT NULL,
+  output_tokens      INTEGER NOT NULL,
+  reasoning_tokens   INTEGER NOT NULL,
+  cost_nano          INTEGER NOT NULL,
+  unpriced           INTEGER NOT NULL,
+  estimated          INTEGER NOT NULL,
+  PRIMARY KEY (user_id, hour, provider, model, type)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE usage_days (
   user_id            TEXT NOT NULL,
   day                TEXT NOT NULL,
@@ -146,11 +165,34 @@ CREATE TABLE usage_days (
   PRIMARY KEY (user_id, day, provider, model, type)
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO usage_days
-SELECT user_id, substr(created_at, 1, 10), type, provider, model, count(*), sum(input_tokens), sum(cached_tokens),
+INSERT INTO usage_hours
+SELECT user_id, substr(created_at, 1, 13), type, provider, model, count(*), sum(input_tokens), sum(cached_tokens),
        sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens), coalesce(sum(cost_nano), 0),
        count(*) - count(cost_nano), sum(provenance = 'estimated')
-FROM usage GROUP BY user_id, substr(created_at, 1, 10), provider, model, type;
+FROM usage GROUP BY user_id, substr(created_at, 1, 13), provider, model, type;
+
+INSERT INTO usage_days
+SELECT user_id, substr(hour, 1, 10), type, provider, model, sum(requests), sum(input_tokens), sum(cached_tokens),
+       sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens), sum(cost_nano), sum(unpriced), sum(estimated)
+FROM usage_hours GROUP BY user_id, substr(hour, 1, 10), provider, model, type;
+
+CREATE TRIGGER usage_hours_insert AFTER INSERT ON usage
+BEGIN
+  INSERT INTO usage_hours
+  VALUES (new.user_id, substr(new.created_at, 1, 13), new.type, new.provider, new.model, 1, new.input_tokens,
+          new.cached_tokens, new.cache_write_tokens, new.output_tokens, new.reasoning_tokens,
+          coalesce(new.cost_nano, 0), new.cost_nano IS NULL, new.provenance = 'estimated')
+  ON CONFLICT DO UPDATE SET
+    requests = requests + 1,
+    input_tokens = input_tokens + excluded.input_tokens,
+    cached_tokens = cached_tokens + excluded.cached_tokens,
+    cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
+    cost_nano = cost_nano + excluded.cost_nano,
+    unpriced = unpriced + excluded.unpriced,
+    estimated = estimated + excluded.estimated;
+END;
 
 CREATE TRIGGER usage_days_insert AFTER INSERT ON usage
 BEGIN
