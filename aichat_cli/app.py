@@ -21,7 +21,6 @@ from aichat_cli.providers.custom import custom_models
 from aichat_cli.providers.endpoints import key_environment_variables
 from aichat_cli.providers.pricing import checked_prices
 from aichat_cli.providers.registry import Registry
-from aichat_cli.providers.retry import RetryPolicy
 from aichat_cli.storage import accounts, turns, usage
 from aichat_cli.storage.database import Database
 
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from aichat_cli.documents.embedding.api import ApiEmbedder
     from aichat_cli.documents.embedding.base import Embedder
     from aichat_cli.documents.library import Library
+    from aichat_cli.providers.retry import RetryPolicy
 
 
 class App:
@@ -282,6 +282,8 @@ class App:
 
     @property
     def _retry(self) -> RetryPolicy:
+        from aichat_cli.providers.retry import RetryPolicy
+
         return RetryPolicy(attempts=int(self.settings.number("retry.attempts")))
 
     def fallbacks(self, typed: list[str]) -> tuple[Model, ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from aichat_cli.core.events import ProviderEvent
 from aichat_cli.core.messages import ChatMessage
 from aichat_cli.core.models import Model
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct, field
+
+if TYPE_CHECKING:
+    from aichat_cli.core.events import ProviderEvent
 
 OptionValue = str | int | float | bool | None | list["OptionValue"] | dict[str, "OptionValue"]
 

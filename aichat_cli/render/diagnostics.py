@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from aichat_cli.core.errors import AichatError, RateLimited
-from aichat_cli.core.events import Settled
 from aichat_cli.core.money import usd_text
 from aichat_cli.render.answer import TerminalOwner
 from aichat_cli.render.sanitize import Sanitizer, safe_line
 
 if TYPE_CHECKING:
     from aichat_cli.chat.payment import PromptEstimate
+    from aichat_cli.core.events import Settled
 
 DIM = "2"
 RED = "31"

@@ -239,7 +239,7 @@ def _shares(sums: Sequence[Sums], look: Look) -> Column:
     return Column("", [*bars, ""], leaves=1, style=look.style("math"))
 
 
-def footnotes(total: Sums) -> list[str]:
+def _notes(total: Sums) -> list[str]:
     """What a reader of these sums has to know."""
     notes = []
     if total.unpriced:
@@ -255,14 +255,13 @@ def footnotes(total: Sums) -> list[str]:
 
 
 def _footnotes(total: Sums, width: int) -> list[str]:
-    import textwrap
+    notes = _notes(total)
+    if not notes:
+        return []
+    from textwrap import TextWrapper
 
-    wrapped = [
-        line
-        for note in footnotes(total)
-        for line in textwrap.wrap(note, max(width, 1), subsequent_indent="  ", break_on_hyphens=False)
-    ]
-    return ["", *wrapped] if wrapped else []
+    wrapper = TextWrapper(max(width, 1), subsequent_indent="  ", break_on_hyphens=False)
+    return ["", *(line for note in notes for line in wrapper.wrap(note))]
 
 
 def _print(lines: Sequence[str]) -> None:
