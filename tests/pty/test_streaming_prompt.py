@@ -159,7 +159,7 @@ def test_ctrl_c_at_every_stage_of_a_turn_leaves_a_session_that_works(
 
 
 def test_ctrl_c_hit_again_and_again_leaves_a_session_that_works(cli: Cli, server: ScriptedServer) -> None:
-    server.script = {"text": "word " * 40, "split": 5, "delay": 0.01}
+    server.script = {"text": "word " * 400, "split": 5, "delay": 0.01}
     with terminal(cli) as screen:
         screen.wait_for(PROMPT)
         for number in range(6):
