@@ -30,7 +30,7 @@ CHAT_MARGIN = 15
 MONTHS_NAMED = 12
 UNITS = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k"))
 OUTSIDE = "no chat, or deleted"
-PRICE_COMMAND = "aichat models add NAME --base-url URL --input-price 1 --output-price 2"
+PRICE_COMMAND = "aichat models price MODEL --input 1 --output 2"
 
 
 def look_for(settings: Settings) -> Look:
@@ -246,7 +246,7 @@ def _notes(total: Sums) -> list[str]:
         calls = "1 call has" if total.unpriced == 1 else f"{total.unpriced:,} calls have"
         notes.append(
             f"+ {calls} no known price and nothing is counted for them."
-            f" What your own endpoint charges per million tokens is set by: {PRICE_COMMAND}"
+            f" What a model costs per million tokens is set by: {PRICE_COMMAND}"
         )
     if total.estimated:
         calls = "1 call was" if total.estimated == 1 else f"{total.estimated:,} calls were"

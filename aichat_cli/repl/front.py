@@ -67,7 +67,7 @@ class Front:
         vi: bool,
         reflows: bool,
     ) -> None:
-        self._status = ""
+        self._status: tuple[str, ...] = ()
         self._hint = ""
         self._carried: tuple[str, ...] = ()
         self._pastes = Pastes()
@@ -151,6 +151,7 @@ class Front:
         self._deaf_until = 0.0
         self.refresh()
         submitted = self._inbox.take()
+        self._is_stopping = False  # a Ctrl+C may have come the moment the last work ended
         text = submitted.text
         if text is None:
             raise EOFError
@@ -180,9 +181,9 @@ class Front:
         self._is_answering = False
         self._post(AnswerEnds())
 
-    def set_status(self, status: str, carried: Sequence[str] = ()) -> None:
-        """The status line, and what goes with the next message."""
-        self._status, self._carried = status, tuple(carried)
+    def set_status(self, status: Sequence[str], carried: Sequence[str] = ()) -> None:
+        """The parts of the status line, and what goes with the next message."""
+        self._status, self._carried = tuple(status), tuple(carried)
         self.refresh()
 
     def prefill(self, text: str) -> None:
@@ -370,13 +371,13 @@ class Front:
         )
 
     def _toolbar(self) -> StyleAndTextTuples:
-        parts = [self._hint or self._status]
-        if self._is_stopping:
-            parts.append("stopping")
+        doing = ""
+        if self._inbox.is_busy and self._is_stopping:
+            doing = "stopping"
         elif self._inbox.is_busy:
-            doing = "answering" if self._is_answering else "working"
-            parts.append(f"{doing} {time.monotonic() - self._inbox.busy_since:.0f} s, Ctrl+C stops")
-        return status_line(parts, self.width)
+            work = "answering" if self._is_answering else "working"
+            doing = f"{work} {time.monotonic() - self._inbox.busy_since:.0f} s, Ctrl+C stops"
+        return status_line([self._hint] if self._hint else self._status, doing, self.width)
 
     def _insert_before(self, text: str) -> None:
         buffer = self._session.default_buffer

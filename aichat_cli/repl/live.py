@@ -60,8 +60,8 @@ class SessionTerminal(Protocol):
         """The answer is over."""
         ...
 
-    def set_status(self, status: str, carried: Sequence[str] = ()) -> None:
-        """The status line, and what goes with the next message."""
+    def set_status(self, status: Sequence[str], carried: Sequence[str] = ()) -> None:
+        """The parts of the status line, and what goes with the next message."""
         ...
 
     def prefill(self, text: str) -> None:

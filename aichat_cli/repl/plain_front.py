@@ -69,9 +69,9 @@ class PlainFront:
         self._put(self._sanitizer.flush() + ("\n" if self._ends_open else ""))
         self._ends_open = False
 
-    def set_status(self, status: str, carried: Sequence[str] = ()) -> None:
+    def set_status(self, status: Sequence[str], carried: Sequence[str] = ()) -> None:
         """Shown before the next prompt."""
-        self._status, self._carried = status, tuple(carried)
+        self._status, self._carried = " | ".join(status), tuple(carried)
 
     def prefill(self, text: str) -> None:
         """A line cannot be begun for the user; it is shown, to be typed again."""

@@ -9,9 +9,10 @@ from prompt_toolkit.styles import Style
 
 from aichat_cli.render.sanitize import safe_line, safe_text
 from aichat_cli.repl.output import without_links
-from aichat_cli.repl.picker.cells import cut
+from aichat_cli.repl.picker.cells import cut, width_of
 
 QUEUED_SHOWN = 3
+_SEPARATOR = " | "
 BOLD, RESET = "\x1b[1m", "\x1b[0m"
 
 STYLE = Style.from_dict(
@@ -48,9 +49,12 @@ def prompt_text(
     return FormattedText([*fragments, *waiting, ("class:input-mark", "> ")])
 
 
-def status_line(parts: Sequence[str], columns: int) -> StyleAndTextTuples:
-    """One line, cut where it is too long."""
-    return FormattedText([("class:bottom-toolbar", cut(" | ".join(parts), columns - 1))])
+def status_line(parts: Sequence[str], doing: str, columns: int) -> StyleAndTextTuples:
+    """One line. Where it is too long its last parts give way to what is being done, which is shown whole."""
+    shown = list(parts)
+    while len(shown) > 1 and width_of(_SEPARATOR.join([*shown, doing])) > columns - 1:
+        shown.pop()
+    return FormattedText([("class:bottom-toolbar", cut(_SEPARATOR.join(filter(None, [*shown, doing])), columns - 1))])
 
 
 def echo(text: str) -> tuple[str, ...]:

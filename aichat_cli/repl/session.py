@@ -331,7 +331,7 @@ class Session:
             parts.append(f"docs {safe_line(self.template.docs)}")
         if not self.log:
             parts.append("not kept")
-        self.terminal.set_status(" | ".join(parts), labels(self.carried))
+        self.terminal.set_status(parts, labels(self.carried))
 
     # ----- one turn's end
 

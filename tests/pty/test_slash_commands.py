@@ -176,6 +176,7 @@ def test_retry_with_another_model_asks_that_one(cli: Cli, server: ScriptedServer
         screen.wait_for("You said: hello")
         screen.type("/retry claude-haiku-4-5\r")
         screen.wait_for("claude-haiku-4-5 | ctx")
+        server.wait_for_requests(2)
 
     assert server.requests[1].path.endswith("/v1/messages")
 

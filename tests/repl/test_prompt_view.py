@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prompt_toolkit.formatted_text import fragment_list_to_text
 
-from aichat_cli.repl.prompt_view import QUEUED_SHOWN, STYLE, echo, prompt_text
+from aichat_cli.repl.prompt_view import QUEUED_SHOWN, STYLE, echo, prompt_text, status_line
 
 
 def shown(open_lines: list[str], queue: list[str], carried: list[str], *, rows: int = 24, typed_rows: int = 1) -> str:
@@ -43,3 +43,13 @@ def test_an_answer_keeps_its_own_styles() -> None:
 
 def test_a_message_stays_in_the_scrollback_line_by_line() -> None:
     assert echo("first\nsecond\x1b[2J") == ("\x1b[1m> first\x1b[0m", "\x1b[1m  second\x1b[0m")
+
+
+def test_the_status_line_gives_way_to_what_is_being_done() -> None:
+    def line(columns: int) -> str:
+        return fragment_list_to_text(status_line(["model", "$0.12", "today $0.30"], "Ctrl+C stops", columns))
+
+    assert line(80) == "model | $0.12 | today $0.30 | Ctrl+C stops"
+    assert line(42) == "model | $0.12 | Ctrl+C stops"
+    assert line(28) == "model | Ctrl+C stops"
+    assert line(12) == "model | Ct…"
