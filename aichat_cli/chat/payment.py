@@ -17,6 +17,7 @@ from aichat_cli.billing.standing import standing, warnings
 from aichat_cli.core.errors import StorageError
 from aichat_cli.core.events import Finished
 from aichat_cli.core.ids import RequestId
+from aichat_cli.core.interrupts import shielded
 from aichat_cli.core.messages import AttachmentSummary, ChatMessage, Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
@@ -118,12 +119,15 @@ class Payment:
         if not is_first:
             with suppress(StorageError):  # the hold ends with the process then
                 admissions.release(self.admission, self._limits, self._books)
-        self._admission = admissions.admit(call, self._limits, self._books, message_seq=message_seq, is_first=is_first)
+        with shielded():
+            self._admission = admissions.admit(
+                call, self._limits, self._books, message_seq=message_seq, is_first=is_first
+            )
 
     def release(self) -> None:
-        """The turn was admitted, and could not begin."""
-        if self._admission is not None:
-            with suppress(StorageError):
+        """The turn was admitted, perhaps, and could not begin."""
+        if self._admission is not None and self._admission.hold is None:
+            with suppress(StorageError), shielded():
                 admissions.release(self._admission, self._limits, self._books)
 
     def usage(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+from aichat_cli.billing.estimates import Call
 from aichat_cli.billing.limits import NO_LIMITS, Limits
 from aichat_cli.chat import context
 from aichat_cli.chat.payment import Confirm, Payment, call_of
@@ -36,7 +37,7 @@ from aichat_cli.core.events import (
 )
 from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.interrupts import shielded
-from aichat_cli.core.messages import Attachment, ChatMessage, Message, Status
+from aichat_cli.core.messages import Attachment, ChatMessage, Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
@@ -126,20 +127,24 @@ def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None
     """
     context.require_readable(request.attachments, request.model)
     turn = _Turn(request, deps)
-    turn.admit()
     interruption: KeyboardInterrupt | None = None
     failure: AichatError | None = None
     try:
+        turn.admit()
         yield from turn.open()
         yield from turn.stream()
-    except KeyboardInterrupt as exc:
-        interruption = exc
-    except AichatError as exc:
-        failure = exc
-        yield from turn.flush()
     except BaseException as exc:
-        turn.settle("stopped" if isinstance(exc, GeneratorExit) else "failed", error=type(exc).__name__)
-        raise
+        if not turn.has_begun:
+            turn.payment.release()
+            raise
+        if isinstance(exc, KeyboardInterrupt):
+            interruption = exc
+        elif isinstance(exc, AichatError):
+            failure = exc
+            yield from turn.flush()
+        else:
+            turn.settle("stopped" if isinstance(exc, GeneratorExit) else "failed", error=type(exc).__name__)
+            raise
     status: Status = "stopped" if interruption else "failed" if failure else "complete"
     settled, unsaved = turn.settle(status, error=failure.message if failure else None)
     if failure is not None:
@@ -163,7 +168,7 @@ class _Turn:
         self._model = request.model
         self._tokens: TokenUsage | None = None
         self._finished: Finished | None = None
-        self._branch = _branch_above(deps.transcript, request)
+        self._branch = messages.branch(deps.transcript, request.parent_id) if request.conversation_id else []
         conversation = conversations.get(deps.transcript, request.conversation_id) if request.conversation_id else None
         self._system = request.system
         if conversation is not None and request.system is None:
@@ -173,22 +178,23 @@ class _Turn:
         self._context: tuple[Model, context.Context] | None = None
         self._shown: tuple[ChatMessage, ...] = ()
         self._opened: turns.OpenTurn | None = None
+        self.has_begun = False
         self._title = title_from(request.question or request.prompt or "")
         self._grounding = None if request.docs is None else self._grounded(request.docs)
         self._citations: CitationFilter | None = None
 
     def admit(self) -> None:
         """Whether this may be sent, by what it may cost; raises the refusal."""
-        try:
-            messages_shown = self._context_for(self._model).messages
-        except AichatError:
-            messages_shown = ()  # told where the model would be asked, once the prompt is kept: nothing will be sent
-        self.payment.admit(
-            call_of(self._model, messages_shown, self._system, self._request.options, self._request.usage_type)
-        )
+        shown: tuple[ChatMessage, ...] = ()
+        with suppress(
+            AichatError
+        ):  # told where the model would be asked, once the prompt is kept: nothing will be sent
+            shown = self._context_for(self._model).messages
+        self.payment.admit(self._call(self._model, shown))
 
     def open(self) -> Iterator[TurnEvent]:
         """Store the prompt and an empty answer, before a byte is sent."""
+        self.has_begun = True
         if self._deps.storage_error is not None:
             yield NotSaved(self._deps.storage_error)
         unsaved: StorageError | None = None
@@ -281,6 +287,9 @@ class _Turn:
             with suppress(StorageError):  # a name is worth no error
                 conversations.rename_untouched(self._deps.transcript, self._opened.conversation_id, self._title, title)
 
+    def _call(self, model: Model, shown: tuple[ChatMessage, ...]) -> Call:
+        return call_of(model, shown, self._system, self._request.options, self._request.usage_type)
+
     def _context_for(self, model: Model) -> context.Context:
         if self._context is None or self._context[0] is not model:
             shown = context.build(
@@ -315,10 +324,7 @@ class _Turn:
         shown = self._context_for(model)
         if model is not self._request.model:
             seq = self._opened.seq if self._opened and self._deps.ledger is None else None
-            self.payment.admit(
-                call_of(model, shown.messages, self._system, self._request.options, self._request.usage_type),
-                message_seq=seq,
-            )
+            self.payment.admit(self._call(model, shown.messages), message_seq=seq)
         if self.payment.admission.notice:
             yield Notice(self.payment.admission.notice)
         self._shown = shown.messages
@@ -388,9 +394,3 @@ class _Turn:
             self._tokens = event.tokens
         elif isinstance(event, Finished):
             self._finished = event
-
-
-def _branch_above(database: Database, request: TurnRequest) -> list[Message]:
-    if request.conversation_id is None or request.parent_id is None:
-        return []
-    return messages.branch(database, request.parent_id)

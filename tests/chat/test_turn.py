@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import TypeVar
 
 import pytest
 
+from aichat_cli.billing.limits import Limits
 from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
 from aichat_cli.core import interrupts
-from aichat_cli.core.errors import DatabaseCorrupt, KeyMissing, NotFound, StorageError
+from aichat_cli.core.errors import CapReached, DatabaseCorrupt, KeyMissing, NotFound, StorageError
 from aichat_cli.core.events import (
     Failed,
     FellBack,
@@ -452,3 +454,34 @@ def test_what_a_failed_model_counted_is_not_charged_to_the_one_that_answers(
     [(name, tokens_in)] = database.rows("SELECT model, input_tokens FROM usage")
     assert name == "model-a"
     assert tokens_in < 100
+
+
+def test_ctrl_c_while_admission_waits_for_the_books_ends_it_at_once_and_holds_nothing(
+    database: Database, deps: TurnDeps, model: Model, server: ScriptedServer
+) -> None:
+    limited = replace(deps, limits=Limits(daily_nano=1_000_000_000))
+    before = signal.signal(signal.SIGINT, interrupts.deliver)
+    try:
+        with database.reopen() as other, other.transaction():
+            timer = threading.Timer(0.3, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT))
+            timer.start()
+            began = time.monotonic()
+            with pytest.raises(Interrupted):
+                list(run(TurnRequest(model, "a question"), limited))
+            assert time.monotonic() - began < 5
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert database.rows("SELECT count(*) FROM credit_holds") == [(0,)]
+    assert stored(database) == []
+    assert server.requests == []
+    assert settled(list(run(TurnRequest(model, "a question"), limited))).status == "complete"
+
+
+def test_a_turn_that_cannot_be_admitted_leaves_nothing_held(
+    database: Database, deps: TurnDeps, model: Model, server: ScriptedServer
+) -> None:
+    limited = replace(deps, limits=Limits(daily_nano=1))
+    with pytest.raises(CapReached):
+        list(run(TurnRequest(model, "a question"), limited))
+    assert database.rows("SELECT count(*) FROM credit_holds") == [(0,)]
+    assert stored(database) == []
