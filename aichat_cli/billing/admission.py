@@ -65,13 +65,14 @@ def admit(
         return _unlimited(NewHold(request_id, 0, "own-keys", call.as_json(), message_seq), books)
     if price is None:
         raise refusals.price_unknown(call.model.name)
+    tokens = call.input_tokens()  # may take a while: not under the lock of the books
     seq: int | None = None
     try:
         with books.transaction():
             if limits.mode == "credits" and is_first:
                 _take_place_in_window(books)
             before = standing(books, limits)
-            reservation = _reservation(call, price, before)
+            reservation = _reservation(call, price, tokens, before)
             most = reservation.most_nano
             amount = charge_nano(most) if limits.mode == "credits" else most
             seq = accounts.hold(books, NewHold(request_id, amount, limits.mode, call.as_json(), message_seq))
@@ -83,9 +84,7 @@ def admit(
             if limits.budget is not None:
                 limits.budget.settle(request_id, 0)
         raise
-    return Admission(
-        request_id, output_limit=reservation.output_tokens or None, notice=reservation.notice, before=before
-    )
+    return Admission(request_id, output_limit=reservation.output_limit, notice=reservation.notice, before=before)
 
 
 def require_room(model_name: str, cost_nano: int | None, limits: Limits, books: Database) -> None:
@@ -140,20 +139,19 @@ def _take_place_in_window(books: Database) -> None:
 
 class _Reservation(Struct, frozen=True):
     most_nano: int
-    output_tokens: int
+    output_limit: int | None
     notice: str | None = None
 
 
-def _reservation(call: Call, price: Price, before: Standing) -> _Reservation:
+def _reservation(call: Call, price: Price, tokens: int, before: Standing) -> _Reservation:
     """The most the call costs; with a shorter answer where only that fits, and the user did not say how long it may be."""
     tightest = min(refusals.rooms(before), key=lambda room: room.nano)
-    tokens = call.input_tokens()
     longest = call.longest_answer
     most = most_nano(price, tokens, longest * call.answers)
     if most <= tightest.nano:
-        return _Reservation(most, longest)
+        return _Reservation(most, None if call.is_limit_known else longest)
     fitting = affordable_output(price, tokens, max(tightest.nano, 0)) // call.answers
-    if call.type == "embedding" or call.output_limit is not None or fitting < min(LEAST_ANSWER, longest):
+    if call.type == "embedding" or call.is_limit_given or fitting < min(LEAST_ANSWER, longest):
         raise refusals.too_expensive(tightest, before, call.model.name, most)
     left = refusals.counted(tightest.nano) if tightest.of == "credits" else usd_text(tightest.nano)
     notice = f"What is left to spend, {left}, pays for an answer of up to {fitting:,} tokens."

@@ -10,8 +10,6 @@ from aichat_cli.core.money import TOKENS_PER_MTOK, Price
 from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageType
 
-UNKNOWN_LONGEST_ANSWER = 16_384
-"""Tokens, of a model that nobody says a limit of."""
 _FEW_TOKENS = 2_000
 """So few are not worth reading a vocabulary for: the bound is held instead."""
 
@@ -23,7 +21,8 @@ class Call(Struct, frozen=True):
         most_input: tokens there can be in the prompt at most; a token is at least one byte.
         count_input: counts them better, which takes longer; never less than the provider will.
         likely_input: a quick guess, which a call is charged by should the process die before the provider counts.
-        output_limit: the longest answer the user asked for, in tokens, None for as long as the model likes.
+        longest_answer: tokens of the answer at most.
+        is_limit_given: whether the user said so; `is_limit_known`: whether the model keeps to that without being told.
         answers: how many answers are asked for at once.
     """
 
@@ -31,7 +30,9 @@ class Call(Struct, frozen=True):
     most_input: int
     count_input: Callable[[], int]
     likely_input: int
-    output_limit: int | None = None
+    longest_answer: int = 0
+    is_limit_given: bool = False
+    is_limit_known: bool = True
     answers: int = 1
     type: UsageType = "chat"
 
@@ -44,14 +45,6 @@ class Call(Struct, frozen=True):
     def as_json(self) -> str:
         """What it is charged by should its process die: `Accrued.of` reads it."""
         return accrued.as_json(self.model, self.type, self.likely_input)
-
-    @property
-    def longest_answer(self) -> int:
-        """Tokens of the answer at most."""
-        if self.type == "embedding":
-            return 0
-        known = self.model.max_output_tokens or self.model.context_tokens or UNKNOWN_LONGEST_ANSWER
-        return known if self.output_limit is None else self.output_limit
 
 
 def most_nano(price: Price, input_tokens: int, output_tokens: int) -> int:

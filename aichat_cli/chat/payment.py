@@ -24,7 +24,7 @@ from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.struct import Struct, replace
 from aichat_cli.core.usage import UsageRecord, UsageType
 from aichat_cli.providers import tokens
-from aichat_cli.providers.base import OptionValue
+from aichat_cli.providers.base import OptionValue, longest_answer
 from aichat_cli.storage.accounts import NewHold
 from aichat_cli.storage.database import Database
 
@@ -60,6 +60,7 @@ def call_of(
     files = [file.summary for message in messages for file in message.attachments]
     of_files = sum(_most_of_file(file, model) for file in files)
     around = tokens.TOKENS_PER_REPLY + 2 * tokens.TOKENS_PER_MESSAGE * len(texts)
+    limit = _whole_number(options, OUTPUT_LIMITS)
     margin = 1.0 if model.provider == "openai" else _FOREIGN_VOCABULARY
     return Call(
         model,
@@ -67,7 +68,9 @@ def call_of(
         count_input=lambda: around + of_files + int(margin * sum(tokens.count(text, model) for text in texts)),
         likely_input=sum(tokens.estimate(text) + tokens.TOKENS_PER_MESSAGE for text in texts)
         + sum(tokens.estimate_file(file) for file in files),
-        output_limit=_whole_number(options, OUTPUT_LIMITS),
+        longest_answer=longest_answer(model) if limit is None else limit,
+        is_limit_given=limit is not None,
+        is_limit_known=limit is not None or model.max_output_tokens is not None,
         answers=_whole_number(options, ("n",)) or 1,
         type=usage_type,
     )

@@ -10,7 +10,7 @@ from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDel
 from aichat_cli.core.messages import ChatMessage
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.providers.base import ChatRequest
+from aichat_cli.providers.base import ChatRequest, longest_answer
 from aichat_cli.providers.failures import snippet, who
 from aichat_cli.providers.parts import anthropic_content
 from aichat_cli.providers.wire import (
@@ -24,11 +24,6 @@ from aichat_cli.providers.wire import (
     without_sampling,
 )
 
-DEFAULT_MAX_TOKENS = 8192
-"""The longest answer asked for when the user gave no limit: the wire demands one, and the window must hold the prompt
-and the limit together, so asking for all a model can write would leave less room for the conversation."""
-
-_UNKNOWN_MAX_TOKENS = 4096
 _DEFAULT_URL = "https://api.anthropic.com"
 _VERSION = "2023-06-01"
 _OURS = ("model", "messages", "stream", "system")
@@ -85,7 +80,7 @@ class AnthropicWire(HttpWire):
             kept["stop_sequences"] = [kept["stop_sequences"]]
         body: dict[str, Any] = {
             "model": request.model.wire_name,
-            "max_tokens": min(request.model.max_output_tokens or _UNKNOWN_MAX_TOKENS, DEFAULT_MAX_TOKENS),
+            "max_tokens": longest_answer(request.model),
             "messages": _alternating(request.messages),
             "stream": request.stream,
         }

@@ -45,6 +45,20 @@ class ChatRequest(Struct, frozen=True):
     timeouts: Timeouts = Timeouts()
 
 
+UNKNOWN_LONGEST_ANSWER = 4096
+"""Tokens, of a model whose longest answer nobody knows: every model that is served today can write as much."""
+
+_ANTHROPIC_DEFAULT = 8192
+"""Anthropic demands a limit, and the window must hold the prompt and the limit together: asking for all a model can write
+would leave less room for the conversation."""
+
+
+def longest_answer(model: Model) -> int:
+    """How long an answer may be where the user set no limit, in tokens."""
+    known = model.max_output_tokens or UNKNOWN_LONGEST_ANSWER
+    return min(known, _ANTHROPIC_DEFAULT) if model.wire == "anthropic" else known
+
+
 class Call(Protocol):
     """What messages about a failed call are made of: whom it went to, and which key not to show."""
 

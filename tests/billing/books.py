@@ -20,10 +20,10 @@ def paid_model(price: Price | None = CENT_A_TOKEN, **fields: object) -> Model:
     return Model("paid", "paid", "openai", "openai", price=price, **fields)  # type: ignore[arg-type]
 
 
-def call_for(output_limit: int | None, *, price: Price | None = CENT_A_TOKEN, input_tokens: int = 10) -> Call:
+def call_for(output_limit: int, *, price: Price | None = CENT_A_TOKEN, input_tokens: int = 10) -> Call:
     """A call whose answer has at most so many tokens."""
     model = paid_model(price, max_output_tokens=16_000)
-    return Call(model, input_tokens, lambda: input_tokens, input_tokens, output_limit)
+    return Call(model, input_tokens, lambda: input_tokens, input_tokens, output_limit, is_limit_given=True)
 
 
 def record_of(request_id: RequestId, cost_nano: int) -> UsageRecord:

@@ -371,6 +371,26 @@ def test_an_expensive_prompt_is_not_sent_unasked(cli: Cli, server: ScriptedServe
     assert cli.run(*GPT_4O, "sum up", stdin=text, environ={"AICHAT_LIMITS_CONFIRM_USD": "none"}).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("model", "limit", "held"), [("gpt-4o", None, 17), ("claude-sonnet-4-5", 8192, 13), ("lab", 4096, 5)]
+)
+def test_what_is_held_is_what_the_model_may_write_at_most(
+    paying: Cli, server: ScriptedServer, model: str, limit: int | None, held: int
+) -> None:
+    """The limit is sent where the wire demands one, and where nobody knows the model's own."""
+    lab = ("--base-url", server.openai_url, "--input-price", "1", "--output-price", "10")
+    assert paying.run("models", "add", "lab", *lab).returncode == 0
+    server.script = {"text": "ok", "stall_after": 0, "usage": {"input": 1, "output": 1}}
+    with paying.start("-m", model, "hi") as process:
+        server.wait_for_requests(1)
+        assert balance(paying) == (100, held)
+        body = server.requests[0].body
+        assert body.get("max_tokens", body.get("max_completion_tokens")) == limit
+        server.release()
+        assert process.wait(20) == 0
+    assert balance(paying) == (99, 0)
+
+
 def test_a_call_is_held_at_the_price_it_is_settled_at(paying: Cli, server: ScriptedServer) -> None:
     server.script = {"text": "ok", "stall_after": 0, "usage": {"input": 1, "output": 1}}
     with paying.start(*GPT_4O, "hi", "-o", "max_tokens", "3000") as process:
