@@ -30,7 +30,7 @@ from aichat_cli.storage.database import Database
 from tests.servers.script import Dialect
 from tests.servers.scripted import RecordedRequest, ScriptedServer
 
-pytestmark = pytest.mark.xdist_group("litellm")
+pytestmark = [pytest.mark.xdist_group("litellm"), pytest.mark.no_cover]
 
 PRICE = Price(Rates(2_500_000_000, 10_000_000_000, 1_250_000_000, 3_125_000_000, 12_000_000_000))
 WORDS = ["one", " two", " three", " four", " five", " six", " Grüße", " 漢字", "!\n"]
