@@ -189,7 +189,7 @@ def test_keys_typed_while_an_answer_streams_show_before_it_ends(cli: Cli, server
             screen.wait_for(lambda text: "Ctrl+C stops" in text.splitlines()[-1])
         screen.type(CTRL_C)
         screen.wait_for("Stopped")
-        assert last_input_line(screen.text) == "> kkkkkkkkkk"
+        screen.wait_for(lambda text: last_input_line(text) == "> kkkkkkkkkk")
 
 
 def test_a_paste_of_two_megabytes_neither_sends_nor_hangs_and_arrives_whole(cli: Cli, server: ScriptedServer) -> None:
