@@ -216,8 +216,9 @@ def test_two_imports_of_the_same_archive_at_once_store_it_once(cli: Cli, tmp_pat
         cli.start("history", "import", archive, "--json") as one,
         cli.start("history", "import", archive, "--json") as two,
     ):
-        printed = [json.loads(process.communicate(timeout=60)[0]) for process in (one, two)]
-        assert (one.returncode, two.returncode) == (0, 0)
+        ended = [process.communicate(timeout=60) for process in (one, two)]
+        assert (one.returncode, two.returncode) == (0, 0), [error for _, error in ended]
+    printed = [json.loads(output) for output, _ in ended]
     assert sum(each["conversations"]["new"] for each in printed) == 600
     assert sum(each["conversations"]["unchanged"] for each in printed) == 600
     assert cli.rows("SELECT count(*) FROM messages") == [(6600,)]
