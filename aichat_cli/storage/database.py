@@ -267,9 +267,16 @@ def _bring_up_to_date(connection: apsw.Connection, path: Path | None, folder: Pa
     """Check whose and which version the file is, before the first write to it, and migrate it where needed."""
     migrations = available(folder)
     newest = migrations[-1].number
-    version = int(connection.pragma("user_version"))
-    owner = int(connection.pragma("application_id"))
-    if path is not None and owner != APPLICATION_ID and (version or _has_tables(connection)):
+    # Of one state: between two reads another process may have made the tables of an empty file.
+    connection.execute("BEGIN")
+    try:
+        version = int(connection.pragma("user_version"))
+        is_foreign = int(connection.pragma("application_id")) != APPLICATION_ID and bool(
+            version or _has_tables(connection)
+        )
+    finally:
+        connection.execute("ROLLBACK")
+    if path is not None and is_foreign:
         _leave_untouched(connection, path)
         raise failures.foreign(path)
     if path is not None and version > newest:
