@@ -20,10 +20,7 @@ from aichat_cli.documents.embedding.calls import CallResult
 from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.embeddings import EmbeddingClient, EmbeddingRequest, EmbeddingResponse, batch_limits
 from aichat_cli.providers.retry import RetryPolicy, attempts
-from aichat_cli.providers.tokens import tokenizer
-
-_FOREIGN_VOCABULARY = 1.5
-"""A provider may count so many times the tokens that our vocabulary makes of a text."""
+from aichat_cli.providers.tokens import FOREIGN_VOCABULARY, most, tokenizer
 
 
 class Access(Struct, frozen=True):
@@ -98,9 +95,9 @@ class _Call:
         self._client.close()
 
     def _priced(self, texts: Sequence[str], tokens: int) -> Call:
-        most = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-        likely = int(tokens * _FOREIGN_VOCABULARY) + len(texts)
-        return Call(self._model, max(most, 1), lambda: likely, tokens, type="embedding")
+        bound = sum(map(most, texts))
+        likely = int(tokens * FOREIGN_VOCABULARY) + len(texts)
+        return Call(self._model, max(bound, 1), lambda: likely, tokens, type="embedding")
 
     def _usage(
         self, request_id: RequestId, tokens: int, response: EmbeddingResponse | None, status: Status

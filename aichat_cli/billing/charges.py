@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 
 from aichat_cli.core.events import Finished
 from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.models import Model
-from aichat_cli.core.money import NANO_PER_DOLLAR, TokenUsage, cost_nano
+from aichat_cli.core.money import TokenUsage, cost_nano, nano_from_usd
 from aichat_cli.core.usage import UsageRecord, UsageType
 
 
@@ -80,4 +79,4 @@ def _named_cost(model: Model, tokens: TokenUsage) -> int | None:
     cost = said.get("cost")
     if said.get("is_byok") or isinstance(cost, bool) or not isinstance(cost, int | float) or cost < 0:
         return None  # with a key of one's own it names its fee alone
-    return int((Decimal(str(cost)) * NANO_PER_DOLLAR).to_integral_value(rounding="ROUND_CEILING"))
+    return nano_from_usd(cost, rounds_up=True)

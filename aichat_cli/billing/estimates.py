@@ -43,7 +43,7 @@ class Call(Struct, frozen=True):
         return min(self.most_input, self.count_input())
 
     def as_json(self) -> str:
-        """What it is charged by should its process die: `Accrued.of` reads it."""
+        """What it is charged by should its process die: `accrued.recover` reads it."""
         return accrued.as_json(self.model, self.type, self.likely_input)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from math import ceil, isfinite
 
 from aichat_cli.billing import admission as admissions
 from aichat_cli.billing.admission import Admission
@@ -31,8 +32,6 @@ from aichat_cli.storage.database import Database
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 _MOST_PER_IMAGE = 48_000
 """Tokens, to gpt-4o-mini, which counts an image as some thirty of what it costs to gpt-4o."""
-_FOREIGN_VOCABULARY = 1.5
-"""Other vocabularies than OpenAI's make at most so many times its tokens of a text, in our experience."""
 
 
 class PromptEstimate(Struct, frozen=True):
@@ -60,18 +59,18 @@ def call_of(
     files = [file.summary for message in messages for file in message.attachments]
     of_files = sum(_most_of_file(file, model) for file in files)
     around = tokens.TOKENS_PER_REPLY + 2 * tokens.TOKENS_PER_MESSAGE * len(texts)
-    limit = _whole_number(options, OUTPUT_LIMITS)
-    margin = 1.0 if model.provider == "openai" else _FOREIGN_VOCABULARY
+    limit = _most_of(options, OUTPUT_LIMITS)
+    margin = 1.0 if model.provider == "openai" else tokens.FOREIGN_VOCABULARY
     return Call(
         model,
-        most_input=around + of_files + sum(len(text.encode("utf-8", "surrogatepass")) for text in texts),
+        most_input=around + of_files + sum(map(tokens.most, texts)),
         count_input=lambda: around + of_files + int(margin * sum(tokens.count(text, model) for text in texts)),
         likely_input=sum(tokens.estimate(text) + tokens.TOKENS_PER_MESSAGE for text in texts)
         + sum(tokens.estimate_file(file) for file in files),
         longest_answer=longest_answer(model) if limit is None else limit,
         is_limit_given=limit is not None,
         is_limit_known=limit is not None or model.max_output_tokens is not None,
-        answers=_whole_number(options, ("n",)) or 1,
+        answers=_most_of(options, ("n",)) or 1,
         type=usage_type,
     )
 
@@ -197,9 +196,12 @@ def _most_of_file(file: AttachmentSummary, model: Model) -> int:
     return 2 * tokens.estimate_file(file)
 
 
-def _whole_number(options: Mapping[str, OptionValue], names: Sequence[str]) -> int | None:
-    for name in names:
-        value = options.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-    return None
+def _most_of(options: Mapping[str, OptionValue], names: Sequence[str]) -> int | None:
+    """The largest number that is given under one of the names, whichever of them a wire keeps."""
+    given = [options.get(name) for name in names]
+    numbers = [
+        ceil(value)
+        for value in given
+        if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    ]
+    return max((number for number in numbers if number > 0), default=None)

@@ -155,7 +155,7 @@ def _require_consent(estimate: PromptEstimate) -> None:
     if not confirmed_on_terminal(f"{question} Send it?"):
         raise NotConfirmed(
             f"{question} It was not sent.",
-            hint="To send it unasked: --yes; to be asked from another amount on: aichat config set limits.confirm_usd",
+            hint="To send it unasked: --yes; to be asked from another amount on: aichat config set limits.confirm_usd AMOUNT",
         )
 
 

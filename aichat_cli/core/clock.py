@@ -7,7 +7,7 @@ import time
 
 def utc_now() -> str:
     """The current time, such as `2026-11-22T21:59:33.120Z`; text order is time order."""
-    return utc_text(time.time_ns() // 1_000_000)
+    return utc_text(now_ms())
 
 
 def utc_text(ms: int) -> str:

@@ -72,9 +72,14 @@ def nano_per_mtok(dollars_per_token: float | str | Decimal) -> int:
     return int(exact.to_integral_value(rounding="ROUND_CEILING"))
 
 
-def nano_from_usd(dollars: float | str | Decimal) -> int:
-    """An amount of dollars in nano-dollars, rounded down."""
-    return int((Decimal(str(dollars)) * NANO_PER_DOLLAR).to_integral_value(rounding="ROUND_FLOOR"))
+def nano_from_usd(dollars: float | str | Decimal, *, rounds_up: bool = False) -> int:
+    """An amount of dollars in nano-dollars: what may be spent is rounded down, what was spent up.
+
+    Raises:
+        ArithmeticError, ValueError: it is no number.
+    """
+    rounding = "ROUND_CEILING" if rounds_up else "ROUND_FLOOR"
+    return int((Decimal(str(dollars)) * NANO_PER_DOLLAR).to_integral_value(rounding=rounding))
 
 
 def cost_nano(usage: TokenUsage, price: Price) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from aichat_cli.core.errors import ConfigError
-from aichat_cli.core.money import FREE, NANO_PER_DOLLAR, Price, Rates
+from aichat_cli.core.money import FREE, Price, Rates, nano_from_usd
 
 PRICE_FIELDS = (
     "input_usd_per_mtok",
@@ -61,7 +60,7 @@ def checked_prices(tables: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _nano(name: str, usd: object) -> int:
     """Dollars as nano-dollars."""
     try:
-        nano = int((Decimal(str(usd)) * NANO_PER_DOLLAR).to_integral_value(rounding="ROUND_CEILING"))
+        nano = nano_from_usd(str(usd), rounds_up=True)
     except (ArithmeticError, ValueError):
         nano = 0
     if nano <= 0 or isinstance(usd, bool):

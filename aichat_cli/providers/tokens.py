@@ -25,6 +25,9 @@ TOKENS_PER_MESSAGE = 4
 TOKENS_PER_REPLY = 3
 """That open the answer."""
 
+FOREIGN_VOCABULARY = 1.5
+"""Other vocabularies than OpenAI's make at most so many times its tokens of a text, in our experience."""
+
 TOKENS_PER_IMAGE = 1600
 """The most that Anthropic counts for one, and about twice what OpenAI's 4o models do."""
 TOKENS_PER_PDF = 1500
@@ -64,6 +67,11 @@ def count_for(text: str, wire_name: str) -> int:
     if encoding is None:
         return estimate(text)
     return sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(text))
+
+
+def most(text: str) -> int:
+    """More tokens than any vocabulary makes of the text: each is at least one byte."""
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def count_messages(messages: Sequence[ChatMessage], system: str | None, model: Model) -> int:

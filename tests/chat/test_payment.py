@@ -68,11 +68,14 @@ def test_files_count_and_an_image_counts_most_to_the_smallest_model() -> None:
         ({}, 1000, False),
         ({"max_tokens": 50}, 50, True),
         ({"max_completion_tokens": 70}, 70, True),
+        ({"max_tokens": 50, "max_completion_tokens": 70}, 70, True),
+        ({"max_tokens": 49.5}, 50, True),
+        ({"max_tokens": float("inf")}, 1000, False),
         ({"max_tokens": True}, 1000, False),
         ({"max_tokens": "many"}, 1000, False),
     ],
 )
-def test_the_longest_answer_is_the_users_or_the_models(options: dict[str, int], longest: int, is_given: bool) -> None:
+def test_the_longest_answer_is_the_users_or_the_models(options: dict[str, float], longest: int, is_given: bool) -> None:
     call = call_of(MODEL, said("hi"), None, options, "chat")
     assert (call.longest_answer, call.is_limit_given) == (longest, is_given)
 
