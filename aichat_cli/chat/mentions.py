@@ -92,7 +92,8 @@ def mention_of(path: str) -> str | None:
     """How a path is mentioned, without the `@`; None for a name that cannot be."""
     for text in (_escaped(path), f'"{path}"', f"'{path}'"):
         match = _MENTION.fullmatch(f"@{text}")
-        if match is not None and _path_in(match) == path:
+        # A backslash at the end would take the blank after it along.
+        if match is not None and _path_in(match) == path and not text.endswith("\\"):
             return text
     return None
 

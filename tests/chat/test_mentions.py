@@ -172,6 +172,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 
 
 @given(name=NAMES.filter(lambda name: name.strip(".") and len(name.encode()) < 200))
+@example(name="\\")
 def test_a_completed_name_is_read_again_whatever_it_is(name: str) -> None:
     with tempfile.TemporaryDirectory() as made:
         (Path(made) / name).write_text("x")
