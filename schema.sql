@@ -1,0 +1,378 @@
+-- The hosted database of aichat: plain Postgres 15 or newer with pgvector 0.8 or newer, or a Supabase project.
+--
+-- It is applied as it stands, in one transaction, by the owner of the database, who need not be a superuser; applying it
+-- again changes nothing, and applying a newer one brings an older database forward. `aichat sync init DSN` does that, and
+-- `aichat sync init --print` shows it.
+--
+-- Who may do what. Everything is revoked first and granted by hand. A signed-in user (`authenticated`) only reads, and only
+-- rows of their own; all that they write goes through functions which know who asks. Money, plans and limits are changed
+-- by the service alone (`service_role`, or the owner of the database, which a gateway connects as). `anon` may do nothing.
+--
+-- What lies where. `public` has the tables, and the functions a user may call. `aichat` has what is called with the id of
+-- a user: by the owner and the service, never by a user.
+
+-- 1. Where it runs -----------------------------------------------------------------------------------------------------
+
+do $$
+begin
+  if current_setting('server_version_num')::int < 150000 then
+    raise exception 'aichat needs Postgres 15 or newer, and this is %', current_setting('server_version')
+      using errcode = 'feature_not_supported';
+  end if;
+end $$;
+
+-- Supabase keeps extensions in a schema of its own; elsewhere they are in public. Only a superuser can make this one where
+-- it is missing, unless the host has marked it as trusted.
+create extension if not exists vector;
+
+do $$
+declare
+  found text := (select extversion from pg_extension where extname = 'vector');
+begin
+  if split_part(found, '.', 1)::int = 0 and split_part(found, '.', 2)::int < 8 then
+    raise exception 'aichat needs pgvector 0.8 or newer, and this is %', found using errcode = 'feature_not_supported',
+      hint = 'Run: ALTER EXTENSION vector UPDATE';
+  end if;
+end $$;
+
+-- Functions that set hnsw.* need the library in the session that makes them: Postgres takes such a name for another's
+-- otherwise, and only a superuser could set it.
+select '[0]'::vector;
+
+create schema if not exists aichat;
+revoke all on schema aichat from public;
+
+-- On Postgres 15 only the owner may make things in public, but a database that was upgraded still lets everybody.
+do $$
+begin
+  revoke create on schema public from public;
+exception when insufficient_privilege then
+  null;
+end $$;
+
+-- The roles of Supabase. Where they are missing and may not be made, there is only the owner, and nobody to keep out.
+do $$
+declare
+  wanted text;
+begin
+  foreach wanted in array array['anon', 'authenticated', 'service_role'] loop
+    if to_regrole(wanted) is null then
+      begin
+        execute format('create role %I nologin', wanted);
+      exception
+        when insufficient_privilege then null;
+        when duplicate_object or unique_violation then null;  -- another database of the same server was set up meanwhile
+      end;
+    end if;
+  end loop;
+end $$;
+
+-- Supabase's `auth`, where it is missing: who there is, and who asks. Whoever sets request.jwt.claims has checked them.
+do $$
+begin
+  if to_regprocedure('auth.uid()') is null then
+    create schema if not exists auth;
+    create table if not exists auth.users (
+      id         uuid primary key default gen_random_uuid(),
+      email      text unique,
+      created_at timestamptz not null default now()
+    );
+    revoke all on auth.users from public;
+    create function auth.uid() returns uuid language sql stable as
+      $uid$ select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid $uid$;
+    grant usage on schema auth to public;
+  end if;
+end $$;
+
+-- Which of these files were applied: the newest tells what a client meets.
+create table if not exists aichat.schema_versions (
+  version    integer primary key,
+  applied_at timestamptz not null default now()
+);
+
+-- 2. Tables ------------------------------------------------------------------------------------------------------------
+--
+-- Ids are made by the devices (UUIDv7), so every key begins with the user: nobody can take another's id, nor hang a
+-- message, a chunk or an attachment on what belongs to somebody else.
+
+-- What a user has. Both sums are kept by triggers: the balance is that of the ledger, what is held that of the open holds,
+-- and neither can be more than there is. Money is in nano-dollars; a credit is a cent, 10,000,000 of them.
+create table if not exists public.profiles (
+  id                 uuid primary key references auth.users (id) on delete cascade,
+  plan               text not null default 'free' check (plan in ('free', 'pro', 'enterprise')),
+  balance_nano       bigint not null default 0 check (balance_nano >= 0),
+  held_nano          bigint not null default 0 check (held_nano between 0 and balance_nano),
+  credits            bigint generated always as (balance_nano / 10000000) stored,
+  stripe_customer_id text unique,
+  created_at         timestamptz not null default now()
+);
+
+-- Every change of a balance, written once: `kind` and `ref` together happen once.
+create table if not exists public.credit_ledger (
+  id             bigint generated always as identity primary key,
+  user_id        uuid not null references public.profiles (id) on delete cascade,
+  kind           text not null check (kind in ('grant', 'purchase', 'charge', 'refund', 'dispute', 'dispute_won')),
+  ref            text not null,
+  amount_nano    bigint not null,
+  uncovered_nano bigint not null default 0 check (uncovered_nano >= 0),
+  created_at     timestamptz not null default now(),
+  unique (kind, ref),
+  check (case when kind in ('charge', 'refund', 'dispute') then amount_nano <= 0
+         else amount_nano > 0 and uncovered_nano = 0 end)
+);
+create index if not exists credit_ledger_by_user on public.credit_ledger (user_id, id);
+
+-- A call that is under way, and the most it can cost. `call` is what it is charged by should its holder die.
+create table if not exists public.credit_holds (
+  request_id  uuid primary key,
+  user_id     uuid not null references public.profiles (id) on delete cascade,
+  amount_nano bigint not null check (amount_nano >= 0),
+  call        jsonb not null,
+  expires_at  timestamptz not null,
+  created_at  timestamptz not null default now()
+);
+create index if not exists credit_holds_by_user on public.credit_holds (user_id);
+create index if not exists credit_holds_by_expiry on public.credit_holds (expires_at);
+
+-- When calls were admitted, for as long as the sliding window of an hour looks back.
+create table if not exists public.rate_events (
+  id      bigint generated always as identity primary key,
+  user_id uuid not null references public.profiles (id) on delete cascade,
+  at      timestamptz not null default clock_timestamp()
+);
+create index if not exists rate_events_by_user on public.rate_events (user_id, at);
+
+-- Keys of a gateway: shown once, kept as a SHA-256; the prefix finds the row and is what a user recognises it by.
+create table if not exists public.api_keys (
+  id           uuid primary key default gen_random_uuid(),
+  user_id      uuid not null references public.profiles (id) on delete cascade,
+  name         text not null check (length(name) between 1 and 100),
+  prefix       text not null unique check (length(prefix) between 8 and 24),
+  key_hash     bytea not null unique check (octet_length(key_hash) = 32),
+  created_at   timestamptz not null default now(),
+  last_used_at timestamptz,
+  revoked_at   timestamptz
+);
+create index if not exists api_keys_by_user on public.api_keys (user_id);
+
+-- Who syncs. Every change of a user gets the next number of `head`, under a lock on this row, so that the order of the
+-- numbers is the order in which they became visible: whoever has seen up to one has seen all before it. `horizon` is the
+-- newest number among the tombstones that were purged; a reader from before it has to read everything again.
+create table if not exists public.sync_heads (
+  user_id uuid primary key references public.profiles (id) on delete cascade,
+  head    bigint not null default 0,
+  horizon bigint not null default 0,
+  clock   bigint not null default 0
+);
+
+-- The devices of a user. `last_mid` and `last_uid` name the last change each has sent: one that is sent again is skipped,
+-- and a device that does not know its own last change is a copy of another.
+create table if not exists public.sync_devices (
+  user_id    uuid not null references public.profiles (id) on delete cascade,
+  id         uuid not null,
+  name       text not null,
+  last_mid   bigint not null default 0,
+  last_uid   text,
+  seen_seq   bigint not null default 0,
+  created_at timestamptz not null default now(),
+  seen_at    timestamptz not null default now(),
+  primary key (user_id, id)
+);
+
+-- `stamps` has, for each field that was ever set, when and by which device: the greater one wins. `origin` is the device
+-- all of its changes came from, null where there are several or one of them lost: nobody is sent what is only their own.
+-- A deleted conversation stays as a row without content, so that every device hears of it.
+create table if not exists public.conversations (
+  user_id       uuid not null references public.profiles (id) on delete cascade,
+  id            uuid not null,
+  seq           bigint not null,
+  origin        uuid,
+  title         text not null default '',
+  system_prompt text,
+  model         text,
+  head_id       uuid,
+  trashed_at    timestamptz,
+  stamps        jsonb not null default '{}',
+  created_at    timestamptz not null,
+  updated_at    timestamptz not null,
+  deleted_at    timestamptz,
+  primary key (user_id, id)
+);
+create unique index if not exists conversations_by_seq on public.conversations (user_id, seq);
+create index if not exists conversations_by_update on public.conversations (user_id, updated_at) where deleted_at is null;
+
+-- A message arrives when it is complete and never changes. `attachments` lists its files; their content is in `blobs`,
+-- unless it was too large to be sent.
+create table if not exists public.messages (
+  user_id         uuid not null,
+  id              uuid not null,
+  seq             bigint not null,
+  origin          uuid,
+  conversation_id uuid not null,
+  parent_id       uuid,
+  role            text not null check (role in ('user', 'assistant', 'system', 'tool')),
+  content         text not null,
+  reasoning       text not null default '',
+  status          text not null check (status in ('complete', 'stopped', 'failed')),
+  model           text,
+  finish_reason   text,
+  error           text,
+  extra           text,
+  attachments     jsonb not null default '[]',
+  created_at      timestamptz not null,
+  primary key (user_id, id),
+  unique (user_id, conversation_id, id),
+  foreign key (user_id, conversation_id) references public.conversations (user_id, id) on delete cascade,
+  foreign key (user_id, conversation_id, parent_id) references public.messages (user_id, conversation_id, id)
+    on delete cascade deferrable initially deferred
+);
+create unique index if not exists messages_by_seq on public.messages (user_id, seq);
+create index if not exists messages_by_parent on public.messages (user_id, conversation_id, parent_id);
+
+create table if not exists public.blobs (
+  user_id    uuid not null references public.profiles (id) on delete cascade,
+  sha256     text not null check (sha256 ~ '^[0-9a-f]{64}$'),
+  content    bytea not null,
+  created_at timestamptz not null default now(),
+  primary key (user_id, sha256)
+);
+
+-- The books: a row for each call, written once. Deleting a conversation empties its references and changes nothing else.
+create table if not exists public.usage (
+  user_id            uuid not null references public.profiles (id) on delete cascade,
+  request_id         uuid not null,
+  seq                bigint not null,
+  origin             uuid,
+  conversation_id    uuid,
+  message_id         uuid,
+  type               text not null check (type in ('chat', 'completion', 'embedding')),
+  provider           text not null,
+  model              text not null,
+  served_model       text,
+  provider_id        text,
+  input_tokens       bigint not null check (input_tokens >= 0),
+  cached_tokens      bigint not null check (cached_tokens >= 0),
+  cache_write_tokens bigint not null check (cache_write_tokens >= 0),
+  output_tokens      bigint not null check (output_tokens >= 0),
+  reasoning_tokens   bigint not null check (reasoning_tokens >= 0),
+  cost_nano          bigint check (cost_nano >= 0),
+  cost_cents         bigint generated always as ((cost_nano + 9999999) / 10000000) stored,
+  provenance         text not null check (provenance in ('provider', 'calculated', 'estimated')),
+  raw                text,
+  status             text not null check (status in ('complete', 'stopped', 'failed')),
+  created_at         timestamptz not null,
+  primary key (user_id, request_id),
+  foreign key (user_id, conversation_id) references public.conversations (user_id, id)
+    on delete set null (conversation_id),
+  foreign key (user_id, message_id) references public.messages (user_id, id) on delete set null (message_id)
+);
+create unique index if not exists usage_by_seq on public.usage (user_id, seq);
+-- A month is a range of this index; one on date_trunc('month', created_at) would not load, as it depends on the zone.
+create index if not exists usage_by_time on public.usage (user_id, created_at);
+create index if not exists usage_by_conversation on public.usage (user_id, conversation_id);
+create index if not exists usage_by_message on public.usage (user_id, message_id);
+
+-- A document and the version of it that is there: `stamp` is when and by which device it was last set. `embedding_model`
+-- and `dimensions` are those of its vectors; devices with another model make their own.
+create table if not exists public.documents (
+  user_id         uuid not null references public.profiles (id) on delete cascade,
+  id              uuid not null,
+  seq             bigint not null,
+  origin          uuid,
+  stamp           text not null collate "C",
+  collection      text not null default '',
+  name            text not null default '',
+  path            text not null default '',
+  root            text,
+  title           text,
+  media_type      text not null default '',
+  size            bigint not null default 0 check (size >= 0),
+  etag            text,
+  sha256          text,
+  settings        text not null default '',
+  embedding_model text,
+  dimensions      integer check (dimensions > 0),
+  chunk_count     integer not null default 0 check (chunk_count >= 0),
+  created_at      timestamptz not null,
+  updated_at      timestamptz not null,
+  deleted_at      timestamptz,
+  primary key (user_id, id)
+);
+create unique index if not exists documents_by_seq on public.documents (user_id, seq);
+create index if not exists documents_by_place on public.documents (user_id, collection, path) where deleted_at is null;
+
+-- Chunks in their order are the whole text of a document. A vector has as many dimensions as its model gives it, half
+-- precision as on the devices. `words` is for full-text search: the title and headings count more than the text.
+create table if not exists public.document_chunks (
+  id              bigint generated always as identity primary key,
+  user_id         uuid not null,
+  document_id     uuid not null,
+  collection      text not null,
+  chunk_index     integer not null check (chunk_index >= 0),
+  content         text not null,
+  heading         text not null default '',
+  start_char      integer not null,
+  end_char        integer not null,
+  line            integer not null,
+  page            integer,
+  token_count     integer not null,
+  hash            text not null,
+  embedding_model text,
+  embedding       halfvec,
+  words           tsvector not null,
+  unique (user_id, document_id, chunk_index),
+  foreign key (user_id, document_id) references public.documents (user_id, id) on delete cascade,
+  check ((embedding is null) or (embedding_model is not null))
+);
+create index if not exists document_chunks_by_user on public.document_chunks (user_id, collection);
+
+-- Chunks of a version that is still being sent: what is there stays searchable until all of it has come.
+create table if not exists aichat.staged_chunks (
+  user_id     uuid not null references public.profiles (id) on delete cascade,
+  document_id uuid not null,
+  stamp       text not null collate "C",
+  chunk_index integer not null,
+  chunk       jsonb not null,
+  staged_at   timestamptz not null default now(),
+  primary key (user_id, document_id, stamp, chunk_index)
+);
+
+-- 3. Sign-up -----------------------------------------------------------------------------------------------------------
+
+-- Whoever signs up has a profile, on the free plan and with 100 credits, in the same transaction.
+create or replace function aichat.welcome() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into public.profiles (id) values (new.id) on conflict do nothing;
+  return new;
+end $$;
+
+create or replace function aichat.grant_welcome_credits() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into public.credit_ledger (user_id, kind, ref, amount_nano)
+  values (new.id, 'grant', 'welcome:' || new.id, 1000000000);
+  insert into public.sync_heads (user_id) values (new.id);
+  return null;
+end $$;
+
+create or replace trigger aichat_welcome after insert on auth.users for each row execute function aichat.welcome();
+create or replace trigger grant_welcome_credits after insert on public.profiles
+  for each row execute function aichat.grant_welcome_credits();
+
+-- Who had signed up before this was applied.
+insert into public.profiles (id) select id from auth.users on conflict do nothing;
+
+-- 4. Money -------------------------------------------------------------------------------------------------------------
+
+-- 5. Keys of the gateway -----------------------------------------------------------------------------------------------
+
+-- 6. Search ------------------------------------------------------------------------------------------------------------
+
+-- 7. Sync --------------------------------------------------------------------------------------------------------------
+
+-- 8. Row security and grants -------------------------------------------------------------------------------------------
+
+-- 9. Done --------------------------------------------------------------------------------------------------------------
+
+insert into aichat.schema_versions (version) values (1) on conflict do nothing;
