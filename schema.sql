@@ -725,7 +725,7 @@ begin
     delete from public.document_chunks where user_id = for_user and document_id = d.id;
   elsif current.deleted_at is null and (current.id is null or d.stamp collate "C" > current.stamp) then
     select count(*) into staged from aichat.staged_chunks s
-    where s.user_id = for_user and s.document_id = d.id and s.version = change ->> 'uid';
+    where s.user_id = for_user and s.document_id = d.id and s.version = change ->> 'version';
     if staged <> d.chunk_count then
       raise exception '% of % chunks have come', staged, d.chunk_count using errcode = 'no_data_found';
     end if;
@@ -746,13 +746,13 @@ begin
       c.token_count, c.hash, case when c.embedding is not null then d.embedding_model end, c.embedding,
       aichat.words_of(d.title, c.heading, c.content)
     from aichat.staged_chunks s cross join jsonb_populate_record(null::public.document_chunks, s.chunk) c
-    where s.user_id = for_user and s.document_id = d.id and s.version = change ->> 'uid';
+    where s.user_id = for_user and s.document_id = d.id and s.version = change ->> 'version';
   else
     update public.documents set seq = d.seq, origin = null where user_id = for_user and id = d.id;
   end if;
   delete from aichat.staged_chunks s
   where s.user_id = for_user and s.document_id = d.id
-    and (s.version = change ->> 'uid' or s.staged_at < now() - interval '7 days');
+    and (s.version = change ->> 'version' or s.staged_at < now() - interval '1 day');
 end $$;
 
 -- Chunks of a version of a document, in parts and any number of times, before the change that brings it.
@@ -815,6 +815,11 @@ language sql stable security definer set search_path = '' as $$
   from public.sync_devices d join public.sync_heads h on h.user_id = d.user_id where d.user_id = for_user
 $$;
 
+-- A device no longer syncs: it is not listed, and should it come back, it begins anew.
+create or replace function aichat.sync_forget(for_user uuid, device uuid) returns void
+language sql security definer set search_path = '' as
+  $$ delete from public.sync_devices where user_id = for_user and id = device $$;
+
 -- The same for a signed-in user, about themselves. A gateway's client calls these; without a user they are refused.
 create or replace function aichat.asking() returns uuid
 language plpgsql stable set search_path = '' as $$
@@ -850,6 +855,9 @@ returns void language sql security definer set search_path = '' as
 create or replace function public.sync_blob(hash text)
 returns bytea language sql stable security definer set search_path = '' as
   $$ select aichat.sync_blob(aichat.asking(), hash) $$;
+create or replace function public.sync_forget(device uuid)
+returns void language sql security definer set search_path = '' as
+  $$ select aichat.sync_forget(aichat.asking(), device) $$;
 create or replace function public.sync_devices()
 returns jsonb language sql stable security definer set search_path = '' as
   $$ select aichat.sync_devices(aichat.asking()) $$;
