@@ -371,6 +371,41 @@ insert into public.profiles (id) select id from auth.users on conflict do nothin
 
 -- 6. Search ------------------------------------------------------------------------------------------------------------
 
+-- Words are those of the search on the devices: runs of letters and digits, in lower case, Latin letters without accents,
+-- by Porter's stems; stopwords are words like any other.
+do $$
+begin
+  if not exists (select from pg_ts_config where cfgname = 'words' and cfgnamespace = 'aichat'::regnamespace) then
+    create text search dictionary aichat.porter (template = snowball, language = porter);
+    create text search configuration aichat.words (parser = default);
+    alter text search configuration aichat.words
+      add mapping for asciiword, word, numword, int, uint, float, sfloat with aichat.porter;
+  end if;
+end $$;
+
+-- A text with nothing but words and spaces, so that the parser of Postgres takes no part of it for an address or a path.
+-- The characters that part words are listed, as what a letter is depends on the locale of the database.
+create or replace function aichat.bare(written text) returns text
+language sql immutable strict parallel safe set search_path = '' as $$
+  select case when octet_length(written) = length(written)
+    then regexp_replace(written, '[\u0001-/:-@\[-`{-\u007f]+', ' ', 'g')
+    else regexp_replace(
+      normalize(regexp_replace(normalize(written, nfd), '([A-Za-z])[\u0300-\u036f]+', '\1', 'g'), nfc),
+      '[\u0001-/:-@\[-`{-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7\u2000-\u206f\u20a0-\u20cf'
+      '\u2190-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u303f\ufe10-\ufe1f\ufe30-\ufe6f'
+      '\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]+', ' ', 'g') end
+$$;
+
+-- What `words` of a chunk holds: words of the title and the headings with the weight A, those of the text without. Null is
+-- as empty. Any text will do: a tsvector takes a megabyte, so of a text only the first 200,000 characters are taken, which
+-- cannot make more of it whatever they are, and no chunk that a device makes is longer.
+create or replace function aichat.words_of(title text, heading text, content text) returns tsvector
+language sql immutable parallel safe set search_path = '' as $$
+  select setweight(to_tsvector('aichat.words',
+      aichat.bare(left(coalesce(title, ''), 2000) || ' ' || left(coalesce(heading, ''), 2000))), 'A')
+    || to_tsvector('aichat.words', aichat.bare(left(coalesce(content, ''), 200000)))
+$$;
+
 -- 7. Sync --------------------------------------------------------------------------------------------------------------
 --
 -- A device keeps what it changed in an outbox, each change with a number (`mid`) of that device's that has no gaps, a name
