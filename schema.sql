@@ -481,7 +481,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   heads  public.sync_heads;
   known  public.sync_devices;
-  found  jsonb;
+  listed jsonb;
   number integer;
   last   bigint;
   kept   integer;
@@ -543,10 +543,10 @@ begin
   )
   select jsonb_agg(row order by seq) filter (where before < most_bytes), count(*), max(seq) filter (where before < most_bytes),
          count(*) filter (where before < most_bytes)
-  into found, number, last, kept from page;
+  into listed, number, last, kept from page;
   return jsonb_build_object(
     'status', 'ok', 'head', heads.head, 'clock', heads.clock, 'last_mid', known.last_mid, 'last_uid', known.last_uid,
-    'rows', coalesce(found, '[]'), 'is_all', number < most and kept = number,
+    'rows', coalesce(listed, '[]'), 'is_all', number < most and kept = number,
     'next', case when number < most and kept = number then heads.head else last end);
 end $$;
 
@@ -563,7 +563,7 @@ declare
   latest   bigint := newest + 300000::bigint * 65536;
   first    bigint;
   final    bigint;
-  last_uid text;
+  final_uid text;
   document record;
 begin
   select * into heads from public.sync_heads where user_id = for_user for update;
@@ -638,8 +638,8 @@ begin
     perform aichat.sync_document(for_user, device, document.change);
   end loop;
 
-  select c.uid into last_uid from jsonb_to_recordset(changes) as c (mid bigint, uid text) where c.mid = final;
-  update public.sync_devices d set last_mid = final, last_uid = sync_push.last_uid, seen_at = now()
+  select c.uid into final_uid from jsonb_to_recordset(changes) as c (mid bigint, uid text) where c.mid = final;
+  update public.sync_devices d set last_mid = final, last_uid = final_uid, seen_at = now()
   where d.user_id = for_user and d.id = device;
   update public.sync_heads set
     head = heads.head + final - known.last_mid,
@@ -647,7 +647,7 @@ begin
                              from jsonb_to_recordset(changes) as c (stamp text)))
   where user_id = for_user returning * into heads;
   return jsonb_build_object('status', 'ok', 'head', heads.head, 'clock', heads.clock,
-                            'last_mid', final, 'last_uid', last_uid);
+                            'last_mid', final, 'last_uid', final_uid);
 end $$;
 
 -- Whether a change would lose to, or be about something deleted by, a change this device has not seen: it has to know, so

@@ -144,7 +144,7 @@ def enqueue_missing(db: Database) -> None:
         f" WHERE status <> 'streaming' AND id {missing.format('message', 'id')} ORDER BY seq"
     )
     db.execute(
-        "INSERT INTO outbox (kind, id, field, value)"  # noqa: S608
+        "INSERT INTO outbox (kind, id, field, value)"
         " SELECT 'conversation', c.id, 'head_id', json_object('head_id', c.head_id) FROM conversations c"
         " LEFT JOIN messages m ON m.id = c.head_id"
         " WHERE c.head_id IS NOT NULL AND m.status IS NOT 'streaming'"

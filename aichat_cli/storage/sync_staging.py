@@ -48,7 +48,10 @@ def add_chunks(db: Database, document_id: str, stamp: str, chunks: Sequence[dict
     with db.transaction():
         db.execute_many(
             "INSERT OR REPLACE INTO sync_staged_chunks (document_id, stamp, chunk_index, chunk) VALUES (?, ?, ?, ?)",
-            ((document_id, stamp, chunk["chunk_index"], json.dumps(chunk, ensure_ascii=False).encode()) for chunk in chunks),
+            (
+                (document_id, stamp, chunk["chunk_index"], json.dumps(chunk, ensure_ascii=False).encode())
+                for chunk in chunks
+            ),
         )
 
 
@@ -87,6 +90,4 @@ def missing_files(db: Database) -> list[dict[str, Any]]:
     for message in of_kind(db, "message"):
         for file in message["attachments"]:
             found.setdefault(file["sha256"], file)
-    return [
-        file for sha256, file in found.items() if db.row("SELECT 1 FROM blobs WHERE sha256 = ?", (sha256,)) is None
-    ]
+    return [file for sha256, file in found.items() if db.row("SELECT 1 FROM blobs WHERE sha256 = ?", (sha256,)) is None]

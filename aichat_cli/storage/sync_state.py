@@ -83,7 +83,9 @@ def start_over(db: Database, reason: Resync, *, is_new_device: bool) -> None:
         db.execute("UPDATE sync_state SET staged_to = 0, resync = ?", (reason,))
         if is_new_device:
             db.execute("UPDATE outbox SET mid = NULL")
-            db.execute("UPDATE sync_state SET device_id = ?, last_mid = 0, acked_mid = 0, acked_uid = NULL", (new_id(),))
+            db.execute(
+                "UPDATE sync_state SET device_id = ?, last_mid = 0, acked_mid = 0, acked_uid = NULL", (new_id(),)
+            )
 
 
 def set_with_documents(db: Database, with_documents: bool) -> None:

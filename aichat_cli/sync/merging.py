@@ -207,7 +207,11 @@ class Resyncing:
                 elif field in _WRITTEN_FIELDS and here[field]:
                     kind = "title" if field == "title" else "system_prompt"
                     entry = sync_trash.keep_value(
-                        self._database, kind, change["id"], here["title"], here[field]  # type: ignore[arg-type]
+                        self._database,
+                        kind,
+                        change["id"],
+                        here["title"],
+                        here[field],  # type: ignore[arg-type]
                     )
                     self._report.kept.append(entry)
 

@@ -111,10 +111,10 @@ class DocumentSink(Protocol):
 class NoDocuments:
     """Where documents are not synced."""
 
-    def store(self, document: dict[str, Any], chunks: Sequence[dict[str, Any]]) -> str | None:  # noqa: ARG002, PLR6301
+    def store(self, document: dict[str, Any], chunks: Sequence[dict[str, Any]]) -> str | None:  # noqa: ARG002
         """Leave it."""
         return None
 
-    def remove(self, document_id: str) -> bool:  # noqa: ARG002, PLR6301
+    def remove(self, document_id: str) -> bool:  # noqa: ARG002
         """There is none."""
         return False
