@@ -104,7 +104,7 @@ class Connection:
         """All rows of a statement, in one round trip; raises HostedError."""
         self.round_trips += 1
         with failures.translated(self.place.name):
-            cursor = self._connection.execute(sql, parameters or None)  # type: ignore[call-overload]
+            cursor = self._connection.execute(sql, parameters or None)
             return cursor.fetchall() if cursor.description is not None else []
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:

@@ -7,11 +7,9 @@ from contextlib import contextmanager
 
 from aichat_cli.core.errors import HostedError, HostedFull, HostedLogin, HostedSchema, HostedUnavailable
 
-_LOGIN = ("28000", "28P01", "3D000", "42501")
-"""Refused user, refused password, no such database, not permitted."""
 _SCHEMA = ("42P01", "42883", "3F000", "42703")
 """No such table, function, schema or column."""
-_FULL = ("53100", "53200")
+_FULL = ("53100",)
 _GONE = ("57P01", "57P02", "57P03", "57014", "25006", "53300", "40001", "40P01")
 """Shut down, crashed, starting up, cancelled, read-only, too many connections, deadlock."""
 
@@ -34,21 +32,14 @@ def _translated(error: Exception, place: str) -> HostedError:
 
     state = getattr(error, "sqlstate", None) or ""
     said = _first_line(error)
-    if state in {"28P01", "28000"} or (not state and "password" in said and "authentication" in said):
-        return HostedLogin(
-            f"The database {place} refused the user or the password.", hint="Run: aichat sync init, with a new address"
-        )
-    if state == "3D000" or (not state and "does not exist" in said and "database" in said):
-        return HostedLogin(f"There is no database {place}.", hint="Create it first, or check the address")
-    if state == "42501":
-        return HostedLogin(
-            f"The database {place} does not permit this: {said}.", hint="Connect as the owner of the database"
-        )
+    login = _login(state, said, place)
+    if login is not None:
+        return login
     if state in _SCHEMA:
         return HostedSchema(
             f"The database {place} is not set up for aichat, or by an older one: {said}.", hint="Run: aichat sync init"
         )
-    if state == "53100":
+    if state in _FULL:
         return HostedFull(f"No space left in the database {place}.", hint="Free some there; nothing here is lost")
     if state in _GONE or state.startswith("08") or isinstance(error, psycopg.OperationalError):
         why = f": {said}" if said else ""
@@ -57,6 +48,21 @@ def _translated(error: Exception, place: str) -> HostedError:
             hint="Nothing is lost. Try again: aichat sync now",
         )
     return HostedError(f"The database {place} failed: {said} ({state or type(error).__name__}).")
+
+
+def _login(state: str, said: str, place: str) -> HostedLogin | None:
+    """A connection that is refused has no SQLSTATE: then what was said tells."""
+    if state in {"28000", "28P01"} or (not state and "authentication failed" in said):
+        return HostedLogin(
+            f"The database {place} refused the user or the password.", hint="Run: aichat sync init, with a new address"
+        )
+    if state == "3D000" or (not state and 'database "' in said and "does not exist" in said):
+        return HostedLogin(f"There is no database {place}.", hint="Create it first, or check the address")
+    if state == "42501":
+        return HostedLogin(
+            f"The database {place} does not permit this: {said}.", hint="Connect as the owner of the database"
+        )
+    return None
 
 
 def _first_line(error: Exception) -> str:

@@ -41,7 +41,7 @@ def find(db: Database) -> SyncState | None:
         "SELECT device_id, account, clock, last_mid, acked_mid, acked_uid, cursor, staged_to, resync,"
         " with_documents = 1, synced_at, tried_at, problem FROM sync_state"
     )
-    return None if row is None else SyncState(*row[:9], bool(row[9]), *row[10:])
+    return None if row is None else SyncState(*(*row[:9], bool(row[9]), *row[10:]))
 
 
 def get(db: Database) -> SyncState:
@@ -88,7 +88,7 @@ def start_over(db: Database, reason: Resync, *, is_new_device: bool) -> None:
             )
 
 
-def set_with_documents(db: Database, with_documents: bool) -> None:
+def set_with_documents(db: Database, *, with_documents: bool) -> None:
     """Whether documents are synced from here on. Where they were not, everything is read again."""
     with db.transaction():
         db.execute("UPDATE sync_state SET with_documents = ?", (with_documents,))

@@ -6,15 +6,16 @@ is not confirmed yet. Then the later of the two is shown, and what loses here is
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from aichat_cli.core.sync import Resync, SyncReport
 from aichat_cli.storage import outbox, replicas, sync_trash
 from aichat_cli.storage.database import Database
 from aichat_cli.sync.protocol import DocumentSink
 
-_WRITTEN_FIELDS = ("title", "system_prompt")
-"""What somebody wrote, and would miss."""
+_WRITTEN: tuple[Literal["title", "system_prompt"], ...] = ("title", "system_prompt")
+"""The fields that somebody wrote, and would miss."""
 
 
 def stamp(clock: int, device: str) -> str:
@@ -50,10 +51,10 @@ class ConversationMerge:
             self._heads.append(change)
             return
         pending = outbox.pending_fields(self._database, id_)
-        for field in replicas.FIELDS:
-            if change[field] != here[field] and self._is_lost(pending, change, field):
-                self._keep(id_, field, here, pending)
-                replicas.set_field(self._database, id_, field, change[field])
+        lost = [each for each in replicas.FIELDS if change[each] != here[each] and self._is_lost(pending, change, each)]
+        keep_fields(self._database, self._report, id_, here, [field for field in lost if field in pending])
+        for field in lost:
+            replicas.set_field(self._database, id_, field, change[field])
         if self._is_lost(pending, change, "head_id"):
             self._heads.append(change)
         is_later = change["updated_at"] > here["updated_at"]
@@ -74,12 +75,6 @@ class ConversationMerge:
     def _is_lost(self, pending: dict[str, int], change: dict[str, Any], field: str) -> bool:
         """Whether what is here of a field gives way: it is confirmed, or was set earlier."""
         return field not in pending or stamp(pending[field], self._device) < change["stamps"].get(field, "")
-
-    def _keep(self, id_: str, field: str, here: dict[str, Any], pending: dict[str, int]) -> None:
-        if field in pending and field in _WRITTEN_FIELDS and here[field]:
-            kind = "title" if field == "title" else "system_prompt"
-            entry = sync_trash.keep_value(self._database, kind, id_, here["title"], here[field])  # type: ignore[arg-type]
-            self._report.kept.append(entry)
 
     def _delete(self, id_: str) -> None:
         if replicas.conversation(self._database, id_) is None:
@@ -138,7 +133,7 @@ class DocumentMerge:
         """Two devices have read the same path: the older document stays, on all of them; whether that is the new one."""
         from aichat_cli.storage import synced_documents
 
-        is_taken = change["id"] < other
+        is_taken = bool(change["id"] < other)
         is_same = synced_documents.digest(self._database, other) == change["sha256"]
         if is_taken:
             if not is_same:
@@ -199,21 +194,23 @@ class Resyncing:
             if here is None:
                 continue
             pending = outbox.pending_fields(self._database, change["id"])
-            for field in (*replicas.FIELDS, "head_id"):
-                if here[field] == change[field] or field in pending:
-                    continue
-                if here["updated_at"] > change["updated_at"]:
-                    outbox.enqueue_field(self._database, change["id"], field, here[field])
-                elif field in _WRITTEN_FIELDS and here[field]:
-                    kind = "title" if field == "title" else "system_prompt"
-                    entry = sync_trash.keep_value(
-                        self._database,
-                        kind,
-                        change["id"],
-                        here["title"],
-                        here[field],  # type: ignore[arg-type]
-                    )
-                    self._report.kept.append(entry)
+            fields = [*replicas.FIELDS, "head_id"]
+            different = [field for field in fields if here[field] != change[field] and field not in pending]
+            if here["updated_at"] <= change["updated_at"]:
+                keep_fields(self._database, self._report, change["id"], here, different)
+                continue
+            for field in different:
+                outbox.enqueue_field(self._database, change["id"], field, here[field])
+
+
+def keep_fields(
+    database: Database, report: SyncReport, conversation_id: str, here: dict[str, Any], fields: Sequence[str]
+) -> None:
+    """Keep those of some fields that somebody wrote in the trash of this device."""
+    for field in _WRITTEN:
+        if field in fields and here[field]:
+            entry = sync_trash.keep_value(database, field, conversation_id, here["title"], here[field])
+            report.kept.append(entry)
 
 
 def keep_conversation(database: Database, report: SyncReport, conversation_id: str) -> None:
