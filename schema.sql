@@ -420,9 +420,10 @@ $$;
 --   gap     changes are missing that were received once: this database was restored from an older copy.
 --   purged  the device was away for longer than deletions are remembered: it has to read everything.
 
+-- Times as the devices write them. Without a search path of its own it becomes part of the query that calls it.
 create or replace function aichat.iso(at timestamptz) returns text
-language sql immutable parallel safe set search_path = '' as
-  $$ select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') $$;
+language sql immutable parallel safe as
+  $$ select pg_catalog.to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') $$;
 
 -- What fields are compared by: the clock, then the device, as text of a fixed width.
 create or replace function aichat.stamp(clock bigint, device uuid) returns text
@@ -499,50 +500,59 @@ begin
     return jsonb_build_object('status', 'purged', 'head', heads.head, 'clock', heads.clock);
   end if;
   with changed as (
-    (select c.seq, jsonb_build_object(
-       'kind', 'conversation', 'id', c.id, 'seq', c.seq, 'is_deleted', c.deleted_at is not null,
-       'title', c.title, 'system_prompt', c.system_prompt, 'model', c.model, 'head_id', c.head_id,
-       'trashed_at', aichat.iso(c.trashed_at), 'stamps', c.stamps,
-       'created_at', aichat.iso(c.created_at), 'updated_at', aichat.iso(c.updated_at)) as row
-     from public.conversations c
-     where c.user_id = for_user and c.seq > after and c.seq <= heads.head and c.origin is distinct from device
-     order by c.seq limit most)
+    select * from (
+      (select c.seq, 'conversation' as kind, c.id from public.conversations c
+       where c.user_id = for_user and c.seq > after and c.seq <= heads.head and c.origin is distinct from device
+       order by c.seq limit most)
+      union all
+      (select m.seq, 'message', m.id from public.messages m
+       where m.user_id = for_user and m.seq > after and m.seq <= heads.head and m.origin is distinct from device
+       order by m.seq limit most)
+      union all
+      (select u.seq, 'usage', u.request_id from public.usage u
+       where u.user_id = for_user and u.seq > after and u.seq <= heads.head and u.origin is distinct from device
+       order by u.seq limit most)
+      union all
+      (select d.seq, 'document', d.id from public.documents d
+       where d.user_id = for_user and d.seq > after and d.seq <= heads.head and d.origin is distinct from device
+       order by d.seq limit most)
+    ) every order by seq limit most
+  ), built as (
+    select n.seq, jsonb_build_object(
+      'kind', n.kind, 'id', c.id, 'seq', c.seq, 'is_deleted', c.deleted_at is not null,
+      'title', c.title, 'system_prompt', c.system_prompt, 'model', c.model, 'head_id', c.head_id,
+      'trashed_at', aichat.iso(c.trashed_at), 'stamps', c.stamps,
+      'created_at', aichat.iso(c.created_at), 'updated_at', aichat.iso(c.updated_at)) as change
+    from changed n join public.conversations c on c.user_id = for_user and c.id = n.id where n.kind = 'conversation'
     union all
-    (select m.seq, jsonb_build_object(
-       'kind', 'message', 'id', m.id, 'seq', m.seq, 'conversation_id', m.conversation_id, 'parent_id', m.parent_id,
-       'role', m.role, 'content', m.content, 'reasoning', m.reasoning, 'status', m.status, 'model', m.model,
-       'finish_reason', m.finish_reason, 'error', m.error, 'extra', m.extra, 'attachments', m.attachments,
-       'created_at', aichat.iso(m.created_at))
-     from public.messages m
-     where m.user_id = for_user and m.seq > after and m.seq <= heads.head and m.origin is distinct from device
-     order by m.seq limit most)
+    select n.seq, jsonb_build_object(
+      'kind', n.kind, 'id', m.id, 'seq', m.seq, 'conversation_id', m.conversation_id, 'parent_id', m.parent_id,
+      'role', m.role, 'content', m.content, 'reasoning', m.reasoning, 'status', m.status, 'model', m.model,
+      'finish_reason', m.finish_reason, 'error', m.error, 'extra', m.extra, 'attachments', m.attachments,
+      'created_at', aichat.iso(m.created_at))
+    from changed n join public.messages m on m.user_id = for_user and m.id = n.id where n.kind = 'message'
     union all
-    (select u.seq, jsonb_build_object(
-       'kind', 'usage', 'id', u.request_id, 'seq', u.seq, 'conversation_id', u.conversation_id,
-       'message_id', u.message_id, 'type', u.type, 'provider', u.provider, 'model', u.model,
-       'served_model', u.served_model, 'provider_id', u.provider_id, 'input_tokens', u.input_tokens,
-       'cached_tokens', u.cached_tokens, 'cache_write_tokens', u.cache_write_tokens,
-       'output_tokens', u.output_tokens, 'reasoning_tokens', u.reasoning_tokens, 'cost_nano', u.cost_nano,
-       'provenance', u.provenance, 'raw', u.raw, 'status', u.status, 'created_at', aichat.iso(u.created_at))
-     from public.usage u
-     where u.user_id = for_user and u.seq > after and u.seq <= heads.head and u.origin is distinct from device
-     order by u.seq limit most)
+    select n.seq, jsonb_build_object(
+      'kind', n.kind, 'id', u.request_id, 'seq', u.seq, 'conversation_id', u.conversation_id,
+      'message_id', u.message_id, 'type', u.type, 'provider', u.provider, 'model', u.model,
+      'served_model', u.served_model, 'provider_id', u.provider_id, 'input_tokens', u.input_tokens,
+      'cached_tokens', u.cached_tokens, 'cache_write_tokens', u.cache_write_tokens,
+      'output_tokens', u.output_tokens, 'reasoning_tokens', u.reasoning_tokens, 'cost_nano', u.cost_nano,
+      'provenance', u.provenance, 'raw', u.raw, 'status', u.status, 'created_at', aichat.iso(u.created_at))
+    from changed n join public.usage u on u.user_id = for_user and u.request_id = n.id where n.kind = 'usage'
     union all
-    (select d.seq, jsonb_build_object(
-       'kind', 'document', 'id', d.id, 'seq', d.seq, 'is_deleted', d.deleted_at is not null, 'stamp', d.stamp,
-       'collection', d.collection, 'name', d.name, 'path', d.path, 'root', d.root, 'title', d.title,
-       'media_type', d.media_type, 'size', d.size, 'etag', d.etag, 'sha256', d.sha256, 'settings', d.settings,
-       'embedding_model', d.embedding_model, 'dimensions', d.dimensions, 'chunk_count', d.chunk_count,
-       'created_at', aichat.iso(d.created_at), 'updated_at', aichat.iso(d.updated_at))
-     from public.documents d
-     where d.user_id = for_user and d.seq > after and d.seq <= heads.head and d.origin is distinct from device
-     order by d.seq limit most)
+    select n.seq, jsonb_build_object(
+      'kind', n.kind, 'id', d.id, 'seq', d.seq, 'is_deleted', d.deleted_at is not null, 'stamp', d.stamp,
+      'collection', d.collection, 'name', d.name, 'path', d.path, 'root', d.root, 'title', d.title,
+      'media_type', d.media_type, 'size', d.size, 'etag', d.etag, 'sha256', d.sha256, 'settings', d.settings,
+      'embedding_model', d.embedding_model, 'dimensions', d.dimensions, 'chunk_count', d.chunk_count,
+      'created_at', aichat.iso(d.created_at), 'updated_at', aichat.iso(d.updated_at))
+    from changed n join public.documents d on d.user_id = for_user and d.id = n.id where n.kind = 'document'
   ), page as (
-    select seq, row, sum(octet_length(row::text)) over (order by seq) - octet_length(row::text) as before
-    from (select * from changed order by seq limit most) first
+    select seq, change, sum(pg_column_size(change)) over (order by seq) - pg_column_size(change) as before from built
   )
-  select jsonb_agg(row order by seq) filter (where before < most_bytes), count(*), max(seq) filter (where before < most_bytes),
-         count(*) filter (where before < most_bytes)
+  select jsonb_agg(change order by seq) filter (where before < most_bytes), count(*),
+         max(seq) filter (where before < most_bytes), count(*) filter (where before < most_bytes)
   into listed, number, last, kept from page;
   return jsonb_build_object(
     'status', 'ok', 'head', heads.head, 'clock', heads.clock, 'last_mid', known.last_mid, 'last_uid', known.last_uid,
