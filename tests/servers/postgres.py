@@ -227,8 +227,11 @@ def shared(version: Version, flavour: Flavour, run_folder: Path) -> Cluster:
 def own_cluster(
     version: Version, flavour: Flavour = "plain", *, password: str | None = None, settings: Sequence[str] = ()
 ) -> Iterator[Cluster]:
-    """A cluster of one's own, which may be broken. With a password it listens on TCP as well, where all have that password."""
-    cluster = _start(version, flavour, password, settings)
+    """A cluster of one's own, which may be broken. With a password it listens on TCP as well, where all have that password.
+
+    What was committed survives here when the server does not, as users expect it of theirs.
+    """
+    cluster = _start(version, flavour, password, ["synchronous_commit = on", *settings])
     try:
         yield cluster
     finally:
