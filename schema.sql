@@ -425,7 +425,7 @@ end $$;
 create or replace function aichat.refuse_change() returns trigger
 language plpgsql set search_path = '' as $$
 begin
-  raise exception '% on %.% is not how it is written', tg_op, tg_table_schema, tg_table_name using errcode = 'AI403';
+  raise exception '%.% allows no % like this', tg_table_schema, tg_table_name, tg_op using errcode = 'AI403';
 end $$;
 
 -- Rows that are written once go with their profile, which is gone already when they do, and never before it.
