@@ -82,6 +82,7 @@ _SETTINGS = (
     "shared_buffers = 32MB",
     "max_wal_size = 256MB",
     "log_line_prefix = '%m %u@%d '",
+    "dynamic_shared_memory_type = mmap",  # in the folder, which goes also when the server was killed
 )
 
 _PLAIN_ROLES = """
