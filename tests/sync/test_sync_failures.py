@@ -226,6 +226,16 @@ def test_a_wrong_password_and_other_addresses_that_do_not_work(breakable: Cluste
         Connection.open(Secret(through(breakable_dsn, port), "test"))
 
 
+def test_over_a_network_nothing_is_said_in_the_clear_unless_it_is_asked_for(breakable_dsn: str) -> None:
+    Connection.open(Secret(breakable_dsn, "test")).close()
+    with pytest.raises(HostedUnavailable, match=r"does not encrypt its connections\.$") as refused:
+        # What is not on this machine, as far as its name tells.
+        Connection.open(Secret(breakable_dsn.replace("@127.0.0.1:", "@0:"), "test"))
+    assert refused.value.hint is not None
+    assert "?sslmode=disable" in refused.value.hint
+    Connection.open(Secret(f"{breakable_dsn.replace('@127.0.0.1:', '@0:')}?sslmode=disable", "test")).close()
+
+
 @pytest.mark.parametrize(
     "address", ["", "secret", "https://user:secret@example.com/x", "host=x secret", "postgresql://a:secret@[::1/x"]
 )
