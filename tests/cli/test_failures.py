@@ -85,7 +85,7 @@ def test_a_signal_before_the_first_byte_keeps_the_prompt(cli: Cli, server: Scrip
 @pytest.mark.parametrize("delay", [0.1, 0.15, 0.2, 0.25, 0.3, 0.4])
 def test_a_signal_at_any_moment_of_the_start_is_quiet(cli: Cli, server: ScriptedServer, delay: float) -> None:
     server.script = {"stall_after": -1}
-    with cli.start("tell me") as process:
+    with cli.start("tell me", fresh=True) as process:
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=10)
