@@ -36,7 +36,7 @@ PYTHON = (sys.executable, "-m")
 LOADED = ("aichat_cli.cli.main", "aichat_cli.cli.chat", "aichat_cli.providers.openai_wire")
 """What a one-shot loads."""
 
-LOADED_FOR_CHATS = (*LOADED, "aichat_cli.repl.session")
+LOADED_FOR_CHATS = (*LOADED, "aichat_cli.repl.front", "aichat_cli.repl.session")
 """What a program on a terminal loads."""
 
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ} | {
