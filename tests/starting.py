@@ -1,14 +1,14 @@
 """How tests start the program: a new process, or, where that is not what they are about, a child of one that has loaded it.
 
-Loading takes three quarters of a short command's time, and is the same each time. A forked child is a process of its own, with
+Loading takes three quarters of a short command's time, and is the same each time. A forked child is a process of its own: it has
 the environment, folder, arguments, descriptors, session and signals it was given and nothing else, which
-`tests/test_starting.py` compares with those of a new one, and it ends as Python ends. What it does not prove is that a command
-imports what it uses: `LOADED` is what any one-shot or chat loads, all else is imported by the child itself. So each command is
-started anew there too, and `pytest --fresh-starts` starts everything anew.
+`tests/test_starting.py` compares with what a new one has, and it ends as Python ends. What it does not prove is that a command
+imports what it uses: `LOADED`, what any one-shot or chat loads, is there already; all else it imports itself. So
+`tests/cli/test_every_command.py` starts each command anew as well, and `pytest --fresh-starts` starts everything anew.
 
 Starting anew is right where a test is about starting: what is imported, signals before there is a handler, the command line in
-/proc, limits that are set before. It is what happens where Python itself would start otherwise (`AT_START`), and where
-`subprocess` is asked for more than can be done here.
+/proc, limits that are set before. It is what happens where Python itself would start otherwise (`AT_START`), where
+`subprocess` is asked for more than can be done here, and on anything but Linux.
 """
 
 from __future__ import annotations
