@@ -35,6 +35,10 @@ begin
   end if;
 end $$;
 
+-- Where it lies, so that its types are found by their names, also where an owner's own search_path leaves it out.
+select set_config('search_path', 'public, ' || quote_ident(nspname), true)
+from pg_extension join pg_namespace on pg_namespace.oid = extnamespace where extname = 'vector';
+
 -- Functions that set hnsw.* need the library in the session that makes them: Postgres takes such a name for another's
 -- otherwise, and only a superuser could set it.
 select '[0]'::vector;

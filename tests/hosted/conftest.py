@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,18 +12,15 @@ import pytest
 from tests.hosted import database
 from tests.hosted.database import Hosted
 from tests.hosted.people import sign_up
-from tests.servers.postgres import Flavour, Version, shared
+from tests.servers.postgres import Cluster
 
 
-@pytest.fixture(scope="session", params=[(16, "plain"), (18, "supabase")], ids=["16-plain", "18-supabase"])
-def hosted_database(request: pytest.FixtureRequest, run_folder: Path) -> Iterator[Hosted]:
+@pytest.fixture(scope="session", params=["postgres16", "supabase18"])
+def hosted_database(request: pytest.FixtureRequest) -> Iterator[Hosted]:
     """Shared by the tests of a worker: each has users of its own in it."""
-    version: Version
-    flavour: Flavour
-    version, flavour = request.param
-    cluster = shared(version, "plain", run_folder)
-    with cluster.database(database.template(cluster, flavour)) as dsn:
-        yield Hosted(cluster, flavour, dsn)
+    cluster: Cluster = request.getfixturevalue(request.param)
+    with cluster.database(database.template(cluster)) as dsn:
+        yield Hosted(cluster, dsn)
 
 
 @pytest.fixture

@@ -9,43 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import sql
 
-from tests.servers.postgres import Cluster, Flavour, Role, Version, as_user, connect, shared
+from tests.servers.postgres import Cluster, Role, as_user, connect
 
 SCHEMA = (Path(__file__).parents[2] / "schema.sql").read_text()
-
-SUPABASE = """
-create schema auth;
-create table auth.users (
-  id uuid primary key, email text unique, created_at timestamptz not null default now()
-);
-create function auth.uid() returns uuid language sql stable as $$
-  select coalesce(
-    nullif(current_setting('request.jwt.claim.sub', true), ''),
-    (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')
-  )::uuid
-$$;
-grant usage on schema auth to public;
-grant all on auth.users to {owner};
-do $$
-declare
-  wanted text;
-begin
-  foreach wanted in array array['anon', 'authenticated', 'service_role'] loop
-    if to_regrole(wanted) is null then
-      execute format('create role %I nologin', wanted);
-    end if;
-  end loop;
-end $$;
-alter default privileges for role {owner} in schema public
-  grant all on tables to anon, authenticated, service_role;
-alter default privileges for role {owner} in schema public
-  grant all on sequences to anon, authenticated, service_role;
-alter default privileges for role {owner} in schema public
-  grant all on functions to anon, authenticated, service_role;
-"""
-"""What a project of Supabase has: users of its own, and grants of everything on whatever is new."""
-
 
 def apply_schema(dsn: str, schema: str = SCHEMA) -> None:
     """In one transaction, as whoever the DSN names."""
@@ -53,17 +21,9 @@ def apply_schema(dsn: str, schema: str = SCHEMA) -> None:
         connection.execute(schema.encode())
 
 
-def template(cluster: Cluster, flavour: Flavour) -> str:
+def template(cluster: Cluster) -> str:
     """The database to copy, made once in a run."""
-
-    def prepare(dsn: str) -> None:
-        if flavour == "supabase":
-            with connect(as_user(dsn, cluster.superuser)) as admin:
-                admin.execute(SUPABASE.replace("{owner}", cluster.owner).encode())
-        apply_schema(dsn)
-
-    base = "vector_in_extensions" if flavour == "supabase" else "vector_in_public"
-    return cluster.template(f"hosted_{flavour}", prepare, base=base)
+    return cluster.template("hosted", apply_schema)
 
 
 @dataclass
@@ -71,13 +31,12 @@ class Hosted:
     """A database with the schema in it. Connections are in autocommit, and closed at the end of the test."""
 
     cluster: Cluster
-    flavour: Flavour
     owner_dsn: str
     stack: ExitStack = field(default_factory=ExitStack)
 
     @property
     def is_supabase(self) -> bool:
-        return self.flavour == "supabase"
+        return self.cluster.flavour == "supabase"
 
     def owner(self) -> psycopg.Connection[Any]:
         """The owner of the database, no superuser, which a gateway connects as."""
@@ -88,14 +47,13 @@ class Hosted:
 
     def role(self, role: Role, user_id: UUID | None = None) -> psycopg.Connection[Any]:
         """As PostgREST acts for a request of this user."""
-        dsn = as_user(self.owner_dsn, self.cluster.superuser)
-        return self.stack.enter_context(connect(dsn, role, None if user_id is None else str(user_id)))
+        if self.is_supabase:
+            return self.stack.enter_context(connect(self.owner_dsn, role, None if user_id is None else str(user_id)))
+        connection = self.superuser()
+        connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+        if user_id is not None:
+            connection.execute("select set_config('request.jwt.claims', %s, false)", (f'{{"sub": "{user_id}"}}',))
+        return connection
 
     def service(self) -> psycopg.Connection[Any]:
         return self.role("service_role")
-
-
-def clusters(run_folder: Path) -> list[Cluster]:
-    """One of each major version."""
-    versions: tuple[Version, ...] = (16, 18)
-    return [shared(version, "plain", run_folder) for version in versions]
