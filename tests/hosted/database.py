@@ -15,10 +15,11 @@ from tests.servers.postgres import Cluster, Role, as_user, connect
 
 SCHEMA = (Path(__file__).parents[2] / "schema.sql").read_text()
 
+
 def apply_schema(dsn: str, schema: str = SCHEMA) -> None:
     """In one transaction, as whoever the DSN names."""
     with psycopg.connect(dsn) as connection:
-        connection.execute(schema.encode())
+        connection.execute(schema)
 
 
 def template(cluster: Cluster) -> str:

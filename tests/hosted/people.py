@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+import pytest
 from psycopg import sql
 
 Connection = psycopg.Connection[Any]
@@ -73,9 +74,9 @@ def settled_in(owner: Connection) -> Person:
     return someone
 
 
-def one(connection: Connection, query: str, parameters: object = ()) -> object:
+def one(connection: Connection, query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> object:
     """The single value a query yields."""
-    row = connection.execute(query.encode(), parameters).fetchone()  # type: ignore[arg-type]
+    row = connection.execute(query, parameters).fetchone()
     assert row is not None
     return row[0]
 
@@ -103,14 +104,11 @@ class Refusal:
 def refused(state: str) -> Iterator[Refusal]:
     """Passes where what is inside is refused with this SQLSTATE, and fails otherwise."""
     refusal = Refusal()
-    try:
+    with pytest.raises(psycopg.Error) as raised:
         yield refusal
-    except psycopg.Error as exc:
-        assert exc.sqlstate == state, f"{exc.sqlstate}: {exc}"
-        refusal.message = exc.diag.message_primary or ""
-        refusal.detail = exc.diag.message_detail
-    else:
-        raise AssertionError(f"nothing was refused; {state} was expected")
+    assert raised.value.sqlstate == state, raised.value
+    refusal.message = raised.value.diag.message_primary or ""
+    refusal.detail = raised.value.diag.message_detail
 
 
 FORBIDDEN = "42501"
@@ -198,10 +196,10 @@ def sums(owner: Connection, user_id: UUID) -> tuple[int, int]:
         (user_id,),
     ).fetchone()
     assert row is not None
-    balance, held, credits, ledger, holds = row
+    balance, held, whole, ledger, holds = row
     assert isinstance(balance, int)
     assert isinstance(held, int)
     assert (balance, held) == (ledger, holds)
-    assert credits == balance // CREDIT
+    assert whole == balance // CREDIT
     assert 0 <= held <= balance
     return balance, held

@@ -5,8 +5,6 @@ Whoever adds a table or a function to schema.sql says here who may read or call 
 
 from __future__ import annotations
 
-import pytest
-
 from tests.hosted.database import Hosted
 from tests.hosted.people import FORBIDDEN, READABLE, Connection, refused
 
@@ -17,7 +15,9 @@ COLUMNS = {
 """Of these tables a user may read nothing else; of the others every column."""
 
 TABLES: dict[str, set[str]] = {
-    **{f"public.{table}": {"authenticated=SELECT", "service_role=SELECT"} for table in READABLE if table not in COLUMNS},
+    **{
+        f"public.{table}": {"authenticated=SELECT", "service_role=SELECT"} for table in READABLE if table not in COLUMNS
+    },
     "public.profiles": {"service_role=SELECT"} | {f"authenticated=SELECT({column})" for column in COLUMNS["profiles"]},
     "public.api_keys": {
         f"{role}=SELECT({column})" for column in COLUMNS["api_keys"] for role in ("authenticated", "service_role")
@@ -60,7 +60,7 @@ def test_each_table_is_read_by_those_who_may_and_written_by_nobody(owner: Connec
           coalesce(array_agg(coalesce(nullif(grantee, 0)::regrole::text, 'public') || '=' || privilege)
             filter (where grantee <> relowner), '{{}}')
         from granted group by name
-        """.encode()
+        """
     ).fetchall()
     granted = {name: set(who) for name, who in rows if isinstance(who, list)}
     sequences = {f"public.{table}_id_seq" for table in ("credit_ledger", "rate_events", "document_chunks")}
@@ -74,7 +74,7 @@ def test_each_table_has_row_security_and_policies_that_only_select(owner: Connec
           p.polpermissive, pg_get_expr(p.polqual, p.polrelid), p.polwithcheck is null
         from pg_class o join pg_namespace n on n.oid = o.relnamespace left join pg_policy p on p.polrelid = o.oid
         where o.relkind in ('r', 'p') and {OURS}
-        """.encode()
+        """
     ).fetchall()
     expected = set()
     for name in TABLES:
@@ -94,7 +94,7 @@ def test_each_function_is_called_by_those_who_may(owner: Connection) -> None:
           array(select coalesce(nullif(a.grantee, 0)::regrole::text, 'public')
             from aclexplode(coalesce(o.proacl, acldefault('f', o.proowner))) a where a.grantee <> o.proowner)
         from pg_proc o join pg_namespace n on n.oid = o.pronamespace where {OURS}
-        """.encode()
+        """
     ).fetchall()
     wrong = []
     for schema, name, is_trigger, callers in rows:
@@ -118,11 +118,14 @@ def test_each_function_that_runs_as_its_owner_names_where_it_looks(owner: Connec
         select n.nspname || '.' || o.proname, o.prosecdef,
           (select split_part(c, '=', 2) from unnest(o.proconfig) c where c like 'search_path=%%')
         from pg_proc o join pg_namespace n on n.oid = o.pronamespace where {OURS}
-        """.replace("%%", "%").encode()
+        """.replace("%%", "%")
     ).fetchall()
     places = {'""', "public, extensions, pg_temp", "pg_catalog, public, extensions, pg_temp"}
     assert [row for row in rows if row[2] not in places] == []
-    assert {name for name, runs_as_owner, _ in rows if not runs_as_owner} & {"public.create_api_key", "aichat.admit"} == set()
+    assert {name for name, runs_as_owner, _ in rows if not runs_as_owner} & {
+        "public.create_api_key",
+        "aichat.admit",
+    } == set()
 
 
 def test_each_foreign_key_ends_with_what_it_refers_to_and_has_an_index(owner: Connection) -> None:
@@ -156,7 +159,7 @@ def test_each_row_has_an_owner(owner: Connection) -> None:
 
 def test_nobody_else_looks_into_the_schema_of_the_service(hosted: Hosted, owner: Connection) -> None:
     query = "select array(select r from unnest(%s::text[]) r where has_schema_privilege(r, 'aichat', 'usage, create'))"
-    row = owner.execute(query.encode(), (["anon", "authenticated", "service_role"],)).fetchone()
+    row = owner.execute(query, (["anon", "authenticated", "service_role"],)).fetchone()
     assert row == (["service_role"],)
     for role in ("anon", "authenticated", "service_role"):
         with refused(FORBIDDEN):

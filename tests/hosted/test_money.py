@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,11 @@ from tests.hosted.database import Hosted
 from tests.hosted.people import CREDIT, FORBIDDEN, Connection, admit, count, one, refused, sign_up, sums
 
 
-def settle(connection: Connection, request_id: UUID, cost_nano: int) -> tuple[object, ...]:
+def settle(connection: Connection, request_id: UUID, cost_nano: int) -> tuple[int, int]:
     row = connection.execute("select * from aichat.settle(%s, %s)", (request_id, cost_nano)).fetchone()
     assert row is not None
-    return row
+    charged, uncovered = row
+    return charged, uncovered
 
 
 def outcomes(hosted: Hosted, calls: int, call: Callable[[Connection, int], object]) -> Counter[str]:
@@ -216,7 +218,7 @@ def test_the_same_entry_with_another_amount_or_for_another_user_is_refused(owner
     assert [one(owner, grant, (user, session, 500)) for _ in range(2)] == [True, False]
     for someone, amount in ((user, 501), (other, 500)):
         with refused("AI409"):
-            owner.execute(grant.encode(), (someone, session, amount))
+            owner.execute(grant, (someone, session, amount))
     assert [sums(owner, each)[0] for each in (user, other)] == [600 * CREDIT, 100 * CREDIT]
 
 
@@ -225,7 +227,9 @@ def test_a_refund_takes_what_is_there_and_not_held_once(owner: Connection, user:
     take = "select aichat.take_credits(%s, 'refund', %s, 500)"
     assert [one(owner, take, (user, f"re_{user}")) for _ in range(2)] == [True, False]
     assert sums(owner, user) == (30 * CREDIT, 30 * CREDIT)
-    row = owner.execute("select amount_nano, uncovered_nano from credit_ledger where ref = %s", (f"re_{user}",)).fetchone()
+    row = owner.execute(
+        "select amount_nano, uncovered_nano from credit_ledger where ref = %s", (f"re_{user}",)
+    ).fetchone()
     assert row == (-70 * CREDIT, 430 * CREDIT)
 
 
@@ -242,7 +246,8 @@ def test_a_call_that_was_admitted_or_charged_is_not_admitted_again(owner: Connec
 def test_what_had_accrued_is_charged_when_a_holder_dies(owner: Connection, user: UUID) -> None:
     dead, alive = uuid4(), uuid4()
     owner.execute(
-        "select aichat.admit(%s, %s, %s, '{\"accrued_nano\": 5, \"model\": \"m\"}', interval '1 minute')", (user, dead, 5 * CREDIT)
+        'select aichat.admit(%s, %s, %s, \'{"accrued_nano": 5, "model": "m"}\', interval \'1 minute\')',
+        (user, dead, 5 * CREDIT),
     )
     assert one(owner, "select aichat.renew(%s, '{\"accrued_nano\": 25000000}', interval '2 minutes')", (dead,)) is True
     admit(owner, user, alive, CREDIT)
@@ -298,7 +303,7 @@ def test_a_call_that_cannot_be_read_does_not_keep_others_from_expiring(
 )
 def test_a_call_that_means_nothing_is_not_admitted(owner: Connection, user: UUID, arguments: str) -> None:
     with refused("AI400"):
-        owner.execute(f"select aichat.admit({arguments})".encode(), {"user": user, "call": uuid4()})
+        owner.execute(f"select aichat.admit({arguments})", {"user": user, "call": uuid4()})
     assert count(owner, "rate_events", user) == 0
 
 
@@ -329,7 +334,7 @@ def test_amounts_and_names_that_mean_nothing_are_refused(owner: Connection, user
     call = uuid4()
     admit(owner, user, call, CREDIT)
     with refused("AI400"):
-        owner.execute(statement.encode(), {"user": user, "call": call})
+        owner.execute(statement, {"user": user, "call": call})
     assert sums(owner, user) == (100 * CREDIT, CREDIT)
 
 
@@ -347,16 +352,17 @@ def test_amounts_and_names_that_mean_nothing_are_refused(owner: Connection, user
 @pytest.mark.parametrize("who", [uuid4(), None])
 def test_nobody_has_no_money(owner: Connection, statement: str, who: UUID | None) -> None:
     with refused("AI404"):
-        owner.execute(statement.encode(), (who,))
+        owner.execute(statement, (who,))
 
 
 def test_the_service_writes_usage_down_once_as_the_next_change_of_its_user(owner: Connection, user: UUID) -> None:
     call = uuid4()
-    used = '{"provider": "openai", "model": "gpt-4o", "input_tokens": 3, "user_id": "%s", "seq": 99}' % uuid4()
+    used = json.dumps({"provider": "openai", "model": "gpt-4o", "input_tokens": 3, "user_id": str(uuid4()), "seq": 99})
     query = "select aichat.record_usage(%s, %s, 12500000, %s)"
     assert [one(owner, query, (user, call, used)) for _ in range(2)] == [True, False]
     rows = owner.execute(
-        "select user_id, request_id, seq, type, input_tokens, cost_nano, cost_cents from usage where user_id = %s", (user,)
+        "select user_id, request_id, seq, type, input_tokens, cost_nano, cost_cents from usage where user_id = %s",
+        (user,),
     ).fetchall()
     assert rows == [(user, call, 1, "chat", 3, 12_500_000, 2)]
     assert one(owner, "select head from sync_heads where user_id = %s", (user,)) == 1
@@ -380,7 +386,7 @@ def test_not_even_the_owner_of_the_database_writes_sums_or_rewrites_the_ledger(
     owner: Connection, user: UUID, statement: str
 ) -> None:
     with refused("AI403"):
-        owner.execute(statement.encode())
+        owner.execute(statement)
     assert sums(owner, user) == (100 * CREDIT, 0)
 
 
@@ -414,7 +420,9 @@ def test_money_goes_with_its_user(owner: Connection, user: UUID) -> None:
     admit(owner, user, uuid4(), 10 * CREDIT)
     admit(owner, other, uuid4(), 10 * CREDIT)
     owner.execute("delete from auth.users where id = %s", (user,))
-    assert [count(owner, table, user) for table in ("profiles", "credit_ledger", "credit_holds", "rate_events")] == [0] * 4
+    assert [count(owner, table, user) for table in ("profiles", "credit_ledger", "credit_holds", "rate_events")] == [
+        0
+    ] * 4
     assert sums(owner, other) == (100 * CREDIT, 10 * CREDIT)
 
 
@@ -427,6 +435,6 @@ def test_the_service_has_functions_for_money_and_no_table(hosted: Hosted, user: 
         "delete from rate_events",
     ):
         with refused(FORBIDDEN):
-            service.execute(statement.encode())
+            service.execute(statement)
     assert one(service, "select public.deduct_credits(%s, 30)", (user,)) == 70
     assert count(service, "credit_ledger", user) == 2

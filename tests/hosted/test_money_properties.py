@@ -61,7 +61,7 @@ class Bank:
     def asked(self, query: str, *parameters: object) -> str:
         """How the database took it: `ok`, or the state it refused it with."""
         try:
-            self.connection.execute(f"select {query}".encode(), parameters)  # type: ignore[arg-type]
+            self.connection.execute(f"select {query}", parameters)
         except psycopg.Error as exc:
             return exc.sqlstate or "?"
         return "ok"
