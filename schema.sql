@@ -1406,6 +1406,13 @@ declare
     "search_user_documents": "authenticated",
     "sync_push": "authenticated",
     "sync_pull": "authenticated",
+    "sync_stage_chunks": "authenticated",
+    "sync_chunks": "authenticated",
+    "sync_missing_blobs": "authenticated",
+    "sync_put_blob": "authenticated",
+    "sync_blob": "authenticated",
+    "sync_devices": "authenticated",
+    "sync_forget": "authenticated",
     "deduct_credits": "service_role"
   }';
   -- Where a role is missing, there is nobody to grant anything to.

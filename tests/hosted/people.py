@@ -92,6 +92,16 @@ def count(connection: Connection, table: str, user_id: UUID | None = None) -> in
     return row[0]
 
 
+def everything_of(owner: Connection, user_id: UUID) -> dict[str, list[str]]:
+    """All that a user has, as text."""
+    found = {}
+    for table in (*READABLE, "aichat.staged_chunks"):
+        key = "id" if table == "profiles" else "user_id"
+        rows = owner.execute(f"select t::text from {table} t where {key} = %s order by 1", (user_id,)).fetchall()
+        found[table] = [str(row) for (row,) in rows]
+    return found
+
+
 @dataclass
 class Refusal:
     """Why a statement was refused."""
@@ -147,7 +157,7 @@ def _write_document(owner: Connection, someone: Person) -> None:
     )
     add_chunk(owner, someone.id, someone.document)
     owner.execute(
-        "insert into aichat.staged_chunks (user_id, document_id, stamp, chunk_index, chunk) values (%s, %s, '2', 0, '{}')",
+        "insert into aichat.staged_chunks (user_id, document_id, version, chunk_index, chunk) values (%s, %s, '2', 0, '{}')",
         (someone.id, someone.document),
     )
 

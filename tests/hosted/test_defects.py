@@ -25,6 +25,7 @@ from tests.hosted.people import (
     add_chunk,
     admit,
     count,
+    everything_of,
     one,
     refused,
     settled_in,
@@ -107,6 +108,36 @@ def test_1_without_claims_or_with_malformed_ones_there_is_nothing(
         assert state in ("AI401", "22P02", "22023"), state
     assert one(owner, "select count(*) from api_keys where prefix = 'sk-aichat-mine'") == 0
     assert one(owner, "select revoked_at from api_keys where id = %s", (alice.key,)) is None
+
+
+def test_1_no_function_of_a_user_does_anything_without_one(hosted: Hosted, owner: Connection, alice: Person) -> None:
+    before = everything_of(owner, alice.id)
+    functions = owner.execute(
+        """
+        select n.nspname, o.oid::regprocedure::text, format('select %I.%I(%s)', n.nspname, o.proname,
+          (select string_agg('null::' || format_type(t, null), ', ') from unnest(o.proargtypes) t))
+        from pg_proc o join pg_namespace n on n.oid = o.pronamespace
+        where n.nspname in ('public', 'aichat') and o.prorettype <> 'trigger'::regtype
+          and not exists (select from pg_depend d where d.objid = o.oid and d.deptype = 'e')
+        """
+    ).fetchall()
+    assert len(functions) > 30
+    anon, nobody, bob = hosted.role("anon"), hosted.role("authenticated"), hosted.role("authenticated", sign_up(owner))
+    for schema, name, call in functions:
+        with refused(FORBIDDEN):
+            anon.execute(call)
+        if schema == "aichat" or "deduct_credits" in name:
+            with refused(FORBIDDEN):
+                bob.execute(call)
+            continue
+        found: object = None
+        state: str | None = None
+        try:
+            found = nobody.execute(call).fetchall()
+        except psycopg.Error as exc:
+            state = exc.sqlstate
+        assert state in (FORBIDDEN, "AI401") or found in ([], [(False,)]), name
+    assert everything_of(owner, alice.id) == before
 
 
 # 2. A month of usage.
@@ -559,6 +590,54 @@ def test_6_nobody_takes_anothers_id_from_them(owner: Connection, alice: Person) 
         owner.execute(statement, {"user": user, "conversation": alice.conversation, "document": alice.document})
     owner.execute("delete from auth.users where id = %s", (user,))
     assert [count(owner, table, alice.id) for table in ("conversations", "documents", "document_chunks")] == [1, 1, 1]
+
+
+def push(connection: Connection, *changes: dict[str, object]) -> object:
+    """Sync changes as a device of whoever is connected; returns what is answered."""
+    numbered = [{"mid": mid, "uid": str(uuid4()), "clock": 2**62, **change} for mid, change in enumerate(changes, 1)]
+    answer = one(connection, "select sync_push(%s, 'phone', 1000, %s)", (uuid4(), json.dumps(numbered, default=str)))
+    assert isinstance(answer, dict)
+    return answer["status"]
+
+
+def test_6_what_a_device_pushes_reaches_nothing_of_another(hosted: Hosted, owner: Connection, alice: Person) -> None:
+    before = everything_of(owner, alice.id)
+    bob = hosted.role("authenticated", sign_up(owner))
+    chunk = {"chunk_index": 0, "content": "mine", "heading": "", "start_char": 0, "end_char": 4, "line": 1}
+    chunk |= {"token_count": 1, "hash": "", "user_id": str(alice.id), "document_id": str(alice.document)}
+    bob.execute("select sync_stage_chunks(%s, '9', %s)", (alice.document, json.dumps([chunk])))
+    at = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z", "user_id": alice.id}
+    said = {"role": "user", "content": "x", "reasoning": "", "status": "complete"}
+    for change in (
+        {"kind": "message", "id": uuid4(), "conversation_id": alice.conversation, **said},
+        {"kind": "message", "id": alice.message, "conversation_id": alice.conversation, "parent_id": alice.answer, **said},
+        {"kind": "conversation_delete", "id": alice.conversation},
+        {"kind": "document_delete", "id": alice.document},
+        {"kind": "conversation", "id": alice.conversation, "fields": {"title": "mine"}},
+        {"kind": "document", "id": alice.document, "version": "9", "chunk_count": 1, "collection": "", "name": "", "path": "",
+         "media_type": "", "size": 1, "settings": ""},
+    ):  # fmt: skip
+        assert push(bob, {**change, **at}) == "ok", change["kind"]
+    bob.execute("select sync_forget(%s)", (alice.conversation,))
+    assert one(bob, "select sync_blob(%s)", (hashlib.sha256(b"secret").hexdigest(),)) is None
+    assert everything_of(owner, alice.id) == before
+    assert one(bob, "select count(*) from document_chunks where content = 'mine'") == 1
+
+
+def test_4_usage_that_is_pushed_again_is_not_rewritten(hosted: Hosted, owner: Connection, alice: Person) -> None:
+    before = everything_of(owner, alice.id)["usage"]
+    free = {"input_tokens": 0, "cached_tokens": 0, "cache_write_tokens": 0, "output_tokens": 0, "reasoning_tokens": 0}
+    free |= {
+        "type": "chat",
+        "provider": "p",
+        "model": "m",
+        "cost_nano": 0,
+        "provenance": "provider",
+        "status": "complete",
+    }
+    change = {"kind": "usage", "id": alice.request, "created_at": "2026-01-01T00:00:00Z", **free}
+    assert push(hosted.role("authenticated", alice.id), change) == "ok"
+    assert everything_of(owner, alice.id)["usage"] == before
 
 
 # 7. Vectors.
