@@ -185,7 +185,7 @@ def test_3_a_user_sees_their_own_rows_and_no_others(hosted: Hosted, alice: Perso
 
 
 @pytest.mark.parametrize("table", [*READABLE, "aichat.staged_chunks", "aichat.schema_versions", "auth.users"])
-def test_3_anon_reads_and_nobody_writes(hosted: Hosted, alice: Person, bob: Person, table: str) -> None:
+def test_3_anon_reads_nothing_and_nobody_writes(hosted: Hosted, alice: Person, bob: Person, table: str) -> None:
     name = sql.Identifier(*(table if "." in table else f"public.{table}").split("."))
     anon, user, service = hosted.role("anon"), hosted.role("authenticated", alice.id), hosted.service()
     with refused(FORBIDDEN):

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.hosted.database import SCHEMA, apply_schema
+from tests.hosted.database import SCHEMA, apply_schema, template
 from tests.hosted.people import CREDIT, one, refused, sign_up, sums
 from tests.servers.postgres import (
     BARE,
@@ -64,19 +64,24 @@ def section(number: int) -> str:
     return found[0]
 
 
-@pytest.fixture(params=["postgres", "vector in extensions", "no new roles", "supabase", "supabase, closed"])
-def empty(request: pytest.FixtureRequest, version: int) -> Iterator[str]:
-    """Databases that nothing was applied to, each with an owner who is no superuser."""
-    kind = str(request.param)
-    cluster: Cluster = request.getfixturevalue(f"{'supabase' if 'supabase' in kind else 'postgres'}{version}")
-    base = {"vector in extensions": VECTOR_IN_EXTENSIONS, "supabase, closed": SUPABASE_CLOSED}.get(kind)
-    with cluster.database(base, owner="plain_owner" if kind == "no new roles" else None) as dsn:
+PLACES: list[tuple[str, str | None, str | None]] = [
+    ("postgres16", None, None),
+    ("postgres18", None, None),
+    ("postgres18", VECTOR_IN_EXTENSIONS, None),
+    ("postgres16", None, "plain_owner"),
+    ("supabase16", None, None),
+    ("supabase18", SUPABASE_CLOSED, None),
+]
+"""Clusters, what is in a new database, and who owns it: never a superuser, and `plain_owner` may not make roles."""
+
+
+@pytest.fixture(params=PLACES)
+def empty(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database that nothing was applied to."""
+    name, base, owner = request.param
+    cluster: Cluster = request.getfixturevalue(name)
+    with cluster.database(base, owner=owner) as dsn:
         yield dsn
-
-
-@pytest.fixture(params=[16, 18])
-def version(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
 
 
 def test_applied_again_it_changes_nothing(empty: str) -> None:
@@ -100,33 +105,41 @@ def test_who_had_signed_up_before_has_a_profile_and_credits(supabase18: Cluster)
 
 
 def test_what_supabase_signs_up_and_deletes_comes_and_goes(supabase18: Cluster) -> None:
-    with supabase18.database() as dsn:
-        apply_schema(dsn)
-        with connect(as_user(dsn, "supabase_auth_admin")) as auth, connect(dsn) as owner:
-            user = sign_up(auth)
-            assert sums(owner, user) == (100 * CREDIT, 0)
-            one(owner, "select aichat.admit(%s, gen_random_uuid(), 1, '{}', '1 minute')", (user,))
-            auth.execute("delete from auth.users where id = %s", (user,))
-            assert one(owner, "select count(*) from profiles where id = %s", (user,)) == 0
-
-
-@pytest.mark.parametrize("missing", [(4, 5, 6, 7, 8), (6, 7, 8), (8,), (4,)])
-def test_an_older_one_is_brought_forward(postgres18: Cluster, missing: tuple[int, ...]) -> None:
-    older = SCHEMA
-    for number in missing:
-        older = older.replace(section(number), "")
-    with postgres18.database() as fresh, postgres18.database() as dsn, connect(dsn) as owner:
-        apply_schema(fresh)
-        apply_schema(dsn, older)
-        user = sign_up(owner)
-        apply_schema(dsn)
+    with (
+        supabase18.database(template(supabase18)) as dsn,
+        connect(as_user(dsn, "supabase_auth_admin")) as auth,
+        connect(dsn) as owner,
+    ):
+        user = sign_up(auth)
         assert sums(owner, user) == (100 * CREDIT, 0)
-        assert catalog(dsn) == catalog(fresh)
+        one(owner, "select aichat.admit(%s, gen_random_uuid(), 1, '{}', '1 minute')", (user,))
+        auth.execute("delete from auth.users where id = %s", (user,))
+        assert one(owner, "select count(*) from profiles where id = %s", (user,)) == 0
+
+
+def test_an_older_one_is_brought_forward(postgres18: Cluster) -> None:
+    with postgres18.database(template(postgres18)) as fresh:
+        expected = catalog(fresh)
+    for missing in ((4, 5, 6, 7, 8), (4, 8)):
+        older = SCHEMA
+        for number in missing:
+            older = older.replace(section(number), "")
+        with postgres18.database() as dsn, connect(dsn) as owner:
+            apply_schema(dsn, older)
+            user = sign_up(owner)
+            apply_schema(dsn)
+            assert sums(owner, user) == (100 * CREDIT, 0)
+            assert catalog(dsn) == expected
+
+
+def test_what_a_project_grants_by_itself_makes_no_difference(supabase18: Cluster) -> None:
+    with supabase18.database(template(supabase18)) as opened, supabase18.database(SUPABASE_CLOSED) as closed:
+        apply_schema(closed)
+        assert catalog(closed) == catalog(opened)
 
 
 def test_grants_and_policies_of_an_older_one_go(supabase18: Cluster) -> None:
-    with supabase18.database() as dsn, connect(dsn) as owner:
-        apply_schema(dsn)
+    with supabase18.database(template(supabase18)) as dsn, connect(dsn) as owner:
         kept = catalog(dsn)
         for statement in (
             "grant all on all tables in schema public to anon, authenticated, public",
