@@ -59,6 +59,7 @@ def test_a_cluster_of_ones_own_can_be_restarted_and_killed() -> None:
     assert not cluster.folder.exists()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full disk at hand")
 def test_a_full_disk_is_told_as_such() -> None:
     with own_cluster(18) as cluster, cluster.database() as dsn:
         with connect(dsn) as connection:

@@ -67,8 +67,12 @@ _BASES: dict[str, LiteralString] = {
 """What the superuser has done in a template: vector is not an extension that an owner may create."""
 
 _LONGEST_SOCKET_PATH = 103  # 107 bytes on Linux, 103 elsewhere
+_ROOM = 4 * 1024**3
 _HOLDING: dict[Path, BufferedRandom] = {}
 """The lock on each cluster this process uses: two descriptors of one file would share their fate, one closed frees both."""
+
+_MADE: set[tuple[Path, str]] = set()
+"""Templates this process knows to be there, by the folder of their cluster."""
 
 _SETTINGS = (
     "fsync = off",
@@ -78,6 +82,7 @@ _SETTINGS = (
     "shared_buffers = 32MB",
     "max_wal_size = 256MB",
     "log_line_prefix = '%m %u@%d '",
+    "dynamic_shared_memory_type = mmap",  # in the folder, which goes also when the server was killed
 )
 
 _PLAIN_ROLES = """
@@ -124,8 +129,9 @@ class Cluster:
         try:
             yield self.dsn(name, owner or self.owner, tcp=tcp)
         finally:
-            with self._administer() as connection:
-                _execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
+            if self.pid is not None:  # a test may leave its own cluster stopped
+                with self._administer() as connection:
+                    _execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
 
     def template(
         self, name: str, prepare: Callable[[str], None], *, base: str | None = None, owner: str | None = None
@@ -138,16 +144,18 @@ class Cluster:
         return SUPABASE if self.flavour == "supabase" else VECTOR_IN_PUBLIC
 
     def _made_once(self, name: str, prepare: Callable[[str], None], base: str, owner: str | None) -> str:
+        if (self.folder, name) in _MADE:
+            return name
         with self._administer() as connection:
             # Goes with the connection; another worker waits here until the template is there.
             connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
-            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-                return name
-            unfinished = f"{name}_unfinished"
-            _execute(connection, "DROP DATABASE IF EXISTS {} WITH (FORCE)", unfinished)
-            self._create(connection, unfinished, base, owner)
-            prepare(self.dsn(unfinished))
-            _execute(connection, "ALTER DATABASE {} RENAME TO {}", unfinished, name)
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+                unfinished = f"{name}_unfinished"
+                _execute(connection, "DROP DATABASE IF EXISTS {} WITH (FORCE)", unfinished)
+                self._create(connection, unfinished, base, owner)
+                prepare(self.dsn(unfinished))
+                _execute(connection, "ALTER DATABASE {} RENAME TO {}", unfinished, name)
+        _MADE.add((self.folder, name))
         return name
 
     def _create(self, connection: psycopg.Connection[Any], name: str, template: str, owner: str | None) -> None:
@@ -202,7 +210,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def full_disk(self, dsn: str, table: str) -> Iterator[None]:
-        """No space left for the rows of an empty table: 53100 for every connection made after this, and not before."""
+        """No space left for the rows of an empty table: 53100 for every connection made after this, and not before. Linux only."""
         with psycopg.connect(as_user(dsn, self.superuser)) as connection:
             row = connection.execute("SELECT pg_relation_filepath(%s::regclass)", [table]).fetchone()
         assert row is not None
@@ -272,13 +280,14 @@ def _cluster(
 
 
 def _start(version: Version, flavour: Flavour, password: str | None = None, settings: Sequence[str] = ()) -> Cluster:
+    binaries = programs(version)
     folder = _new_folder()
     cluster = _cluster(version, flavour, folder, port=5432 if password is None else _free_port(), password=password)
     (folder / postgres_keeper.USERS).touch()
     assert cluster._hold()
     order: postgres_keeper.Order = {
         "folder": str(folder),
-        "bin": str(programs(version)),
+        "bin": str(binaries),
         "superuser": cluster.superuser,
         "settings": [
             *_SETTINGS,
@@ -306,7 +315,10 @@ def _start(version: Version, flavour: Flavour, password: str | None = None, sett
 
 
 def _new_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="aichat-pg-"))
+    memory = Path("/dev/shm")
+    # Several times quicker than a disk that all tests write to. Containers often give it 64 MB, which is not enough.
+    in_memory = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM
+    folder = Path(tempfile.mkdtemp(prefix="aichat-pg-", dir=memory if in_memory else None))
     if len(f"{folder}/.s.PGSQL.65535") > _LONGEST_SOCKET_PATH:
         folder.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="aichat-pg-", dir="/tmp"))
