@@ -603,11 +603,22 @@ def push(connection: Connection, *changes: dict[str, object]) -> object:
 def test_6_what_a_device_pushes_reaches_nothing_of_another(hosted: Hosted, owner: Connection, alice: Person) -> None:
     before = everything_of(owner, alice.id)
     bob = hosted.role("authenticated", sign_up(owner))
-    chunk = {"chunk_index": 0, "content": "mine", "heading": "", "start_char": 0, "end_char": 4, "line": 1}
+    chunk: dict[str, object] = {
+        "chunk_index": 0,
+        "content": "mine",
+        "heading": "",
+        "start_char": 0,
+        "end_char": 4,
+        "line": 1,
+    }
     chunk |= {"token_count": 1, "hash": "", "user_id": str(alice.id), "document_id": str(alice.document)}
     bob.execute("select sync_stage_chunks(%s, '9', %s)", (alice.document, json.dumps([chunk])))
-    at = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z", "user_id": alice.id}
-    said = {"role": "user", "content": "x", "reasoning": "", "status": "complete"}
+    at: dict[str, object] = {
+        "created_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:00:00Z",
+        "user_id": alice.id,
+    }
+    said: dict[str, object] = {"role": "user", "content": "x", "reasoning": "", "status": "complete"}
     for change in (
         {"kind": "message", "id": uuid4(), "conversation_id": alice.conversation, **said},
         {"kind": "message", "id": alice.message, "conversation_id": alice.conversation, "parent_id": alice.answer, **said},
@@ -626,7 +637,13 @@ def test_6_what_a_device_pushes_reaches_nothing_of_another(hosted: Hosted, owner
 
 def test_4_usage_that_is_pushed_again_is_not_rewritten(hosted: Hosted, owner: Connection, alice: Person) -> None:
     before = everything_of(owner, alice.id)["usage"]
-    free = {"input_tokens": 0, "cached_tokens": 0, "cache_write_tokens": 0, "output_tokens": 0, "reasoning_tokens": 0}
+    free: dict[str, object] = {
+        "input_tokens": 0,
+        "cached_tokens": 0,
+        "cache_write_tokens": 0,
+        "output_tokens": 0,
+        "reasoning_tokens": 0,
+    }
     free |= {
         "type": "chat",
         "provider": "p",

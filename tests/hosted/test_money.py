@@ -265,6 +265,26 @@ def test_what_had_accrued_is_charged_when_a_holder_dies(owner: Connection, user:
     assert settle(owner, dead, 9 * CREDIT) == (3 * CREDIT, 0)
 
 
+def test_a_call_that_is_renewed_while_others_wait_to_end_it_goes_on(
+    hosted: Hosted, owner: Connection, user: UUID
+) -> None:
+    call, other = uuid4(), hosted.owner()
+    admit(owner, user, call, CREDIT)
+    owner.execute("update credit_holds set expires_at = now() where request_id = %s", (call,))
+    expire = "select count(*) from aichat.expire() where user_id = %s"
+    with ThreadPoolExecutor(1) as pool:
+        with owner.transaction():
+            owner.execute("select from profiles where id = %s for no key update", (user,))
+            ended = pool.submit(one, other, expire, (user,))
+            waits = "select count(*) from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
+            while one(owner, waits, (other.info.backend_pid,)) == 0:
+                assert not ended.done()
+                owner.execute("select pg_stat_clear_snapshot()")
+            assert one(hosted.owner(), "select aichat.renew(%s, '{}', '1 minute')", (call,)) is True
+        assert ended.result() == 0
+    assert sums(owner, user) == (100 * CREDIT, CREDIT)
+
+
 @pytest.mark.parametrize(
     ("call", "charged"),
     [
