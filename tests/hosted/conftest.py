@@ -20,7 +20,9 @@ def hosted_database(request: pytest.FixtureRequest) -> Iterator[Hosted]:
     """Shared by the tests of a worker: each has users of its own in it."""
     cluster: Cluster = request.getfixturevalue(request.param)
     with cluster.database(database.template(cluster)) as dsn:
-        yield Hosted(cluster, dsn)
+        made = Hosted(cluster, dsn)
+        yield made
+        made.close()
 
 
 @pytest.fixture

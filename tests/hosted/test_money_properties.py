@@ -9,7 +9,6 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.hosted.database import Hosted
 from tests.hosted.people import CREDIT, Connection, sign_up, sums
 
 AMOUNTS = st.integers(-1, 130 * CREDIT) | st.sampled_from([0, 1, CREDIT, CREDIT + 1, 100 * CREDIT, 10**15])
@@ -145,8 +144,9 @@ class Bank:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=1, max_size=12))
-def test_a_balance_is_the_sum_of_its_ledger_whatever_happens(hosted: Hosted, steps: list[tuple[str, int, int]]) -> None:
-    with psycopg.connect(hosted.owner_dsn, autocommit=True) as connection:
-        bank = Bank(connection)
-        for action, which, amount in steps:
-            bank.step(action, which, amount)
+def test_a_balance_is_the_sum_of_its_ledger_whatever_happens(
+    owner: Connection, steps: list[tuple[str, int, int]]
+) -> None:
+    bank = Bank(owner)
+    for action, which, amount in steps:
+        bank.step(action, which, amount)
