@@ -25,7 +25,7 @@ settings.register_profile("aichat", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("aichat")
 
-TRACED = frozenset({"core", "storage", "chat", "documents", "billing"})
+TRACED = frozenset({"core", "storage", "chat", "documents", "billing", "sync"})
 """Folders whose tests are traced for coverage, which doubles the time of what runs in this process: those of the packages
 that have a limit, and those that use all of the storage.
 """

@@ -4,10 +4,10 @@ later one brings.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from aichat_cli.core.struct import from_json, to_json
 from aichat_cli.storage.database import Database
 
 
@@ -16,7 +16,7 @@ def add(db: Database, rows: Iterable[dict[str, Any]], *, staged_to: int) -> None
     with db.transaction():
         db.execute_many(
             "INSERT OR REPLACE INTO sync_staged (kind, id, seq, change) VALUES (?, ?, ?, ?)",
-            ((row["kind"], row["id"], row["seq"], json.dumps(row, ensure_ascii=False).encode()) for row in rows),
+            ((row["kind"], row["id"], row["seq"], to_json(row)) for row in rows),
         )
         db.execute("UPDATE sync_state SET staged_to = ?", (staged_to,))
 
@@ -28,7 +28,7 @@ def of_kind(db: Database, kind: str) -> Iterator[dict[str, Any]]:
         "SELECT seq, change FROM sync_staged WHERE kind = ? AND seq > ? ORDER BY seq LIMIT 500", (kind, after)
     ):
         for _, change in rows:
-            yield json.loads(change)
+            yield from_json(change)
         after = rows[-1][0]
 
 
@@ -48,10 +48,7 @@ def add_chunks(db: Database, document_id: str, stamp: str, chunks: Sequence[dict
     with db.transaction():
         db.execute_many(
             "INSERT OR REPLACE INTO sync_staged_chunks (document_id, stamp, chunk_index, chunk) VALUES (?, ?, ?, ?)",
-            (
-                (document_id, stamp, chunk["chunk_index"], json.dumps(chunk, ensure_ascii=False).encode())
-                for chunk in chunks
-            ),
+            ((document_id, stamp, chunk["chunk_index"], to_json(chunk)) for chunk in chunks),
         )
 
 
@@ -70,7 +67,7 @@ def chunks_of(db: Database, document_id: str, stamp: str) -> list[dict[str, Any]
         "SELECT chunk FROM sync_staged_chunks WHERE document_id = ? AND stamp = ? ORDER BY chunk_index",
         (document_id, stamp),
     )
-    return [json.loads(chunk) for (chunk,) in rows]
+    return [from_json(chunk) for (chunk,) in rows]
 
 
 def clear(db: Database) -> None:

@@ -52,6 +52,8 @@ class Devices(RuleBasedStateMachine):
         self.copies: list[DeviceSim] = []
         """Devices that have the same identity as another, or had."""
         self.purged = False
+        self.overwritten: set[str] = set()
+        """Titles, prompts and models that somebody saw and set to something else."""
         self.requests: set[str] = set()
         self.written = 0
 
@@ -135,6 +137,11 @@ class Devices(RuleBasedStateMachine):
         if id_ is None:
             return
         conversation = ConversationId(id_)
+        if what in {"title", "prompt", "model"}:
+            before = conversations.get(device.database, conversation)
+            column = {"title": before.title, "prompt": before.system_prompt, "model": before.model}[what]
+            if column is not None and column.startswith("text-"):
+                self.overwritten.add(column)
         if what == "title":
             conversations.rename(device.database, conversation, self._text())
         elif what == "prompt":
@@ -256,9 +263,9 @@ class Devices(RuleBasedStateMachine):
                 self._note(device, turn.conversation_id)
         for network in self.networks:
             network.deliver_late()
-        for _ in range(3):
+        for size in (2, 1000, 1000):
             for device in self.devices:
-                assert self._sync(device) is not None
+                assert self._sync(device, most_changes=size) is not None
 
     def _check(self) -> None:
         for device in self.devices:
@@ -275,6 +282,9 @@ class Devices(RuleBasedStateMachine):
         for message, text in self.texts.items():
             is_safe = message in present or message in self.known_to_deleter or message in received or text in kept
             assert is_safe, f"{text} is lost"
+        if not self.copies:  # a copy sends again what it never saw overwritten
+            shown = {value for row in states[0]["conversations"] for value in row[1:4]}
+            assert not shown & self.overwritten
         conversations_left = {row[0] for row in states[0]["conversations"]}
         assert not conversations_left & self.deleted
         assert {row[0] for row in states[0]["usage"]} == self.requests

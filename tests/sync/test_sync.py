@@ -132,6 +132,24 @@ def test_of_two_titles_the_later_wins_and_the_other_is_kept_on_its_device(new_de
     assert sync_trash.listing(other.database) == ()
 
 
+def test_what_is_not_sent_yet_is_still_shown(new_device: NewDevice) -> None:
+    one, other = new_device(), new_device()
+    conversation = chat(one)
+    one.sync()
+    other.sync()
+    conversations.rename(other.database, conversation, "Earlier")
+    other.sync()
+    conversations.rename(one.database, conversation, "Later, and not sent")
+
+    assert one.sync(faults=["ok", "lost"]) is None
+    assert titles(one) == ["Later, and not sent"]
+    assert sync_trash.listing(one.database) == ()
+
+    one.sync()
+    other.sync()
+    assert titles(one) == titles(other) == ["Later, and not sent"]
+
+
 @pytest.mark.parametrize("offset_ms", [-30 * DAY_MS, 365 * DAY_MS])
 def test_a_wrong_clock_neither_wins_forever_nor_loses_what_was_seen(new_device: NewDevice, offset_ms: int) -> None:
     wrong, right = new_device(offset_ms=offset_ms), new_device()

@@ -30,7 +30,7 @@ from tests.sync.test_sync import chat
 PASSWORD = "correct horse battery staple"
 ADDRESSES = 40
 
-pytestmark = pytest.mark.xdist_group("own-postgres")
+pytestmark = [pytest.mark.xdist_group("own-postgres"), pytest.mark.no_cover]
 
 
 @pytest.fixture(scope="module")
