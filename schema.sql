@@ -35,6 +35,10 @@ begin
   end if;
 end $$;
 
+-- Where it lies, so that its types are found by their names, also where an owner's own search_path leaves it out.
+select set_config('search_path', 'public, ' || quote_ident(nspname), true)
+from pg_extension join pg_namespace on pg_namespace.oid = extnamespace where extname = 'vector';
+
 -- Functions that set hnsw.* need the library in the session that makes them: Postgres takes such a name for another's
 -- otherwise, and only a superuser could set it.
 select '[0]'::vector;
@@ -1402,6 +1406,13 @@ declare
     "search_user_documents": "authenticated",
     "sync_push": "authenticated",
     "sync_pull": "authenticated",
+    "sync_stage_chunks": "authenticated",
+    "sync_chunks": "authenticated",
+    "sync_missing_blobs": "authenticated",
+    "sync_put_blob": "authenticated",
+    "sync_blob": "authenticated",
+    "sync_devices": "authenticated",
+    "sync_forget": "authenticated",
     "deduct_credits": "service_role"
   }';
   -- Where a role is missing, there is nobody to grant anything to.
