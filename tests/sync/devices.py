@@ -73,20 +73,24 @@ class Network:
     """What happens to the requests of a sync, one fault for each in turn; `ok` where there are none left.
 
     Attributes:
-        faults: `lost` before it arrives, `unanswered` after it was done, `twice`, or `late`: done without an answer, and
-            once more at some later time.
-        late: requests that are done again later.
+        faults: `lost` before it arrives, `unanswered` after it was done, `twice`, `late`: not done now, but at some later
+            time, or `meanwhile`: another device syncs just before it.
+        late: requests that are done later.
+        meanwhile: what another device does.
         received: ids of messages that the other side has received.
     """
 
     faults: list[str] = field(default_factory=list)
     late: list[Callable[[], Any]] = field(default_factory=list)
+    meanwhile: Callable[[], Any] = lambda: None
     received: set[str] = field(default_factory=set)
 
     def carry(self, request: Callable[[], Any]) -> Any:
         fault = self.faults.pop(0) if self.faults else "ok"
         if fault == "lost":
             raise HostedUnavailable("The request was lost.")
+        if fault == "meanwhile":
+            self.meanwhile()
         if fault == "late":
             self.late.append(request)
             raise HostedUnavailable("The request is late.")
