@@ -938,8 +938,12 @@ end $$;
 
 -- What changed after `after`, at most `most` rows and about `most_bytes`, in the order of their numbers. A row that changed
 -- again is found at its new number only. `next` is what to ask for after; `is_all` whether there was nothing more.
+--
+-- Who reads everything, from 0, says with the following pages what the horizon was at the first: then only a deletion that
+-- was forgotten meanwhile makes it begin anew.
 create or replace function aichat.sync_pull(
-  for_user uuid, device uuid, device_name text, after bigint, most integer, most_bytes integer
+  for_user uuid, device uuid, device_name text, after bigint, most integer, most_bytes integer,
+  horizon_at_start bigint default -1
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -959,7 +963,7 @@ begin
   on conflict (user_id, id) do update set name = excluded.name, seen_seq = excluded.seen_seq, seen_at = now()
     where d.name <> excluded.name or d.seen_seq <> excluded.seen_seq or d.seen_at < now() - interval '1 minute';
   select * into known from public.sync_devices where user_id = for_user and id = device;
-  if after < heads.horizon and after > 0 then
+  if after > 0 and after < heads.horizon and horizon_at_start < heads.horizon then
     return jsonb_build_object('status', 'purged', 'head', heads.head, 'clock', heads.clock);
   end if;
   with changed as (
@@ -1018,8 +1022,8 @@ begin
          max(seq) filter (where before < most_bytes), count(*) filter (where before < most_bytes)
   into listed, number, last, kept from page;
   return jsonb_build_object(
-    'status', 'ok', 'head', heads.head, 'clock', heads.clock, 'last_mid', known.last_mid, 'last_uid', known.last_uid,
-    'rows', coalesce(listed, '[]'), 'is_all', number < most and kept = number,
+    'status', 'ok', 'head', heads.head, 'horizon', heads.horizon, 'clock', heads.clock,
+    'last_mid', known.last_mid, 'last_uid', known.last_uid, 'rows', coalesce(listed, '[]'), 'is_all', number < most and kept = number,
     'next', case when number < most and kept = number then heads.head else last end);
 end $$;
 
@@ -1341,9 +1345,11 @@ begin
 end $$;
 
 create or replace function public.sync_pull(
-  device uuid, device_name text, after bigint, most integer, most_bytes integer
-) returns jsonb language sql security definer set search_path = '' as
-  $$ select aichat.sync_pull(aichat.asking(), device, device_name, after, least(most, 5000), least(most_bytes, 33554432)) $$;
+  device uuid, device_name text, after bigint, most integer, most_bytes integer, horizon_at_start bigint default -1
+) returns jsonb language sql security definer set search_path = '' as $$
+  select aichat.sync_pull(aichat.asking(), device, device_name, after, least(most, 5000), least(most_bytes, 33554432),
+                          horizon_at_start)
+$$;
 create or replace function public.sync_push(device uuid, device_name text, seen bigint, changes jsonb)
 returns jsonb language sql security definer set search_path = '' as
   $$ select aichat.sync_push(aichat.asking(), device, device_name, seen, changes) $$;

@@ -58,12 +58,12 @@ def require_schema(connection: Connection) -> None:
 
 
 def pull(
-    connection: Connection, user: HostedUser, device: str, after: int, most: int, most_bytes: int
+    connection: Connection, user: HostedUser, device: str, after: int, most: int, most_bytes: int, horizon: int
 ) -> dict[str, Any]:
     """`aichat.sync_pull`, and the version of the schema with it: one round trip."""
     [(text, version)] = connection.rows(
-        "SELECT aichat.sync_pull(%s, %s, %s, %s, %s, %s)::text, (SELECT max(version) FROM aichat.schema_versions)",
-        (user.user_id, device, user.device_name, after, most, most_bytes),
+        "SELECT aichat.sync_pull(%s, %s, %s, %s, %s, %s, %s)::text, (SELECT max(version) FROM aichat.schema_versions)",
+        (user.user_id, device, user.device_name, after, most, most_bytes, horizon),
     )
     if version != SCHEMA_VERSION:
         require_schema(connection)

@@ -10,15 +10,22 @@ from typing import Any
 from aichat_cli.core.struct import from_json, to_json
 from aichat_cli.storage.database import Database
 
+_NO_FILES = '"attachments":[]'
+"""In a message as it is staged."""
 
-def add(db: Database, rows: Iterable[dict[str, Any]], *, staged_to: int) -> None:
-    """Keep a page, and how far it goes, in one transaction; of a thing that came before, the newest counts."""
+
+def add(db: Database, rows: Iterable[dict[str, Any]], *, staged_to: int, horizon: int | None = None) -> None:
+    """Keep a page, and how far it goes, in one transaction; of a thing that came before, the newest counts.
+
+    Args:
+        horizon: with the first page of all there is.
+    """
     with db.transaction():
         db.execute_many(
             "INSERT OR REPLACE INTO sync_staged (kind, id, seq, change) VALUES (?, ?, ?, ?)",
             ((row["kind"], row["id"], row["seq"], to_json(row)) for row in rows),
         )
-        db.execute("UPDATE sync_state SET staged_to = ?", (staged_to,))
+        db.execute("UPDATE sync_state SET staged_to = ?, horizon = coalesce(?, horizon)", (staged_to, horizon))
 
 
 def of_kind(db: Database, kind: str) -> Iterator[dict[str, Any]]:
@@ -84,7 +91,10 @@ def add_file(db: Database, sha256: str, content: bytes) -> None:
 def missing_files(db: Database) -> list[dict[str, Any]]:
     """The files of staged messages whose content is not here."""
     found: dict[str, dict[str, Any]] = {}
-    for message in of_kind(db, "message"):
-        for file in message["attachments"]:
+    for (seq,) in db.rows(
+        "SELECT seq FROM sync_staged WHERE kind = 'message' AND instr(change, CAST(? AS BLOB)) = 0", (_NO_FILES,)
+    ):
+        [(change,)] = db.rows("SELECT change FROM sync_staged WHERE kind = 'message' AND seq = ?", (seq,))
+        for file in from_json(change)["attachments"]:
             found.setdefault(file["sha256"], file)
     return [file for sha256, file in found.items() if db.row("SELECT 1 FROM blobs WHERE sha256 = ?", (sha256,)) is None]

@@ -187,6 +187,7 @@ class DeviceSim:
         *,
         faults: Sequence[str] = (),
         most_rows: int = 1000,
+        most_applied: int = 20_000,
         most_changes: int = 1000,
         dies_at: int | None = None,
     ) -> SyncReport | None:
@@ -195,7 +196,9 @@ class DeviceSim:
         sink = SyncedDocuments(self.database, SqliteVectors)
         transport: Any = FaultyTransport(self.transport, self.network)
         deps = SyncDeps(self.database, transport, sink, vector_text)
-        options = SyncOptions(largest_file=LARGEST_FILE, most_rows=most_rows, most_changes=most_changes)
+        options = SyncOptions(
+            largest_file=LARGEST_FILE, most_rows=most_rows, most_applied=most_applied, most_changes=most_changes
+        )
         if dies_at is not None:
             self.database._connection.exec_trace = _Fuse(dies_at)
         try:

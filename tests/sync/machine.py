@@ -196,15 +196,18 @@ class Devices(RuleBasedStateMachine):
         faults=FAULTS,
         rows=st.sampled_from([1, 2, 3, 1000]),
         changes=st.sampled_from([1, 2, 3, 1000]),
+        applied=st.sampled_from([1, 2, 20_000]),
         dies_at=st.none() | st.integers(0, 150),
     )
-    def sync(self, which: int, other: int, faults: list[str], rows: int, changes: int, dies_at: int | None) -> None:
+    def sync(
+        self, which: int, other: int, faults: list[str], rows: int, changes: int, applied: int, dies_at: int | None
+    ) -> None:
         device = self._one(self.devices, which)
         another = self._one([each for each in self.devices if each is not device], other)
         device.network.meanwhile = lambda: self._sync(another)
         if dies_at is not None and device.open_turns:
             dies_at = None  # its turns would die with it: that is another rule
-        self._sync(device, faults=faults, most_rows=rows, most_changes=changes, dies_at=dies_at)
+        self._sync(device, faults=faults, most_rows=rows, most_changes=changes, most_applied=applied, dies_at=dies_at)
 
     def _sync(self, device: DeviceSim, **options: Any) -> SyncReport | None:
         """Sync; nobody has to read everything again who has no reason to."""
