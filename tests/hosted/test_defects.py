@@ -110,8 +110,16 @@ def test_1_without_claims_or_with_malformed_ones_there_is_nothing(
     assert one(owner, "select revoked_at from api_keys where id = %s", (alice.key,)) is None
 
 
+def tells_nothing(answer: object) -> bool:
+    """Whether there is no row, name or number in it."""
+    if isinstance(answer, dict):
+        return all(map(tells_nothing, answer.values()))
+    return all(map(tells_nothing, answer)) if isinstance(answer, list | tuple) else not answer
+
+
 def test_1_no_function_of_a_user_does_anything_without_one(hosted: Hosted, owner: Connection, alice: Person) -> None:
     before = everything_of(owner, alice.id)
+    owner.execute("set search_path = ''")  # types are named with their schemas then
     functions = owner.execute(
         """
         select n.nspname, o.oid::regprocedure::text, format('select %I.%I(%s)', n.nspname, o.proname,
@@ -122,6 +130,7 @@ def test_1_no_function_of_a_user_does_anything_without_one(hosted: Hosted, owner
         """
     ).fetchall()
     assert len(functions) > 30
+    owner.execute("reset search_path")
     anon, nobody, bob = hosted.role("anon"), hosted.role("authenticated"), hosted.role("authenticated", sign_up(owner))
     for schema, name, call in functions:
         with refused(FORBIDDEN):
@@ -136,7 +145,7 @@ def test_1_no_function_of_a_user_does_anything_without_one(hosted: Hosted, owner
             found = nobody.execute(call).fetchall()
         except psycopg.Error as exc:
             state = exc.sqlstate
-        assert state in (FORBIDDEN, "AI401") or found in ([], [(False,)]), name
+        assert state in (FORBIDDEN, "AI401") or tells_nothing(found), name
     assert everything_of(owner, alice.id) == before
 
 
