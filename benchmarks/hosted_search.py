@@ -51,8 +51,6 @@ SELECT %s, document_id, 'default', chunk_index, content, 0, length(content), 1, 
 """
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """A user, the numbers of their chunks, and the vector of each."""
@@ -183,7 +181,9 @@ def _rows(connection: Connection, large: Tenant, small: Tenant, source: vector_d
         if word not in queries.STOPWORDS and len(word) > 2
     ]
     common = [" ".join(commonest[start : start + 3]) for start in range(12)]
-    rows.append(_row(f"the same, large, of words as common as \"{common[0]}\"", _hybrid(connection, large, common, questions), ""))
+    rows.append(
+        _row(f'the same, large, of words as common as "{common[0]}"', _hybrid(connection, large, common, questions), "")
+    )
     return rows
 
 

@@ -15,6 +15,7 @@ from aichat_cli.core.errors import EmbeddingError, UsageError
 from aichat_cli.documents import query as queries
 from aichat_cli.documents.embedding.base import Embedder
 from aichat_cli.documents.embedding.static import StaticEmbedder
+from aichat_cli.documents.local_corpus import local_corpus
 from aichat_cli.documents.search import SearchDeps, search
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
 from aichat_cli.storage import chunks, collections, documents
@@ -59,7 +60,7 @@ def made(database: Database, name: str, texts: Mapping[str, str], *, has_vectors
 
 def deps(embedder_for: Callable[[str], Embedder] = lambda _: EMBEDDER) -> SearchDeps:
     """What a search needs, without a model that ranks again."""
-    return SearchDeps(embedder_for, lambda: None, SqliteVectors)
+    return SearchDeps(embedder_for, lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def library() -> Database:
 
 
 def searched(library: Database, query: str, name: str = "mixed", *, threshold: float | None = None) -> SearchResult:
-    return search(library, collections.get(library, name), query, deps(), limit=3, threshold=threshold)
+    return search(local_corpus(library, name), query, deps(), limit=3, threshold=threshold)
 
 
 def names(result: SearchResult) -> Sequence[str]:
@@ -110,8 +111,8 @@ def test_a_year_is_no_identifier_and_a_long_number_is() -> None:
 
 def test_what_is_best_by_words_and_by_meaning_scores_one() -> None:
     database = Database.in_memory()
-    where = made(database, "mixed", TEXTS)
-    best = search(database, where, "bake dough in an oven", deps(), limit=7).hits
+    made(database, "mixed", TEXTS)
+    best = search(local_corpus(database, "mixed"), "bake dough in an oven", deps(), limit=7).hits
     assert best[0].score == pytest.approx(1.0)
     assert [hit.score for hit in best] == sorted((hit.score for hit in best), reverse=True)
     assert all(0 <= hit.score <= 1 for hit in best)
@@ -140,7 +141,7 @@ def test_a_model_that_is_not_here_leaves_the_words_and_says_so(library: Database
     def missing(name: str) -> Embedder:
         raise EmbeddingError(f"{name} is not installed.", hint="Run: pip install it")
 
-    result = search(library, collections.get(library, "mixed"), "dough", deps(missing), limit=3)
+    result = search(local_corpus(library, "mixed"), "dough", deps(missing), limit=3)
     assert names(result) == ["bread.md"]
     assert result.notices == ("Searched by words alone: wordllama-256 is not installed. Run: pip install it",)
 
@@ -234,5 +235,7 @@ def test_documents_that_are_replaced_meanwhile_are_no_error(tmp_path: Path) -> N
 )
 def test_a_question_in_the_words_of_a_short_document_finds_it(question: str) -> None:
     database = Database.in_memory()
-    where = made(database, "ops", {"ops.md": "# Operations\n\nAPI keys are rotated every ninety days by the team."})
-    assert [hit.passage.document for hit in search(database, where, question, deps(), limit=5).hits] == ["ops.md"]
+    made(database, "ops", {"ops.md": "# Operations\n\nAPI keys are rotated every ninety days by the team."})
+    assert [hit.passage.document for hit in search(local_corpus(database, "ops"), question, deps(), limit=5).hits] == [
+        "ops.md"
+    ]
