@@ -228,6 +228,8 @@ create table if not exists public.messages (
 );
 create unique index if not exists messages_by_seq on public.messages (user_id, seq);
 create index if not exists messages_by_parent on public.messages (user_id, conversation_id, parent_id);
+create index if not exists messages_by_file on public.messages using gin (attachments jsonb_path_ops)
+  where attachments <> '[]';
 
 create table if not exists public.blobs (
   user_id    uuid not null references public.profiles (id) on delete cascade,
@@ -330,11 +332,11 @@ create index if not exists document_chunks_by_user on public.document_chunks (us
 create table if not exists aichat.staged_chunks (
   user_id     uuid not null references public.profiles (id) on delete cascade,
   document_id uuid not null,
-  stamp       text not null collate "C",
+  version     text not null,
   chunk_index integer not null,
   chunk       jsonb not null,
   staged_at   timestamptz not null default now(),
-  primary key (user_id, document_id, stamp, chunk_index)
+  primary key (user_id, document_id, version, chunk_index)
 );
 
 -- 3. Sign-up -----------------------------------------------------------------------------------------------------------
@@ -718,6 +720,495 @@ language sql stable security definer set search_path = public, extensions, pg_te
 $$;
 
 -- 7. Sync --------------------------------------------------------------------------------------------------------------
+--
+-- A device keeps what it changed in an outbox, each change with a number (`mid`) of that device's that has no gaps, a name
+-- (`uid`), and the time of a hybrid logical clock: milliseconds of Unix time times 65,536, and a counter. It pulls what
+-- changed since it last did, then pushes its outbox in batches. Each of these is one call in one transaction, which may be
+-- cut off, repeated or delayed: nothing is lost by it and nothing happens twice.
+--
+-- Answers have a `status`:
+--   ok      it was done.
+--   behind  others changed what is changed here, and this device has not seen it yet: pull first, nothing was done.
+--   copied  the device's last change here is not the one it knows: its database is a copy, or was restored.
+--   gap     changes are missing that were received once: this database was restored from an older copy.
+--   purged  the device was away for longer than deletions are remembered: it has to read everything.
+
+create or replace function aichat.iso(at timestamptz) returns text
+language sql immutable parallel safe set search_path = '' as
+  $$ select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') $$;
+
+-- What fields are compared by: the clock, then the device, as text of a fixed width.
+create or replace function aichat.stamp(clock bigint, device uuid) returns text
+language sql immutable parallel safe set search_path = '' as
+  $$ select lpad(to_hex(clock), 16, '0') || '-' || device $$;
+
+-- The user of a database that belongs to one person: made by the first device that asks.
+create table if not exists aichat.owners (
+  is_only boolean primary key default true check (is_only),
+  user_id uuid not null references public.profiles (id) on delete cascade
+);
+
+create or replace function aichat.personal_user() returns uuid
+language plpgsql security definer set search_path = '' as $$
+declare
+  found uuid;
+begin
+  select user_id into found from aichat.owners;
+  if found is not null then
+    return found;
+  end if;
+  lock table aichat.owners in exclusive mode;  -- two devices may be the first
+  select user_id into found from aichat.owners;
+  if found is null then
+    found := gen_random_uuid();
+    insert into auth.users (id) values (found);
+    insert into public.profiles (id) values (found) on conflict do nothing;
+    insert into aichat.owners (user_id) values (found);
+  end if;
+  return found;
+end $$;
+
+-- Deletions are remembered for half a year; who was away for longer reads everything again.
+create or replace function aichat.sync_purge(for_user uuid, kept interval default '180 days') returns bigint
+language plpgsql security definer set search_path = '' as $$
+declare
+  newest bigint;
+begin
+  perform 1 from public.sync_heads where user_id = for_user for update;
+  with gone as (
+    delete from public.conversations where user_id = for_user and deleted_at < now() - kept returning seq
+  ), documents_gone as (
+    delete from public.documents where user_id = for_user and deleted_at < now() - kept returning seq
+  )
+  select max(seq) into newest from (select seq from gone union all select seq from documents_gone) every;
+  update public.sync_heads set horizon = greatest(horizon, newest) where user_id = for_user and newest is not null;
+  return coalesce(newest, 0);
+end $$;
+
+-- What changed after `after`, at most `most` rows and about `most_bytes`, in the order of their numbers. A row that changed
+-- again is found at its new number only. `next` is what to ask for after; `is_all` whether there was nothing more.
+create or replace function aichat.sync_pull(
+  for_user uuid, device uuid, device_name text, after bigint, most integer, most_bytes integer
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  heads  public.sync_heads;
+  known  public.sync_devices;
+  listed jsonb;
+  number integer;
+  last   bigint;
+  kept   integer;
+begin
+  -- First the head, then the rows up to it: what is committed in between waits for the next page.
+  select * into heads from public.sync_heads where user_id = for_user;
+  if not found then
+    raise exception 'there is no such user' using errcode = 'no_data_found';
+  end if;
+  insert into public.sync_devices as d (user_id, id, name, seen_seq) values (for_user, device, device_name, after)
+  on conflict (user_id, id) do update set name = excluded.name, seen_seq = excluded.seen_seq, seen_at = now()
+    where d.name <> excluded.name or d.seen_seq <> excluded.seen_seq or d.seen_at < now() - interval '1 minute';
+  select * into known from public.sync_devices where user_id = for_user and id = device;
+  if after < heads.horizon and after > 0 then
+    return jsonb_build_object('status', 'purged', 'head', heads.head, 'clock', heads.clock);
+  end if;
+  with changed as (
+    (select c.seq, jsonb_build_object(
+       'kind', 'conversation', 'id', c.id, 'seq', c.seq, 'is_deleted', c.deleted_at is not null,
+       'title', c.title, 'system_prompt', c.system_prompt, 'model', c.model, 'head_id', c.head_id,
+       'trashed_at', aichat.iso(c.trashed_at), 'stamps', c.stamps,
+       'created_at', aichat.iso(c.created_at), 'updated_at', aichat.iso(c.updated_at)) as row
+     from public.conversations c
+     where c.user_id = for_user and c.seq > after and c.seq <= heads.head and c.origin is distinct from device
+     order by c.seq limit most)
+    union all
+    (select m.seq, jsonb_build_object(
+       'kind', 'message', 'id', m.id, 'seq', m.seq, 'conversation_id', m.conversation_id, 'parent_id', m.parent_id,
+       'role', m.role, 'content', m.content, 'reasoning', m.reasoning, 'status', m.status, 'model', m.model,
+       'finish_reason', m.finish_reason, 'error', m.error, 'extra', m.extra, 'attachments', m.attachments,
+       'created_at', aichat.iso(m.created_at))
+     from public.messages m
+     where m.user_id = for_user and m.seq > after and m.seq <= heads.head and m.origin is distinct from device
+     order by m.seq limit most)
+    union all
+    (select u.seq, jsonb_build_object(
+       'kind', 'usage', 'id', u.request_id, 'seq', u.seq, 'conversation_id', u.conversation_id,
+       'message_id', u.message_id, 'type', u.type, 'provider', u.provider, 'model', u.model,
+       'served_model', u.served_model, 'provider_id', u.provider_id, 'input_tokens', u.input_tokens,
+       'cached_tokens', u.cached_tokens, 'cache_write_tokens', u.cache_write_tokens,
+       'output_tokens', u.output_tokens, 'reasoning_tokens', u.reasoning_tokens, 'cost_nano', u.cost_nano,
+       'provenance', u.provenance, 'raw', u.raw, 'status', u.status, 'created_at', aichat.iso(u.created_at))
+     from public.usage u
+     where u.user_id = for_user and u.seq > after and u.seq <= heads.head and u.origin is distinct from device
+     order by u.seq limit most)
+    union all
+    (select d.seq, jsonb_build_object(
+       'kind', 'document', 'id', d.id, 'seq', d.seq, 'is_deleted', d.deleted_at is not null, 'stamp', d.stamp,
+       'collection', d.collection, 'name', d.name, 'path', d.path, 'root', d.root, 'title', d.title,
+       'media_type', d.media_type, 'size', d.size, 'etag', d.etag, 'sha256', d.sha256, 'settings', d.settings,
+       'embedding_model', d.embedding_model, 'dimensions', d.dimensions, 'chunk_count', d.chunk_count,
+       'created_at', aichat.iso(d.created_at), 'updated_at', aichat.iso(d.updated_at))
+     from public.documents d
+     where d.user_id = for_user and d.seq > after and d.seq <= heads.head and d.origin is distinct from device
+     order by d.seq limit most)
+  ), page as (
+    select seq, row, sum(octet_length(row::text)) over (order by seq) - octet_length(row::text) as before
+    from (select * from changed order by seq limit most) first
+  )
+  select jsonb_agg(row order by seq) filter (where before < most_bytes), count(*), max(seq) filter (where before < most_bytes),
+         count(*) filter (where before < most_bytes)
+  into listed, number, last, kept from page;
+  return jsonb_build_object(
+    'status', 'ok', 'head', heads.head, 'clock', heads.clock, 'last_mid', known.last_mid, 'last_uid', known.last_uid,
+    'rows', coalesce(listed, '[]'), 'is_all', number < most and kept = number,
+    'next', case when number < most and kept = number then heads.head else last end);
+end $$;
+
+-- What a device changed, in the order of its numbers; see above for what `changes` are and what is answered. `seen` is the
+-- number up to which it has applied what others changed.
+create or replace function aichat.sync_push(
+  for_user uuid, device uuid, device_name text, seen bigint, changes jsonb
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  heads    public.sync_heads;
+  known    public.sync_devices;
+  newest   bigint := (extract(epoch from clock_timestamp()) * 1000)::bigint * 65536;
+  latest   bigint := newest + 300000::bigint * 65536;
+  first    bigint;
+  final    bigint;
+  final_uid text;
+  document record;
+begin
+  select * into heads from public.sync_heads where user_id = for_user for update;
+  if not found then
+    raise exception 'there is no such user' using errcode = 'no_data_found';
+  end if;
+  if seen < heads.horizon then
+    return jsonb_build_object('status', 'purged', 'head', heads.head, 'clock', heads.clock);
+  end if;
+  insert into public.sync_devices (user_id, id, name) values (for_user, device, device_name)
+  on conflict (user_id, id) do update set name = excluded.name, seen_at = now()
+  returning * into known;
+
+  if exists (select from jsonb_to_recordset(changes) as c (mid bigint, uid text)
+             where c.mid = known.last_mid and c.uid is distinct from known.last_uid) then
+    return jsonb_build_object('status', 'copied', 'last_mid', known.last_mid, 'last_uid', known.last_uid);
+  end if;
+  select coalesce(jsonb_agg(c.change order by (c.change ->> 'mid')::bigint), '[]') into changes
+  from jsonb_array_elements(changes) as c (change) where (c.change ->> 'mid')::bigint > known.last_mid;
+  select min(c.mid), max(c.mid) into first, final from jsonb_to_recordset(changes) as c (mid bigint);
+  if first is null then
+    return jsonb_build_object('status', 'ok', 'head', heads.head, 'clock', heads.clock,
+                              'last_mid', known.last_mid, 'last_uid', known.last_uid);
+  end if;
+  if first <> known.last_mid + 1 or final - first + 1 <> jsonb_array_length(changes) then
+    return jsonb_build_object('status', 'gap', 'last_mid', known.last_mid, 'last_uid', known.last_uid);
+  end if;
+
+  -- A clock that is more than five minutes ahead would win for as long as it is: such a change happened now.
+  select jsonb_agg(c.change || jsonb_build_object(
+           'stamp', aichat.stamp(case when (c.change ->> 'clock')::bigint > latest
+                                 then greatest(heads.clock, newest) + c.place
+                                 else (c.change ->> 'clock')::bigint end, device),
+           'seq', heads.head + (c.change ->> 'mid')::bigint - known.last_mid) order by c.place)
+  into changes from jsonb_array_elements(changes) with ordinality as c (change, place);
+
+  if aichat.sync_is_behind(for_user, seen, changes) then
+    return jsonb_build_object('status', 'behind', 'head', heads.head, 'clock', heads.clock);
+  end if;
+
+  perform aichat.sync_conversations(for_user, device, changes);
+  insert into public.messages (user_id, id, seq, origin, conversation_id, parent_id, role, content, reasoning, status,
+                               model, finish_reason, error, extra, attachments, created_at)
+  select for_user, c.id, c.seq, device, c.conversation_id, c.parent_id, c.role, c.content, c.reasoning, c.status,
+         c.model, c.finish_reason, c.error, c.extra, coalesce(c.attachments, '[]'), c.created_at
+  from jsonb_to_recordset(changes) as c (
+    kind text, id uuid, seq bigint, conversation_id uuid, parent_id uuid, role text, content text, reasoning text,
+    status text, model text, finish_reason text, error text, extra text, attachments jsonb, created_at timestamptz)
+  join public.conversations v on v.user_id = for_user and v.id = c.conversation_id and v.deleted_at is null
+  where c.kind = 'message'
+  on conflict do nothing;
+  insert into public.usage (user_id, request_id, seq, origin, conversation_id, message_id, type, provider, model,
+                            served_model, provider_id, input_tokens, cached_tokens, cache_write_tokens, output_tokens,
+                            reasoning_tokens, cost_nano, provenance, raw, status, created_at)
+  select for_user, c.id, c.seq, device, v.id, m.id, c.type, c.provider, c.model,
+         c.served_model, c.provider_id, c.input_tokens, c.cached_tokens, c.cache_write_tokens, c.output_tokens,
+         c.reasoning_tokens, c.cost_nano, c.provenance, c.raw, c.status, c.created_at
+  from jsonb_to_recordset(changes) as c (
+    kind text, id uuid, seq bigint, conversation_id uuid, message_id uuid, type text, provider text, model text,
+    served_model text, provider_id text, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint,
+    output_tokens bigint, reasoning_tokens bigint, cost_nano bigint, provenance text, raw text, status text,
+    created_at timestamptz)
+  left join public.conversations v on v.user_id = for_user and v.id = c.conversation_id and v.deleted_at is null
+  left join public.messages m on m.user_id = for_user and m.id = c.message_id
+  where c.kind = 'usage'
+  on conflict do nothing;
+  perform aichat.sync_delete_conversations(for_user, device, changes);
+  for document in
+    select * from jsonb_array_elements(changes) as c (change)
+    where c.change ->> 'kind' in ('document', 'document_delete') order by (c.change ->> 'mid')::bigint
+  loop
+    perform aichat.sync_document(for_user, device, document.change);
+  end loop;
+
+  select c.uid into final_uid from jsonb_to_recordset(changes) as c (mid bigint, uid text) where c.mid = final;
+  update public.sync_devices d set last_mid = final, last_uid = final_uid, seen_at = now()
+  where d.user_id = for_user and d.id = device;
+  update public.sync_heads set
+    head = heads.head + final - known.last_mid,
+    clock = greatest(clock, (select max(('x' || left(c.stamp, 16))::bit(64)::bigint)
+                             from jsonb_to_recordset(changes) as c (stamp text)))
+  where user_id = for_user returning * into heads;
+  return jsonb_build_object('status', 'ok', 'head', heads.head, 'clock', heads.clock,
+                            'last_mid', final, 'last_uid', final_uid);
+end $$;
+
+-- Whether a change would lose to, or be about something deleted by, a change this device has not seen: it has to know, so
+-- that it can keep what loses.
+create or replace function aichat.sync_is_behind(for_user uuid, seen bigint, changes jsonb) returns boolean
+language sql stable security definer set search_path = '' as $$
+  select exists (
+    select from jsonb_to_recordset(changes) as c (kind text, id uuid, conversation_id uuid, stamp text, fields jsonb)
+    join public.conversations v on v.user_id = for_user and v.seq > seen
+      and v.id = case c.kind when 'message' then c.conversation_id when 'conversation' then c.id end
+    where v.deleted_at is not null
+       or exists (select from jsonb_object_keys(c.fields) as f (name)
+                  where v.stamps ->> f.name collate "C" >= c.stamp and v.stamps ->> f.name not like '%' || right(c.stamp, 36))
+  ) or exists (
+    select from jsonb_to_recordset(changes) as c (kind text, id uuid, stamp text)
+    join public.documents d on d.user_id = for_user and d.id = c.id and d.seq > seen
+    where c.kind = 'document' and (d.deleted_at is not null or d.stamp >= c.stamp collate "C")
+  )
+$$;
+
+-- Conversations that are new, and fields that were set: each is won by the greatest stamp.
+create or replace function aichat.sync_conversations(for_user uuid, device uuid, changes jsonb) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into public.conversations (user_id, id, seq, origin, created_at, updated_at)
+  select distinct on (c.id) for_user, c.id, c.seq, device, c.created_at, least(c.updated_at, now() + interval '5 minutes')
+  from jsonb_to_recordset(changes) as c (
+    kind text, id uuid, seq bigint, created_at timestamptz, updated_at timestamptz)
+  where c.kind = 'conversation' order by c.id, c.seq
+  on conflict do nothing;
+
+  with fields as (
+    select distinct on (c.id, f.name) c.id, f.name, f.value, c.stamp
+    from jsonb_to_recordset(changes) as c (kind text, id uuid, stamp text, fields jsonb)
+    cross join jsonb_each(c.fields) as f (name, value)
+    where c.kind = 'conversation' order by c.id, f.name, c.stamp collate "C" desc
+  ), compared as (
+    select f.*, f.stamp collate "C" > coalesce(v.stamps ->> f.name, '') as is_won
+    from fields f join public.conversations v on v.user_id = for_user and v.id = f.id and v.deleted_at is null
+  ), won as (
+    select id, jsonb_object_agg(name, value) as fields, jsonb_object_agg(name, stamp) as stamps
+    from compared where is_won group by id
+  ), touched as (
+    select c.id, max(c.seq) as seq, max(c.updated_at) as updated_at
+    from jsonb_to_recordset(changes) as c (kind text, id uuid, seq bigint, updated_at timestamptz)
+    where c.kind = 'conversation' group by c.id
+  )
+  update public.conversations v set
+    seq = t.seq,
+    origin = case when v.origin = device and t.updated_at <= now() + interval '5 minutes'
+                   and not exists (select from compared where id = v.id and not is_won) then device end,
+    title = case when w.fields ? 'title' then w.fields ->> 'title' else v.title end,
+    system_prompt = case when w.fields ? 'system_prompt' then w.fields ->> 'system_prompt' else v.system_prompt end,
+    model = case when w.fields ? 'model' then w.fields ->> 'model' else v.model end,
+    head_id = case when w.fields ? 'head_id' then (w.fields ->> 'head_id')::uuid else v.head_id end,
+    trashed_at = case when w.fields ? 'trashed_at' then (w.fields ->> 'trashed_at')::timestamptz else v.trashed_at end,
+    stamps = v.stamps || coalesce(w.stamps, '{}'),
+    updated_at = greatest(v.updated_at, least(t.updated_at, now() + interval '5 minutes'))
+  from touched t left join won w on w.id = t.id
+  where v.user_id = for_user and v.id = t.id and v.deleted_at is null;
+end $$;
+
+-- A deletion is final. It clears the content and takes the messages, and files nothing else has, along; what was spent
+-- stays in the books.
+create or replace function aichat.sync_delete_conversations(for_user uuid, device uuid, changes jsonb) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  files text[];
+begin
+  update public.conversations v set
+    seq = c.seq, origin = device, deleted_at = now(),
+    title = '', system_prompt = null, model = null, head_id = null, trashed_at = null, stamps = '{}'
+  from jsonb_to_recordset(changes) as c (kind text, id uuid, seq bigint)
+  where c.kind = 'conversation_delete' and v.user_id = for_user and v.id = c.id and v.deleted_at is null;
+  if not found then
+    return;
+  end if;
+  update public.usage u set conversation_id = null
+  from jsonb_to_recordset(changes) as c (kind text, id uuid)
+  where c.kind = 'conversation_delete' and u.user_id = for_user and u.conversation_id = c.id;
+  with gone as (
+    delete from public.messages m using jsonb_to_recordset(changes) as c (kind text, id uuid)
+    where c.kind = 'conversation_delete' and m.user_id = for_user and m.conversation_id = c.id
+    returning m.attachments
+  )
+  select array_agg(distinct a.file ->> 'sha256') into files
+  from gone cross join jsonb_array_elements(gone.attachments) as a (file);
+  delete from public.blobs b
+  where b.user_id = for_user and b.sha256 = any (files) and not exists (
+    select from public.messages m where m.user_id = for_user
+      and m.attachments @> jsonb_build_array(jsonb_build_object('sha256', b.sha256)));
+end $$;
+
+-- A document that was read, or read anew: its chunks have been staged, and take the place of those that are there.
+create or replace function aichat.sync_document(for_user uuid, device uuid, change jsonb) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  d       public.documents := jsonb_populate_record(null::public.documents, change || jsonb_build_object(
+            'user_id', for_user, 'origin', device));
+  current public.documents;
+  staged  bigint;
+begin
+  select * into current from public.documents where user_id = for_user and id = d.id;
+  if change ->> 'kind' = 'document_delete' then
+    update public.documents set
+      seq = d.seq, origin = device, stamp = d.stamp, deleted_at = now(), collection = '', name = '', path = '',
+      root = null, title = null, media_type = '', size = 0, etag = null, sha256 = null, settings = '',
+      embedding_model = null, dimensions = null, chunk_count = 0
+    where user_id = for_user and id = d.id and deleted_at is null;
+    delete from public.document_chunks where user_id = for_user and document_id = d.id;
+  elsif current.deleted_at is null and (current.id is null or d.stamp collate "C" > current.stamp) then
+    select count(*) into staged from aichat.staged_chunks s
+    where s.user_id = for_user and s.document_id = d.id and s.version = change ->> 'version';
+    if staged <> d.chunk_count then
+      raise exception '% of % chunks have come', staged, d.chunk_count using errcode = 'no_data_found';
+    end if;
+    insert into public.documents as o (user_id, id, seq, origin, stamp, collection, name, path, root, title, media_type,
+      size, etag, sha256, settings, embedding_model, dimensions, chunk_count, created_at, updated_at)
+    values (for_user, d.id, d.seq, device, d.stamp, d.collection, d.name, d.path, d.root, d.title, d.media_type,
+      d.size, d.etag, d.sha256, d.settings, d.embedding_model, d.dimensions, d.chunk_count, d.created_at, d.updated_at)
+    on conflict (user_id, id) do update set
+      seq = excluded.seq, origin = case when o.origin = device then device end, stamp = excluded.stamp,
+      collection = excluded.collection, name = excluded.name, path = excluded.path, root = excluded.root,
+      title = excluded.title, media_type = excluded.media_type, size = excluded.size, etag = excluded.etag,
+      sha256 = excluded.sha256, settings = excluded.settings, embedding_model = excluded.embedding_model,
+      dimensions = excluded.dimensions, chunk_count = excluded.chunk_count, updated_at = excluded.updated_at;
+    delete from public.document_chunks where user_id = for_user and document_id = d.id;
+    insert into public.document_chunks (user_id, document_id, collection, chunk_index, content, heading, start_char,
+      end_char, line, page, token_count, hash, embedding_model, embedding, words)
+    select for_user, d.id, d.collection, s.chunk_index, c.content, c.heading, c.start_char, c.end_char, c.line, c.page,
+      c.token_count, c.hash, case when c.embedding is not null then d.embedding_model end, c.embedding,
+      aichat.words_of(d.title, c.heading, c.content)
+    from aichat.staged_chunks s cross join jsonb_populate_record(null::public.document_chunks, s.chunk) c
+    where s.user_id = for_user and s.document_id = d.id and s.version = change ->> 'version';
+  else
+    update public.documents set seq = d.seq, origin = null where user_id = for_user and id = d.id;
+  end if;
+  delete from aichat.staged_chunks s
+  where s.user_id = for_user and s.document_id = d.id
+    and (s.version = change ->> 'version' or s.staged_at < now() - interval '1 day');
+end $$;
+
+-- Chunks of a version of a document, in parts and any number of times, before the change that brings it.
+create or replace function aichat.sync_stage_chunks(for_user uuid, document uuid, version text, chunks jsonb) returns void
+language sql security definer set search_path = '' as $$
+  insert into aichat.staged_chunks (user_id, document_id, version, chunk_index, chunk)
+  select for_user, document, version, (c.chunk ->> 'chunk_index')::integer, c.chunk
+  from jsonb_array_elements(chunks) as c (chunk)
+  on conflict do nothing
+$$;
+
+-- The chunks of a version of a document, from beyond one; none where it was replaced meanwhile.
+create or replace function aichat.sync_chunks(
+  for_user uuid, document uuid, stamp text, after integer, most integer, most_bytes integer
+) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select coalesce(jsonb_agg(row order by chunk_index) filter (where before < most_bytes), '[]') from (
+    select chunk_index, row, sum(octet_length(row::text)) over (order by chunk_index) - octet_length(row::text) as before
+    from (
+      select c.chunk_index, jsonb_build_object(
+        'chunk_index', c.chunk_index, 'content', c.content, 'heading', c.heading, 'start_char', c.start_char,
+        'end_char', c.end_char, 'line', c.line, 'page', c.page, 'token_count', c.token_count, 'hash', c.hash,
+        'embedding', c.embedding::text) as row
+      from public.document_chunks c join public.documents d on d.user_id = c.user_id and d.id = c.document_id
+      where c.user_id = for_user and c.document_id = sync_chunks.document and c.chunk_index > after
+        and d.stamp = sync_chunks.stamp
+      order by c.chunk_index limit most
+    ) found
+  ) measured
+$$;
+
+-- Which of some files are not here yet.
+create or replace function aichat.sync_missing_blobs(for_user uuid, hashes text[]) returns text[]
+language sql stable security definer set search_path = '' as $$
+  select coalesce(array_agg(h), '{}') from unnest(hashes) as h
+  where not exists (select from public.blobs b where b.user_id = for_user and b.sha256 = h)
+$$;
+
+-- A file under the hash of its content; another content under that hash is refused.
+create or replace function aichat.sync_put_blob(for_user uuid, hash text, file bytea) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if encode(sha256(file), 'hex') <> hash then
+    raise exception 'this is not the content of %', hash using errcode = 'invalid_parameter_value';
+  end if;
+  insert into public.blobs (user_id, sha256, content) values (for_user, hash, file) on conflict do nothing;
+end $$;
+
+-- Its content, null where it is not here: it was too large for the device that has it.
+create or replace function aichat.sync_blob(for_user uuid, hash text) returns bytea
+language sql stable security definer set search_path = '' as
+  $$ select content from public.blobs where user_id = for_user and sha256 = hash $$;
+
+-- The devices of a user, and how many changes each has not seen yet.
+create or replace function aichat.sync_devices(for_user uuid) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'id', d.id, 'name', d.name, 'seen_at', aichat.iso(d.seen_at), 'created_at', aichat.iso(d.created_at),
+    'unseen', h.head - d.seen_seq) order by d.seen_at desc), '[]')
+  from public.sync_devices d join public.sync_heads h on h.user_id = d.user_id where d.user_id = for_user
+$$;
+
+-- A device no longer syncs: it is not listed, and should it come back, it begins anew.
+create or replace function aichat.sync_forget(for_user uuid, device uuid) returns void
+language sql security definer set search_path = '' as
+  $$ delete from public.sync_devices where user_id = for_user and id = device $$;
+
+-- The same for a signed-in user, about themselves. A gateway's client calls these; without a user they are refused.
+create or replace function aichat.asking() returns uuid
+language plpgsql stable set search_path = '' as $$
+declare
+  asking uuid := (select auth.uid());
+begin
+  if asking is null then
+    raise exception 'nobody is signed in' using errcode = 'insufficient_privilege';
+  end if;
+  return asking;
+end $$;
+
+create or replace function public.sync_pull(
+  device uuid, device_name text, after bigint, most integer, most_bytes integer
+) returns jsonb language sql security definer set search_path = '' as
+  $$ select aichat.sync_pull(aichat.asking(), device, device_name, after, least(most, 5000), least(most_bytes, 33554432)) $$;
+create or replace function public.sync_push(device uuid, device_name text, seen bigint, changes jsonb)
+returns jsonb language sql security definer set search_path = '' as
+  $$ select aichat.sync_push(aichat.asking(), device, device_name, seen, changes) $$;
+create or replace function public.sync_stage_chunks(document uuid, version text, chunks jsonb)
+returns void language sql security definer set search_path = '' as
+  $$ select aichat.sync_stage_chunks(aichat.asking(), document, version, chunks) $$;
+create or replace function public.sync_chunks(
+  document uuid, stamp text, after integer, most integer, most_bytes integer
+) returns jsonb language sql stable security definer set search_path = '' as
+  $$ select aichat.sync_chunks(aichat.asking(), document, stamp, after, least(most, 5000), least(most_bytes, 33554432)) $$;
+create or replace function public.sync_missing_blobs(hashes text[])
+returns text[] language sql stable security definer set search_path = '' as
+  $$ select aichat.sync_missing_blobs(aichat.asking(), hashes) $$;
+create or replace function public.sync_put_blob(hash text, file bytea)
+returns void language sql security definer set search_path = '' as
+  $$ select aichat.sync_put_blob(aichat.asking(), hash, file) $$;
+create or replace function public.sync_blob(hash text)
+returns bytea language sql stable security definer set search_path = '' as
+  $$ select aichat.sync_blob(aichat.asking(), hash) $$;
+create or replace function public.sync_forget(device uuid)
+returns void language sql security definer set search_path = '' as
+  $$ select aichat.sync_forget(aichat.asking(), device) $$;
+create or replace function public.sync_devices()
+returns jsonb language sql stable security definer set search_path = '' as
+  $$ select aichat.sync_devices(aichat.asking()) $$;
 
 -- 8. Row security and grants -------------------------------------------------------------------------------------------
 

@@ -30,6 +30,12 @@
     │   │   └── ContextTooLong  6
     │   ├── ModelNotFound       6    404
     │   └── LocalModelError     6    the embedded model is missing or does not run
+    ├── SyncError               1    sync is not set up, is on already, or is running in another process
+    ├── HostedError             6    (502) the hosted database, or the network between
+    │   ├── HostedUnavailable   6    it cannot be reached, or the connection was lost: nothing is lost by it
+    │   ├── HostedLogin         3    it refused the password or the role
+    │   ├── HostedSchema        6    its schema is missing, older or newer than this program
+    │   └── HostedFull          6    no space left there
     └── StorageError            1
         ├── DatabaseLocked      1
         ├── DatabaseCorrupt     1
@@ -273,6 +279,48 @@ class LocalModelError(ProviderError):
     """The embedded model is missing, corrupt or cannot run here."""
 
     code = "local_model"
+
+
+class SyncError(AichatError):
+    """Sync cannot be done: it is not set up, is set up already, or another process is doing it."""
+
+    code = "sync"
+
+
+class HostedError(AichatError):
+    """The hosted database, or the network between, failed. What was not confirmed stays here and is sent again."""
+
+    code = "hosted"
+    exit_code = EXIT_PROVIDER
+    http_status = 502
+
+
+class HostedUnavailable(HostedError):
+    """It cannot be reached, or the connection was lost."""
+
+    code = "hosted_unavailable"
+    http_status = 503
+
+
+class HostedLogin(HostedError):
+    """It refused the password, the role, or the role may not do this."""
+
+    code = "hosted_login"
+    exit_code = EXIT_KEY
+    http_status = 401
+
+
+class HostedSchema(HostedError):
+    """Its schema is missing, older or newer than this program knows."""
+
+    code = "hosted_schema"
+
+
+class HostedFull(HostedError):
+    """No space is left there."""
+
+    code = "hosted_full"
+    http_status = 507
 
 
 class StorageError(AichatError):

@@ -19,7 +19,7 @@ from aichat_cli.storage.database import Database
 
 EntryKind = Literal["grant", "purchase", "charge", "refund", "dispute", "dispute_won"]
 
-_LOCKS_FROM = 1 << 30
+_LOCKS_FROM = 3 << 29
 """The liveness locks of holds lie behind those of turns."""
 
 

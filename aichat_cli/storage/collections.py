@@ -41,17 +41,24 @@ def create(
     """
     _require_name(name)
     with db.transaction():
-        if find(db, name, user_id=user_id) is None:
-            now = utc_now()
-            db.execute(
-                "INSERT INTO collections (id, user_id, name, embedding_model, dimensions, created_at, updated_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (new_id(), user_id, name, embedding_model, dimensions, now, now),
-            )
-            [(seq,)] = db.rows("SELECT last_insert_rowid()")
-            _create_text_index(db, CollectionSeq(seq))
-            if dimensions is not None:
-                vectors.create(db, CollectionSeq(seq), dimensions)
+        return ensure(db, name, embedding_model=embedding_model, dimensions=dimensions, user_id=user_id)
+
+
+def ensure(
+    db: Database, name: str, *, embedding_model: str | None, dimensions: int | None, user_id: ProfileId = LOCAL_PROFILE
+) -> Collection:
+    """`create` for a name that is one already, inside the caller's transaction."""
+    if find(db, name, user_id=user_id) is None:
+        now = utc_now()
+        db.execute(
+            "INSERT INTO collections (id, user_id, name, embedding_model, dimensions, created_at, updated_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (new_id(), user_id, name, embedding_model, dimensions, now, now),
+        )
+        [(seq,)] = db.rows("SELECT last_insert_rowid()")
+        _create_text_index(db, CollectionSeq(seq))
+        if dimensions is not None:
+            vectors.create(db, CollectionSeq(seq), dimensions)
     return get(db, name, user_id=user_id)
 
 

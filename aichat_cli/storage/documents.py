@@ -52,10 +52,16 @@ def of_paths(db: Database, collection: CollectionSeq, paths: Sequence[str]) -> d
 
 def by_id(db: Database, document_id: DocumentId) -> Document:
     """The document with that id; raises NotFound."""
-    row = db.row(f"{_SELECT} WHERE d.id = ?", (document_id,))
-    if row is None:
+    found = find_id(db, document_id)
+    if found is None:
         raise NotFound("This document is no longer here.", hint="Run: aichat docs list")
-    return _document(row)
+    return found
+
+
+def find_id(db: Database, document_id: str) -> Document | None:
+    """The document with that id, None where it is not here."""
+    row = db.row(f"{_SELECT} WHERE d.id = ?", (document_id,))
+    return None if row is None else _document(row)
 
 
 def listing(
@@ -100,11 +106,13 @@ def store(
     document: NewDocument,
     *,
     chunk_count: int,
+    document_id: DocumentId | None = None,
     user_id: ProfileId = LOCAL_PROFILE,
 ) -> int:
     """Store a document without its chunks, inside the caller's transaction; its seq.
 
-    One from the same path is replaced; its id and the time it was first stored stay.
+    One from the same path is replaced; its id and the time it was first stored stay. `document_id` is that of a new one
+    that has an id already.
     """
     [(seq,)] = db.rows(
         "INSERT INTO documents (id, user_id, collection_seq, name, path, root, title, media_type, size, modified_ns,"
@@ -116,7 +124,7 @@ def store(
         " settings = excluded.settings, chunk_count = excluded.chunk_count, updated_at = excluded.updated_at"
         " RETURNING seq",
         (
-            new_id(),
+            document_id or new_id(),
             user_id,
             collection,
             document.name,

@@ -37,6 +37,22 @@ def hold(path: Path | None, seq: int) -> None:
             _try_lock(live.descriptor, seq)
 
 
+def claim(path: Path | None, seq: int) -> bool:
+    """Mark something as being done by this process, if nobody is doing it; whether it is ours now. `release` ends it.
+
+    Where the lock file cannot be opened only this process is known of.
+    """
+    if path is None:
+        return True
+    with _mutex:
+        live = _live_file(path)
+        if seq in live.own or (live.descriptor is not None and not _try_lock(live.descriptor, seq)):
+            _close_if_idle(path)
+            return False
+        live.own.add(seq)
+        return True
+
+
 def release(path: Path | None, seq: int) -> None:
     """The turn is settled, or was never begun."""
     if path is None:

@@ -1,0 +1,73 @@
+"""Every failure of a hosted Postgres as one of aichat's own errors: what failed, where, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aichat_cli.core.errors import HostedError, HostedFull, HostedLogin, HostedSchema, HostedUnavailable
+
+_SCHEMA = ("42P01", "42883", "3F000", "42703")
+"""No such table, function, schema or column."""
+_FULL = ("53100",)
+_GONE = ("57P01", "57P02", "57P03", "57014", "25006", "53300", "40001", "40P01")
+"""Shut down, crashed, starting up, cancelled, read-only, too many connections, deadlock."""
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Turn psycopg's errors into HostedErrors that say what failed at `place`."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as exc:
+        raise _translated(exc, place) from None
+    except (UnicodeError, ValueError) as exc:
+        raise HostedError(f"The database {place} cannot be asked that: {exc}.") from None
+
+
+def _translated(error: Exception, place: str) -> HostedError:
+    import psycopg
+
+    state = getattr(error, "sqlstate", None) or ""
+    said = _first_line(error)
+    login = _login(state, said, place)
+    if login is not None:
+        return login
+    if state in _SCHEMA:
+        return HostedSchema(
+            f"The database {place} is not set up for aichat, or by an older one: {said}.", hint="Run: aichat sync init"
+        )
+    if state in _FULL:
+        return HostedFull(f"No space left in the database {place}.", hint="Free some there; nothing here is lost")
+    if state in _GONE or state.startswith("08") or isinstance(error, psycopg.OperationalError):
+        why = f": {said}" if said else ""
+        return HostedUnavailable(
+            f"The database {place} cannot be reached, or the connection was lost{why}.",
+            hint="Nothing is lost. Try again: aichat sync now",
+        )
+    return HostedError(f"The database {place} failed: {said} ({state or type(error).__name__}).")
+
+
+def _login(state: str, said: str, place: str) -> HostedLogin | None:
+    """A connection that is refused has no SQLSTATE: then what was said tells."""
+    if state in {"28000", "28P01"} or (not state and "authentication failed" in said):
+        return HostedLogin(
+            f"The database {place} refused the user or the password.", hint="Run: aichat sync init, with a new address"
+        )
+    if state == "3D000" or (not state and 'database "' in said and "does not exist" in said):
+        return HostedLogin(f"There is no database {place}.", hint="Create it first, or check the address")
+    if state == "42501":
+        return HostedLogin(
+            f"The database {place} does not permit this: {said}.", hint="Connect as the owner of the database"
+        )
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    """What was said, without the addresses psycopg repeats and without what libpq adds on further lines."""
+    diagnostic = getattr(error, "diag", None)
+    text = (getattr(diagnostic, "message_primary", None) or str(error)).strip()
+    line = text.splitlines()[0] if text else ""
+    return line.rsplit(" failed: ", 1)[-1].removeprefix("connection is bad: ").rstrip(".")

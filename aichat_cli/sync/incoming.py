@@ -1,0 +1,119 @@
+"""What comes: staged page by page, and applied in one transaction once all of it is here.
+
+The other side has decided already what won. Here only one thing is asked of each field: whether it was set on this device
+and that is not confirmed yet. Then the later of the two is shown, and whatever loses here is kept in the trash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aichat_cli.core.sync import SyncReport
+from aichat_cli.storage import replicas, sync_staging, sync_state
+from aichat_cli.storage.database import Database
+from aichat_cli.sync.merging import ConversationMerge, DocumentMerge, Resyncing
+from aichat_cli.sync.protocol import DocumentSink, Page, Transport
+
+MOST_ROWS = 1000
+MOST_BYTES = 8_000_000
+MOST_CHUNKS = 500
+PROGRESS_EVERY = 500
+Advance = Callable[[int, int], None]
+
+
+class Incoming:
+    """The way of others' changes into this database."""
+
+    def __init__(
+        self,
+        database: Database,
+        transport: Transport,
+        report: SyncReport,
+        sink: DocumentSink,
+        *,
+        most_rows: int = MOST_ROWS,
+        largest_file: int = 0,
+    ) -> None:
+        self._database = database
+        self._transport = transport
+        self._report = report
+        self._sink = sink
+        self._most_rows = most_rows
+        self._largest_file = largest_file
+
+    def pages(self, device: str, after: int) -> Iterator[Page]:
+        """Ask for pages until nothing is left."""
+        while True:
+            page = self._transport.pull(device, after, most=self._most_rows, most_bytes=MOST_BYTES)
+            yield page
+            if page.status != "ok" or page.is_all:
+                return
+            after = page.next
+
+    def stage(self, page: Page) -> None:
+        """Keep a page until all are here."""
+        if page.rows or page.next:
+            sync_staging.add(self._database, page.rows, staged_to=page.next)
+
+    def fetch_rest(self) -> None:
+        """Fetch what the staged changes name: files, and the chunks of documents."""
+        for file in sync_staging.missing_files(self._database):
+            content = self._transport.file(file["sha256"]) if file["bytes"] <= self._largest_file else None
+            if content is None:
+                self._report.left_here.append(file["name"])
+            else:
+                sync_staging.add_file(self._database, file["sha256"], content)
+                self._report.count_received("file")
+        if sync_state.get(self._database).with_documents:
+            for document in sync_staging.of_kind(self._database, "document"):
+                if not document["is_deleted"]:
+                    self._fetch_chunks(document)
+
+    def _fetch_chunks(self, document: dict[str, Any]) -> None:
+        id_, stamp = document["id"], document["stamp"]
+        after = sync_staging.last_chunk(self._database, id_, stamp)
+        while after + 1 < document["chunk_count"]:
+            chunks = self._transport.chunks(id_, stamp, after, most=MOST_CHUNKS, most_bytes=MOST_BYTES)
+            if not chunks:
+                return  # replaced meanwhile: the newer version has a higher number, and comes with the next sync
+            sync_staging.add_chunks(self._database, id_, stamp, chunks)
+            after = chunks[-1]["chunk_index"]
+
+    def apply(self, cursor: int, advance: Advance) -> None:
+        """Write all that is staged, and how far it goes, in one transaction; `advance` is told what is done, of how much."""
+        database = self._database
+        state = sync_state.get(database)
+        total = sync_staging.count(database)
+        with sync_state.applying(database):
+            if state.resync:
+                Resyncing(database, self._report, self._sink).reconcile(state.resync)
+            heads: list[dict[str, Any]] = []
+            conversations = ConversationMerge(database, self._report, state.device_id, heads)
+            writers = {
+                "conversation": conversations.apply,
+                "message": self._message,
+                "usage": self._usage,
+                "document": DocumentMerge(database, self._report, self._sink, state.device_id).apply,
+            }
+            done = 0
+            for kind, write in writers.items():
+                for change in sync_staging.of_kind(database, kind):
+                    if kind != "document" or state.with_documents:
+                        write(change)
+                    done += 1
+                    if done % PROGRESS_EVERY == 0:
+                        advance(done, total)
+            conversations.set_heads()
+            conversations.delete_deferred()
+            replicas.finish(database, cursor)
+            sync_staging.clear(database)
+        advance(total, total)
+
+    def _message(self, change: dict[str, Any]) -> None:
+        if replicas.insert_message(self._database, change):
+            self._report.count_received("message")
+
+    def _usage(self, change: dict[str, Any]) -> None:
+        if replicas.insert_usage(self._database, change):
+            self._report.count_received("usage")
