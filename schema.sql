@@ -570,7 +570,7 @@ end $$;
 -- in so many more only rank what is found, and beyond 60,000 are left out; a word that is nowhere is neither.
 create or replace function aichat.words_asked(for_user uuid, in_collection text, query_words text[])
 returns table (
-  place bigint, frequency bigint, rarest bigint, keys bigint[], query tsquery, is_phrase boolean, finds boolean, ranks boolean
+  place bigint, frequency bigint, rarest bigint, keys bigint[], parts text[], query tsquery, finds boolean, ranks boolean
 )
 language sql stable rows 10 set search_path = '' set client_min_messages = warning as $$
   with parts as (
@@ -583,16 +583,34 @@ language sql stable rows 10 set search_path = '' set client_min_messages = warni
   ), words as (
     select parts.place, (array_agg(chunks order by spot desc))[1] as frequency, min(chunks) as rarest,
       aichat.word_keys(for_user, in_collection, array_to_tsvector(array_agg(lexeme))) as keys,
-      phraseto_tsquery('aichat.words', aichat.bare(left(word, 1000))) as query, count(*) > 1 as is_phrase
+      array_agg(lexeme order by spot) as parts, phraseto_tsquery('aichat.words', aichat.bare(left(word, 1000))) as query
     from parts group by parts.place, word
   ), counted as (
     select *, row_number() over rarest_first as rank, sum(words.rarest) over rarest_first as found
     from words where words.rarest > 0 window rarest_first as (order by words.rarest, words.place)
   )
-  select place, frequency, rarest, keys, query, is_phrase, rank = 1 or found <= 10000, rank = 1 or found <= 60000
+  select place, frequency, rarest, keys, parts, query, rank = 1 or found <= 10000, rank = 1 or found <= 60000
   from counted
   union all
-  select place, frequency, rarest, keys, query, is_phrase, false, false from words where words.rarest = 0
+  select place, frequency, rarest, keys, parts, query, false, false from words where words.rarest = 0
+$$;
+
+-- How often a word is in a chunk, twice for each time in the title or a heading. What ts_rank makes of n times a word is the
+-- sum of 1 / i² up to n, in parts of that of all i, so that n is told by the rest. It does not count phrases.
+create or replace function aichat.times_of(words tsvector, parts text[], query tsquery) returns double precision
+language sql immutable parallel safe as $$
+  select case
+    when cardinality(parts) = 1 then round(1 / (1.6449340668482264 * (1 - ts_rank('{1,1,1,1}', words, query))) - 0.5)
+      + round(1 / (1.6449340668482264 * (1 - ts_rank('{0,0,0,1}', words, query))) - 0.5)
+    when words @@ query then (
+      select coalesce(sum(1 + (begun.heaviest = 'A')::integer), 0) from (
+        select spots.spot - part.place, min(spots.weight) as heaviest
+        from unnest(words) as held (lexeme, positions, weights)
+          join unnest(parts) with ordinality as part (lexeme, place) using (lexeme)
+          cross join unnest(held.positions, held.weights) as spots (spot, weight)
+        group by 1 having count(*) = cardinality(parts)
+      ) as begun)
+    else 0 end
 $$;
 
 -- The chunks that hold a word of a query, ranked as on the devices (BM25, a word in the title or a heading counts twice),
@@ -605,18 +623,25 @@ language sql stable rows 100 set search_path = '' set enable_seqscan = off set j
   with library as (
     select sum(chunks)::double precision as chunks, greatest(sum(tokens) / sum(chunks), 1)::double precision as mean
     from aichat.library_sizes where user_id = for_user and collection = in_collection
-  ), asked as materialized (
-    select words.*, greatest(ln((library.chunks - rarest + 0.5) / (rarest + 0.5)), 0.000001) as weight
-    from aichat.words_asked(for_user, in_collection, query_words) as words, library where ranks
-  ), holding as (
-    select found.id
-    from asked cross join lateral (
+  ), words as materialized (
+    select * from aichat.words_asked(for_user, in_collection, query_words) where ranks
+  ), found as materialized (
+    select words.place, chunk.id
+    from words cross join lateral (
       select c.id from public.document_chunks c
-      where aichat.word_keys(c.user_id, c.collection, c.words) @> asked.keys
-        and (not asked.is_phrase or c.words @@ asked.query)
+      where aichat.word_keys(c.user_id, c.collection, c.words) @> words.keys
+        and (cardinality(words.parts) = 1 or c.words @@ words.query)
       limit 10000
-    ) as found
-    where asked.finds
+    ) as chunk
+    where words.finds
+  ), asked as materialized (
+    select words.*, greatest(ln((library.chunks - held.chunks + 0.5) / (held.chunks + 0.5)), 0.000001) as weight
+    from words cross join library cross join lateral (
+      select case when words.finds and cardinality(words.parts) > 1
+        then (select count(*) from found where found.place = words.place) else words.rarest end as chunks
+    ) as held
+  ), holding as (
+    select found.id from found join asked using (place)
     group by found.id order by sum(asked.weight) desc, found.id
     limit (select greatest(3 * match_count, 12000 / greatest(count(*), 1)) from asked)
   ), ranked as materialized (
@@ -626,13 +651,9 @@ language sql stable rows 100 set search_path = '' set enable_seqscan = off set j
       from public.document_chunks c where c.id = candidates.id limit 1
     ) as chunk
   )
-  -- What ts_rank makes of n times a word is the sum of 1 / i² up to n, in parts of that of all i: n is told by the rest.
   select ranked.id, sum(asked.weight * 2.2 * times.n / (times.n + ranked.length)) as score
   from ranked cross join asked cross join lateral (
-    select case when asked.is_phrase then (ranked.words @@ asked.query)::integer
-      else round(1 / (1.6449340668482264 * (1 - ts_rank('{1,1,1,1}', ranked.words, asked.query))) - 0.5)
-        + round(1 / (1.6449340668482264 * (1 - ts_rank('{0,0,0,1}', ranked.words, asked.query))) - 0.5)
-      end as n
+    select aichat.times_of(ranked.words, asked.parts, asked.query) as n offset 0
   ) as times
   where times.n > 0
   group by ranked.id having bool_or(asked.finds)
