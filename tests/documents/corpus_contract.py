@@ -49,7 +49,12 @@ HOSTILE = ['"', "a AND", "NEAR(", "content:x", "*", "^a -b +c", "\x00a", "\ud800
 
 
 def made(
-    database: Database, name: str, texts: Mapping[str, str], *, embedder: Embedder | None = EMBEDDER, title: str | None = None
+    database: Database,
+    name: str,
+    texts: Mapping[str, str],
+    *,
+    embedder: Embedder | None = EMBEDDER,
+    title: str | None = None,
 ) -> Collection:
     """A local collection of texts, a chunk each."""
     model, dimensions = (embedder.name, embedder.dimensions) if embedder else (None, None)

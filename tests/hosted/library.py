@@ -76,9 +76,7 @@ def upload(database: Database, connection: psycopg.Connection[Any], user: UUID) 
         ):
             embedding = None if vector is None else vector_text(unpacked(vector))
             model = None if vector is None else model
-            connection.execute(
-                _CHUNK, (user, document_id, name, *chunk, model, embedding, title, chunk[2], chunk[1])
-            )
+            connection.execute(_CHUNK, (user, document_id, name, *chunk, model, embedding, title, chunk[2], chunk[1]))
 
 
 def upload_vectors(connection: psycopg.Connection[Any], user: UUID, vectors: Matrix, model: str = "any") -> list[int]:

@@ -16,7 +16,17 @@ from aichat_cli.documents.hosted_corpus import HostedCorpora
 from aichat_cli.documents.local_corpus import local_corpus
 from aichat_cli.documents.reranking import fill
 from aichat_cli.storage.database import Database
-from tests.documents.corpus_contract import EMBEDDER, QUESTIONS, TEXTS, CorpusContract, Searched, made, names, require_equal, shelved
+from tests.documents.corpus_contract import (
+    EMBEDDER,
+    QUESTIONS,
+    TEXTS,
+    CorpusContract,
+    Searched,
+    made,
+    names,
+    require_equal,
+    shelved,
+)
 from tests.documents.library import library_of
 from tests.documents.vector_rows import unit
 from tests.hosted.library import Counted, hosted, new_user, upload
@@ -46,11 +56,14 @@ class TestHostedCorpus(CorpusContract):
 
     @pytest.mark.parametrize("question", QUESTIONS)
     @pytest.mark.parametrize("name", ["mixed", "words"])
-    def test_a_question_is_answered_as_by_the_local_database(self, searched: Searched, question: str, name: str) -> None:
+    def test_a_question_is_answered_as_by_the_local_database(
+        self, searched: Searched, question: str, name: str
+    ) -> None:
         local = Searched(searched.library, local_corpus)
         for threshold in (None, -1.0):
             require_equal(
-                local(question, name, threshold=threshold, limit=5), searched(question, name, threshold=threshold, limit=5)
+                local(question, name, threshold=threshold, limit=5),
+                searched(question, name, threshold=threshold, limit=5),
             )
 
     def test_a_search_is_one_round_trip(self, searched: Searched, shelf: tuple[Counted, UUID]) -> None:
@@ -71,7 +84,9 @@ class TestHostedCorpus(CorpusContract):
         assert asked == [2, 1]
         assert elsewhere("dough", "words").models == ()
 
-    def test_chunks_that_are_gone_meanwhile_are_passed_over(self, shelf: tuple[Counted, UUID], library: Database) -> None:
+    def test_chunks_that_are_gone_meanwhile_are_passed_over(
+        self, shelf: tuple[Counted, UUID], library: Database
+    ) -> None:
         connection, user = shelf
         corpus = HostedCorpora(connection, user, lambda: EMBEDDER.name)(library, "mixed")
         [best] = corpus.find(["dough"], None, 5, shown=0).by_words
