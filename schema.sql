@@ -421,8 +421,8 @@ create index if not exists document_chunks_by_word on public.document_chunks
 -- In the row, where comparing thousands of them does not have to fetch each from elsewhere.
 alter table public.document_chunks alter column embedding set storage main, alter column words set storage main;
 
--- In how many chunks of a collection each word is, and how many chunks and tokens there are by the model of their vectors
--- (empty: without one). Triggers keep both, so that a search need not count.
+-- In how many chunks of a collection each word is, and how many chunks and tokens there are by the model and the dimensions
+-- of their vectors (empty and 0: without one). Triggers keep both, so that a search need not count.
 create table if not exists aichat.word_counts (
   user_id    uuid not null,
   collection text not null,
@@ -435,29 +435,32 @@ create table if not exists aichat.library_sizes (
   user_id         uuid not null,
   collection      text not null,
   embedding_model text not null,
+  dimensions      integer not null,
   chunks          bigint not null,
   tokens          bigint not null,
-  primary key (user_id, collection, embedding_model)
+  primary key (user_id, collection, embedding_model, dimensions)
 ) with (fillfactor = 70);
 
 create or replace function aichat.count_chunks() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = public, extensions, pg_temp as $$
 begin
   if tg_op <> 'INSERT' then
     with gone as (
-      select user_id, collection, coalesce(embedding_model, '') as model, count(*) as chunks, sum(token_count) as tokens
-      from old_chunks group by 1, 2, 3
+      select user_id, collection, coalesce(embedding_model, '') as model, coalesce(vector_dims(embedding), 0) as dimensions,
+        count(*) as chunks, sum(token_count) as tokens
+      from old_chunks group by 1, 2, 3, 4
     )
     update aichat.library_sizes s set chunks = s.chunks - g.chunks, tokens = s.tokens - g.tokens
-    from gone g where (s.user_id, s.collection, s.embedding_model) = (g.user_id, g.collection, g.model);
+    from gone g
+    where (s.user_id, s.collection, s.embedding_model, s.dimensions) = (g.user_id, g.collection, g.model, g.dimensions);
     delete from aichat.library_sizes s using (select distinct user_id, collection from old_chunks) g
     where (s.user_id, s.collection) = (g.user_id, g.collection) and s.chunks <= 0;
   end if;
   if tg_op <> 'DELETE' then
-    insert into aichat.library_sizes as s (user_id, collection, embedding_model, chunks, tokens)
-    select user_id, collection, coalesce(embedding_model, ''), count(*), sum(token_count)
-    from new_chunks group by 1, 2, 3 order by 1, 2, 3
-    on conflict (user_id, collection, embedding_model)
+    insert into aichat.library_sizes as s (user_id, collection, embedding_model, dimensions, chunks, tokens)
+    select user_id, collection, coalesce(embedding_model, ''), coalesce(vector_dims(embedding), 0), count(*), sum(token_count)
+    from new_chunks group by 1, 2, 3, 4 order by 1, 2, 3, 4
+    on conflict (user_id, collection, embedding_model, dimensions)
     do update set chunks = s.chunks + excluded.chunks, tokens = s.tokens + excluded.tokens;
   end if;
   return null;
@@ -539,7 +542,8 @@ declare
   wanted integer := least(greatest(match_count, 0), 1000);
   size bigint := (
     select coalesce(sum(s.chunks), 0) from aichat.library_sizes s
-    where s.user_id = for_user and s.embedding_model <> '' and s.collection = coalesce(in_collection, s.collection)
+    where s.user_id = for_user and s.dimensions = vector_dims(query_embedding)
+      and s.collection = coalesce(in_collection, s.collection)
       and s.embedding_model = coalesce(query_model, s.embedding_model)
   );
   near text := format(
@@ -553,6 +557,9 @@ declare
   ids bigint[];
   cosines double precision[];
 begin
+  if query_embedding is null then
+    return;
+  end if;
   if size > 20000 then
     execute format('select array_agg(id), array_agg(cosine) from (%s) as nearest (id, cosine)', format(near, ''))
       into ids, cosines using for_user, in_collection, query_model, query_embedding, wanted;
@@ -566,8 +573,9 @@ begin
 end $$;
 
 -- The words of a query as they are looked for. One of several parts, such as ERR_4031, is a phrase, which `query` tells;
--- `frequency` is in how many chunks its last part is, as on the devices. The rarest words find chunks, 10,000 in all; those
--- in so many more only rank what is found, and beyond 60,000 are left out; a word that is nowhere is neither.
+-- `frequency` is in how many chunks its last part is, as on the devices. The rarest words find chunks, 4,000 in all, or so
+-- many of the rarest; those in so many more only rank what is found, and beyond 60,000 are left out; a word that is nowhere
+-- does neither. A device asks for 48 words at most.
 create or replace function aichat.words_asked(for_user uuid, in_collection text, query_words text[])
 returns table (
   place bigint, frequency bigint, rarest bigint, keys bigint[], parts text[], query tsquery, finds boolean, ranks boolean
@@ -575,7 +583,7 @@ returns table (
 language sql stable rows 10 set search_path = '' set client_min_messages = warning as $$
   with parts as (
     select asked.place, asked.word, part.lexeme, spot, coalesce(counts.chunks, 0) as chunks
-    from unnest(query_words) with ordinality as asked (word, place)
+    from unnest(query_words[1:64]) with ordinality as asked (word, place)
       cross join unnest(to_tsvector('aichat.words', aichat.bare(left(asked.word, 1000)))) as part
       cross join unnest(part.positions) as spot
       left join aichat.word_counts counts
@@ -589,28 +597,22 @@ language sql stable rows 10 set search_path = '' set client_min_messages = warni
     select *, row_number() over rarest_first as rank, sum(words.rarest) over rarest_first as found
     from words where words.rarest > 0 window rarest_first as (order by words.rarest, words.place)
   )
-  select place, frequency, rarest, keys, parts, query, rank = 1 or found <= 10000, rank = 1 or found <= 60000
+  select place, frequency, rarest, keys, parts, query, rank = 1 or found <= 4000, rank = 1 or found <= 60000
   from counted
   union all
   select place, frequency, rarest, keys, parts, query, false, false from words where words.rarest = 0
 $$;
 
--- How often a word is in a chunk, twice for each time in the title or a heading. What ts_rank makes of n times a word is the
--- sum of 1 / i² up to n, in parts of that of all i, so that n is told by the rest. It does not count phrases.
-create or replace function aichat.times_of(words tsvector, parts text[], query tsquery) returns double precision
-language sql immutable parallel safe as $$
-  select case
-    when cardinality(parts) = 1 then round(1 / (1.6449340668482264 * (1 - ts_rank('{1,1,1,1}', words, query))) - 0.5)
-      + round(1 / (1.6449340668482264 * (1 - ts_rank('{0,0,0,1}', words, query))) - 0.5)
-    when words @@ query then (
-      select coalesce(sum(1 + (begun.heaviest = 'A')::integer), 0) from (
-        select spots.spot - part.place, min(spots.weight) as heaviest
-        from unnest(words) as held (lexeme, positions, weights)
-          join unnest(parts) with ordinality as part (lexeme, place) using (lexeme)
-          cross join unnest(held.positions, held.weights) as spots (spot, weight)
-        group by 1 having count(*) = cardinality(parts)
-      ) as begun)
-    else 0 end
+-- How often a phrase is in a chunk, twice for each time in the title or a heading.
+create or replace function aichat.times_of_phrase(words tsvector, parts text[]) returns double precision
+language sql immutable parallel safe set search_path = '' as $$
+  select coalesce(sum(1 + (begun.heaviest = 'A')::integer), 0) from (
+    select spots.spot - part.place, min(spots.weight) as heaviest
+    from unnest(words) as held (lexeme, positions, weights)
+      join unnest(parts) with ordinality as part (lexeme, place) using (lexeme)
+      cross join unnest(held.positions, held.weights) as spots (spot, weight)
+    group by 1 having count(*) = cardinality(parts)
+  ) as begun
 $$;
 
 -- The chunks that hold a word of a query, ranked as on the devices (BM25, a word in the title or a heading counts twice),
@@ -631,7 +633,7 @@ language sql stable rows 100 set search_path = '' set enable_seqscan = off set j
       select c.id from public.document_chunks c
       where aichat.word_keys(c.user_id, c.collection, c.words) @> words.keys
         and (cardinality(words.parts) = 1 or c.words @@ words.query)
-      limit 10000
+      limit 4000
     ) as chunk
     where words.finds
   ), asked as materialized (
@@ -643,7 +645,7 @@ language sql stable rows 100 set search_path = '' set enable_seqscan = off set j
   ), holding as (
     select found.id from found join asked using (place)
     group by found.id order by sum(asked.weight) desc, found.id
-    limit (select greatest(3 * match_count, 12000 / greatest(count(*), 1)) from asked)
+    limit (select greatest(3 * match_count, 5000 / greatest(count(*), 1)) from asked)
   ), ranked as materialized (
     select chunk.*
     from (select id from holding union select unnest(also)) as candidates cross join library cross join lateral (
@@ -651,9 +653,18 @@ language sql stable rows 100 set search_path = '' set enable_seqscan = off set j
       from public.document_chunks c where c.id = candidates.id limit 1
     ) as chunk
   )
+  -- What ts_rank makes of n times a word is the sum of 1 / i² up to n, in parts of that of all i: n is told by the rest. Once
+  -- with all weights and once with A alone, and the title and the headings count twice.
   select ranked.id, sum(asked.weight * 2.2 * times.n / (times.n + ranked.length)) as score
   from ranked cross join asked cross join lateral (
-    select aichat.times_of(ranked.words, asked.parts, asked.query) as n offset 0
+    select case
+      when cardinality(asked.parts) = 1 then
+        round(1 / (1.6449340668482264 * (1 - ts_rank('{1,1,1,1}', ranked.words, asked.query))) - 0.5)
+        + round(1 / (1.6449340668482264 * (1 - ts_rank('{0,0,0,1}', ranked.words, asked.query))) - 0.5)
+      when ranked.words @@ asked.query then aichat.times_of_phrase(ranked.words, asked.parts)
+      else 0
+    end as n
+    offset 0
   ) as times
   where times.n > 0
   group by ranked.id having bool_or(asked.finds)
@@ -676,7 +687,6 @@ language sql stable set search_path = public, extensions, pg_temp set jit = off 
   with nearest as materialized (
     select chunk_id as id, similarity
     from aichat.nearest_chunks(for_user, in_collection, query_model, query_embedding, match_count)
-    where query_embedding is not null
   ), worded as materialized (
     select chunk_id as id, score from aichat.chunks_with_words(
       for_user, in_collection, query_words, (select array_agg(id) from nearest), least(greatest(match_count, 0), 1000))
@@ -701,7 +711,7 @@ language sql stable set search_path = public, extensions, pg_temp set jit = off 
     'chunks', (select coalesce(sum(chunks), 0) from aichat.library_sizes
       where user_id = for_user and collection = in_collection),
     'models', (select coalesce(json_agg(embedding_model order by chunks desc), '[]') from aichat.library_sizes
-      where user_id = for_user and collection = in_collection and embedding_model <> ''),
+      where user_id = for_user and collection = in_collection and dimensions > 0),
     'frequencies', (select coalesce(json_agg(coalesce(words.frequency, 0) order by asked.place), '[]')
       from unnest(query_words) with ordinality as asked (word, place)
         left join aichat.words_asked(for_user, in_collection, query_words) as words using (place)),

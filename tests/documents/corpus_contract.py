@@ -161,9 +161,10 @@ class CorpusContract:
         with pytest.raises(NotFound, match="nowhere"):
             searched("dough", "nowhere")
 
-    def test_an_empty_query_is_refused(self, searched: Searched) -> None:
+    @pytest.mark.parametrize("query", ["", "  \n"])
+    def test_an_empty_query_is_refused(self, searched: Searched, query: str) -> None:
         with pytest.raises(UsageError, match="nothing to search for"):
-            searched("  \n")
+            searched(query)
 
     @pytest.mark.parametrize("query", HOSTILE)
     def test_whatever_is_typed_is_no_error(self, searched: Searched, query: str) -> None:

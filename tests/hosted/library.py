@@ -68,14 +68,13 @@ def upload(database: Database, connection: psycopg.Connection[Any], user: UUID) 
             "SELECT d.id, l.name, d.name, d.path, d.title FROM documents d JOIN collections l ON l.seq = d.collection_seq"
         ):
             connection.execute(_DOCUMENT, (user, document[0], user, *document[1:]))
-        for document_id, name, title, model, vector, *chunk in database.rows(
-            "SELECT d.id, l.name, d.title, l.embedding_model, v.vector, c.chunk_index, c.content, c.heading, c.start_char,"
+        for document_id, name, title, vector, model, *chunk in database.rows(
+            "SELECT d.id, l.name, d.title, v.vector, iif(v.vector IS NULL, NULL, l.embedding_model), c.chunk_index, c.content, c.heading, c.start_char,"
             " c.end_char, c.line, c.page, c.token_count, lower(hex(c.hash)) FROM document_chunks c"
             " JOIN documents d ON d.seq = c.document_seq JOIN collections l ON l.seq = d.collection_seq"
             " LEFT JOIN chunk_vectors v ON v.chunk_seq = c.seq ORDER BY c.seq"
         ):
             embedding = None if vector is None else vector_text(unpacked(vector))
-            model = None if vector is None else model
             connection.execute(_CHUNK, (user, document_id, name, *chunk, model, embedding, title, chunk[2], chunk[1]))
 
 

@@ -88,9 +88,11 @@ def test_up_to_20000_chunks_all_are_compared_and_above_the_index_is_used(postgre
         )
         assert recall(connection, "just below") == 1
         assert recall(connection, "just above") < 0.9
-        # It gives up before it has found many: then all are compared.
+        # With little memory it gives up before it has found many: then all are compared.
+        connection.execute("SET work_mem = '64kB'")
         many = connection.execute(MATCH, (vector_text(questions()[0]), TENANTS["just above"], 900, -1)).fetchall()
         assert len({row[0] for row in many}) == 900
+        connection.execute("RESET work_mem")
         # Without one all are compared.
         connection.execute("DROP INDEX document_chunks_nearest_32")
         assert recall(connection, "just above") == 1
@@ -114,12 +116,28 @@ def test_cosines_are_those_of_numpy_and_the_threshold_holds(postgres: Cluster) -
         ).fetchall() == [(ids[0],)]
 
 
+def test_vectors_that_half_precision_cannot_tell_apart_are_ranked_exactly(postgres: Cluster) -> None:
+    near = unit(random_vectors(1, 16) + random_vectors(600, 16, seed=1) / 50)
+    stored = near.astype(np.float16).astype(np.float64)
+    with hosted(postgres) as connection:
+        user = new_user(connection)
+        ids = upload_vectors(connection, user, near)
+        for query in unit(random_vectors(1, 16) + random_vectors(20, 16, seed=2) / 50):
+            found = connection.execute(MATCH, (vector_text(query), user, 5, -1)).fetchall()
+            cosines = stored @ query / np.linalg.norm(stored, axis=1) / np.linalg.norm(query)
+            best = np.sort(cosines)[::-1][:5]
+            assert [row[1] for row in found] == pytest.approx(best, abs=2e-7)
+            assert [cosines[ids.index(row[0])] for row in found] == pytest.approx(best, abs=2e-7)
+
+
 def test_equal_vectors_come_in_the_order_of_their_chunks_and_zeros_never(postgres: Cluster) -> None:
     vectors = np.repeat(random_vectors(1, 8), 200, axis=0)
     vectors[::4] = 0
     with hosted(postgres) as connection:
         user = new_user(connection)
         ids = upload_vectors(connection, user, vectors)
+        # The older lie behind the newer ones.
+        connection.execute("UPDATE document_chunks SET line = 2 WHERE user_id = %s AND id <= %s", (user, ids[100]))
         found = connection.execute(MATCH, (vector_text(vectors[1]), user, 7, -1)).fetchall()
         assert [row[0] for row in found] == [chunk_id for place, chunk_id in enumerate(ids) if place % 4][:7]
         assert len(connection.execute(MATCH, (vector_text(vectors[1]), user, 999, -1)).fetchall()) == 150

@@ -156,7 +156,7 @@ def test_scores_are_those_of_bm25(connection: Connection) -> None:
 
 def test_a_phrase_is_counted_where_its_parts_follow_each_other(connection: Connection) -> None:
     [(times,)] = connection.execute(
-        "SELECT array_agg(aichat.times_of(words, '{err,4031}', phraseto_tsquery('aichat.words', 'err 4031')) ORDER BY place)"
+        "SELECT array_agg(aichat.times_of_phrase(words, '{err,4031}') ORDER BY place)"
         " FROM unnest(ARRAY[aichat.words_of('', '', 'err_4031 and err-4031 but 4031 err'), aichat.words_of('', '', '4031 err'),"
         " aichat.words_of('ERR 4031', '', 'err 4031')]) WITH ORDINALITY AS held (words, place)"
     ).fetchall()
@@ -176,10 +176,10 @@ def test_only_the_chunks_of_a_collection_of_a_user_are_found(connection: Connect
 
 def test_of_common_words_those_chunks_are_ranked_that_hold_the_rarest(connection: Connection) -> None:
     user = new_user(connection)
-    add(connection, user, ["common"] * 10_500 + ["common rare", "rare", "scarce", "common scarce rare"])
+    add(connection, user, ["common"] * 4_100 + ["common rare", "rare", "scarce", "common scarce rare"])
     found = list(ranked(connection, user, ["common", "rare", "scarce"]))
-    assert set(found) == {10_501, 10_502, 10_503, 10_504}
-    assert found[0] == 10_504
+    assert set(found) == {4_101, 4_102, 4_103, 4_104}
+    assert found[0] == 4_104
     # A word that does not find is no reason to rank a chunk that is near.
     [(near,)] = connection.execute("SELECT min(id) FROM document_chunks WHERE user_id = %s", (user,)).fetchall()
     assert 1 not in ranked(connection, user, ["common", "rare"], also=[near])
@@ -206,21 +206,22 @@ class Counts:
 
     def require_right(self) -> None:
         held: Counter[tuple[str, str]] = Counter()
-        sizes: Counter[tuple[str, str]] = Counter()
-        tokens: Counter[tuple[str, str]] = Counter()
-        for collection, model, count, words in self.connection.execute(
-            "SELECT collection, coalesce(embedding_model, ''), token_count, tsvector_to_array(words) FROM document_chunks"
+        sizes: Counter[tuple[str, str, int]] = Counter()
+        tokens: Counter[tuple[str, str, int]] = Counter()
+        for collection, model, dimensions, count, words in self.connection.execute(
+            "SELECT collection, coalesce(embedding_model, ''), coalesce(vector_dims(embedding), 0), token_count,"
+            " tsvector_to_array(words) FROM document_chunks"
             " WHERE user_id = %s", (self.user,),
         ):  # fmt: skip
             held.update((collection, word) for word in words)
-            sizes[collection, model] += 1
-            tokens[collection, model] += count
+            sizes[collection, model, dimensions] += 1
+            tokens[collection, model, dimensions] += count
         counted = self._rows("SELECT collection, word, chunks FROM aichat.word_counts WHERE user_id = %s")
         assert {(row[0], row[1]): row[2] for row in counted} == held
         stored = self._rows(
-            "SELECT collection, embedding_model, chunks, tokens FROM aichat.library_sizes WHERE user_id = %s"
+            "SELECT collection, embedding_model, dimensions, chunks, tokens FROM aichat.library_sizes WHERE user_id = %s"
         )
-        assert {(row[0], row[1]): row[2:] for row in stored} == {key: (sizes[key], tokens[key]) for key in sizes}
+        assert {row[:3]: row[3:] for row in stored} == {key: (sizes[key], tokens[key]) for key in sizes}
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         return self.connection.execute(sql.encode(), (self.user,)).fetchall()
