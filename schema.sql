@@ -535,7 +535,7 @@ create or replace function aichat.nearest_chunks(
   for_user uuid, in_collection text, query_model text, query_embedding vector, match_count integer
 ) returns table (chunk_id bigint, similarity double precision)
 language plpgsql stable rows 100 set search_path = public, extensions, pg_temp
-set hnsw.iterative_scan = strict_order set hnsw.ef_search = 120 set hnsw.max_scan_tuples = 100000
+set hnsw.iterative_scan = strict_order set hnsw.ef_search = 300 set hnsw.max_scan_tuples = 100000
 set enable_seqscan = off set jit = off as $$
 declare
   dimensions integer := vector_dims(query_embedding);
