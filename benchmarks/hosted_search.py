@@ -209,7 +209,7 @@ def _nearest(connection: Connection, tenant: Tenant, vectors: Matrix) -> Taken:
     for row in (vectors[0], *vectors):
         began = time.perf_counter()
         found = connection.execute(
-            "SELECT chunk_id FROM match_user_documents(%s::vector, %s, %s, -1)", (_text(row), tenant.user, FOUND)
+            "SELECT chunk_id FROM match_user_documents(%s, %s, %s, -1)", (_text(row), tenant.user, FOUND)
         ).fetchall()
         seconds.append(time.perf_counter() - began)
         recalls.append(len({chunk_id for (chunk_id,) in found} & tenant.nearest(row)) / FOUND)
@@ -222,7 +222,7 @@ def _hybrid(connection: Connection, tenant: Tenant, questions: Sequence[str], ve
         words, vector = queries.words_of(question), _text(row)
         began = time.perf_counter()
         connection.execute(
-            "SELECT aichat.search_documents(%s, 'default', %s, %s::vector, %s)",
+            "SELECT aichat.search_documents(%s, 'default', %s, %s, %s)",
             (tenant.user, words, vector, StaticEmbedder.name),
         ).fetchall()
         seconds.append(time.perf_counter() - began)

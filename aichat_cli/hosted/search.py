@@ -11,7 +11,7 @@ from aichat_cli.core.struct import Struct
 
 WORDS_SHARE = 0.7
 """Of a score, as in `documents.search`: here it only decides which passages come along with the candidates."""
-_SEARCH = "SELECT aichat.search_documents(%s, %s, %s, %s::vector, %s, %s, %s, %s)"
+_SEARCH = "SELECT aichat.search_documents(%s, %s, %s, %s, %s, %s, %s, %s)"
 _PASSAGES = """
 SELECT c.id, d.id, d.name, d.path, d.title, c.heading, c.start_char, c.end_char, c.line, c.page, c.content, c.hash
 FROM document_chunks c JOIN documents d ON (d.user_id, d.id) = (c.user_id, c.document_id)

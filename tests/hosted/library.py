@@ -57,7 +57,7 @@ def hosted(cluster: Cluster) -> Iterator[psycopg.Connection[Any]]:
 
 def new_user(connection: psycopg.Connection[Any]) -> UUID:
     """A user with nothing."""
-    [(user,)] = connection.execute("INSERT INTO auth.users DEFAULT VALUES RETURNING id").fetchall()
+    [(user,)] = connection.execute("INSERT INTO auth.users (id) VALUES (gen_random_uuid()) RETURNING id").fetchall()
     return UUID(str(user))
 
 

@@ -14,12 +14,12 @@ import pytest
 from aichat_cli.documents.embedding.base import Matrix
 from tests.documents.vector_rows import clustered_vectors, random_vectors, unit
 from tests.hosted.library import SCHEMA, apply_schema, hosted, new_user, upload_vectors, vector_text
-from tests.servers.postgres import Cluster, as_user, connect
+from tests.servers.postgres import Cluster, connect
 
 DIMENSIONS = 32
 SIZES = {"large": 10_000, "small": 200, "just below": 20_000, "just above": 20_001}
 TENANTS = {name: UUID(int=number) for number, name in enumerate(SIZES, 1)}
-MATCH = "SELECT chunk_id, similarity FROM match_user_documents(%s::vector, %s, %s, %s)"
+MATCH = "SELECT chunk_id, similarity FROM match_user_documents(%s, %s, %s, %s)"
 PLAIN = """
 SELECT id FROM document_chunks WHERE user_id = %s AND vector_dims(embedding) = 32
 ORDER BY embedding::halfvec(32) <=> %s::halfvec(32) LIMIT 5
@@ -155,7 +155,7 @@ def test_only_vectors_of_the_same_dimensions_and_model_are_compared(postgres: Cl
         found = connection.execute(MATCH, (text, user, 99, -1)).fetchall()
         assert {row[0] for row in found} == {*of_model[8, "one"], *of_model[8, "other"]}
         nearest = connection.execute(
-            "SELECT chunk_id FROM aichat.nearest_chunks(%s, 'default', 'one', %s::vector, 99)", (user, text)
+            "SELECT chunk_id FROM aichat.nearest_chunks(%s, 'default', 'one', %s, 99)", (user, text)
         )
         assert {row[0] for row in nearest} == set(of_model[8, "one"])
         connection.execute("SELECT aichat.index_embeddings(3072)")
@@ -163,8 +163,8 @@ def test_only_vectors_of_the_same_dimensions_and_model_are_compared(postgres: Cl
         assert {row[0] for row in huge} == set(of_model[3072, "huge"])
 
 
-def test_who_is_signed_in_may_only_ask_for_themselves(postgres: Cluster) -> None:
-    with postgres.database(postgres.template("search_schema", apply_schema)) as dsn, connect(dsn) as owner:
+def test_who_is_signed_in_may_only_ask_for_themselves(supabase: Cluster) -> None:
+    with supabase.database(supabase.template("search_schema", apply_schema)) as dsn, connect(dsn) as owner:
         mine, other = new_user(owner), new_user(owner)
         vectors = random_vectors(3, 8)
         for user in (mine, other):
@@ -175,13 +175,12 @@ def test_who_is_signed_in_may_only_ask_for_themselves(postgres: Cluster) -> None
             return len(connection.execute(MATCH, (text, user, 9, -1)).fetchall())
 
         assert (found(owner, mine), found(owner, other)) == (3, 3)
-        superuser = as_user(dsn, postgres.superuser)
-        with connect(superuser, "authenticated", str(mine)) as connection:
+        with connect(dsn, "authenticated", str(mine)) as connection:
             assert (found(connection, mine), found(connection, other), found(connection, None)) == (3, 0, 0)
             [(told,)] = connection.execute("SELECT search_user_documents('{x}')").fetchall()
             [(ids,)] = owner.execute("SELECT array_agg(id) FROM document_chunks WHERE user_id = %s", (mine,)).fetchall()
             assert {each["chunk_id"] for each in told["candidates"]} == set(ids)
-        with connect(superuser, "authenticated") as connection:
+        with connect(dsn, "authenticated") as connection:
             assert (found(connection, mine), found(connection, None)) == (0, 0)
             [(told,)] = connection.execute("SELECT search_user_documents('{x}')").fetchall()
             assert told == {"chunks": 0, "models": [], "frequencies": [0], "candidates": []}
@@ -194,3 +193,23 @@ def test_the_schema_can_be_applied_again_over_a_library(postgres18: Cluster) -> 
         upload_vectors(connection, user, vectors)
         connection.execute(SCHEMA.read_bytes())
         assert len(connection.execute(MATCH, (vector_text(vectors[0]), user, 9, -1)).fetchall()) == 3
+
+
+def test_the_types_of_vectors_may_be_in_a_schema_of_their_own(supabase18: Cluster) -> None:
+    vectors = random_vectors(3, 8)
+    with supabase18.database() as dsn:
+        apply_schema(dsn)
+        with connect(dsn) as owner:
+            user = new_user(owner)
+            ids = upload_vectors(owner, user, vectors)
+            found = "SELECT chunk_id FROM match_user_documents(%s, %s)", (vector_text(vectors[1]), user)
+            assert owner.execute(*found).fetchall() == [(ids[1],)]
+        with connect(dsn, "authenticated", str(user)) as connection:
+            assert connection.execute(*found).fetchall() == [(ids[1],)]
+            connection.execute("SET search_path = ''")
+            [(told,)] = connection.execute(
+                "SELECT public.search_user_documents('{x}', %s, 'any')",
+                (vector_text(vectors[1]),),
+            ).fetchall()
+            assert {each["chunk_id"] for each in told["candidates"]} == set(ids)
+            assert max(told["candidates"], key=lambda each: each["similarity"])["chunk_id"] == ids[1]
