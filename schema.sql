@@ -1076,7 +1076,7 @@ $$;
 
 -- The chunks that hold a word of a query, ranked as on the devices (BM25, a word in the title or a heading counts twice),
 -- best first. To rank a chunk takes time, so of many those are ranked that hold the words that tell the most, and
--- the chunks `also` where they hold a word that finds.
+-- the chunks `also` where they hold a word that finds. Where all words are in more than 60,000 chunks, only those are ranked.
 create or replace function aichat.chunks_with_words(
   for_user uuid, in_collection text, query_words text[], also bigint[], match_count integer
 ) returns table (chunk_id bigint, score double precision)
@@ -1094,9 +1094,9 @@ language sql stable rows 100 set search_path = '' set enable_seqscan = off set j
         and (cardinality(words.parts) = 1 or c.words @@ words.query)
       limit 4000
     ) as chunk
-    where words.finds
+    where words.finds and (words.rarest <= 60000 or coalesce(cardinality(also), 0) = 0)
   ), asked as materialized (
-    select words.*, greatest(ln((library.chunks - held.chunks + 0.5) / (held.chunks + 0.5)), 0.000001) as weight
+    select words.*, ln(greatest((library.chunks - held.chunks + 0.5) / (held.chunks + 0.5), 1.000001)) as weight
     from words cross join library cross join lateral (
       select case when words.finds and cardinality(words.parts) > 1
         then (select count(*) from found where found.place = words.place) else words.rarest end as chunks

@@ -107,7 +107,7 @@ def passages(connection: Asked, user: UUID, chunk_ids: Sequence[int]) -> dict[in
 
 
 def _ranked(candidates: Sequence[dict[str, Any]], score: str) -> dict[int, float]:
-    scored = [(-each[score], each["chunk_id"]) for each in candidates if each[score] is not None]
+    scored = [(-float(each[score]), each["chunk_id"]) for each in candidates if each[score] is not None]
     return {chunk_id: -negative for negative, chunk_id in sorted(scored)}
 
 

@@ -185,16 +185,20 @@ def test_of_common_words_those_chunks_are_ranked_that_hold_the_rarest(connection
     assert 1 not in ranked(connection, user, ["common", "rare"], also=[near])
     assert 1 in ranked(connection, user, ["common"], also=[near], limit=20_000)
     assert len(ranked(connection, user, ["common"], limit=100)) == 100
+    # One that is in too many to be looked through ranks what is near, if anything is.
+    connection.execute("UPDATE aichat.word_counts SET chunks = 60001 WHERE user_id = %s AND word = 'common'", (user,))
+    assert list(ranked(connection, user, ["common"], also=[near])) == [1]
+    assert len(ranked(connection, user, ["common"], limit=100)) == 100
 
 
 def test_how_many_chunks_hold_each_word_is_known(connection: Connection) -> None:
     user = new_user(connection)
-    add(connection, user, ["ocean ocean", "oceans and tides", "err_4031"])
+    add(connection, user, ["ocean ocean", "oceans and tides", "err_4031", "4031"])
     rows = connection.execute(
         "SELECT place, frequency, finds, ranks FROM aichat.words_asked(%s, 'default', %s) ORDER BY place",
         (user, ["ocean", "tide", "nowhere", "err_4031", "_"]),
     ).fetchall()
-    assert rows == [(1, 2, True, True), (2, 1, True, True), (3, 0, False, False), (4, 1, True, True)]
+    assert rows == [(1, 2, True, True), (2, 1, True, True), (3, 0, False, False), (4, 2, True, True)]
 
 
 class Counts:
