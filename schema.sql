@@ -166,7 +166,8 @@ create table if not exists public.sync_heads (
   user_id uuid primary key references public.profiles (id) on delete cascade,
   head    bigint not null default 0,
   horizon bigint not null default 0,
-  clock   bigint not null default 0
+  clock   bigint not null default 0,
+  purged  timestamptz not null default now()
 );
 
 -- The devices of a user. `last_mid` and `last_uid` name the last change each has sent: one that is sent again is skipped,
@@ -305,7 +306,6 @@ create table if not exists public.documents (
   primary key (user_id, id)
 );
 create unique index if not exists documents_by_seq on public.documents (user_id, seq);
-create index if not exists documents_by_place on public.documents (user_id, collection, path) where deleted_at is null;
 
 -- Chunks in their order are the whole text of a document. A vector has as many dimensions as its model gives it, half
 -- precision as on the devices. `words` is for full-text search: the title and headings count more than the text.
@@ -1263,7 +1263,8 @@ begin
   return found;
 end $$;
 
--- Deletions are remembered for half a year; who was away for longer reads everything again.
+-- Deletions are remembered for half a year; who was away for longer reads everything again. Chunks and files that were sent
+-- before a change which then never came go as well. Pushing does this once a day.
 create or replace function aichat.sync_purge(for_user uuid, kept interval default '180 days') returns bigint
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -1276,7 +1277,11 @@ begin
     delete from public.documents where user_id = for_user and deleted_at < now() - kept returning seq
   )
   select max(seq) into newest from (select seq from gone union all select seq from documents_gone) every;
-  update public.sync_heads set horizon = greatest(horizon, newest) where user_id = for_user and newest is not null;
+  update public.sync_heads set horizon = greatest(horizon, coalesce(newest, 0)), purged = now() where user_id = for_user;
+  delete from aichat.staged_chunks where user_id = for_user and staged_at < now() - interval '1 day';
+  delete from public.blobs b where b.user_id = for_user and b.created_at < now() - interval '7 days' and not exists (
+    select from public.messages m where m.user_id = for_user
+      and m.attachments @> jsonb_build_array(jsonb_build_object('sha256', b.sha256)));
   return coalesce(newest, 0);
 end $$;
 
@@ -1472,6 +1477,9 @@ begin
     clock = greatest(clock, (select max(('x' || left(c.stamp, 16))::bit(64)::bigint)
                              from jsonb_to_recordset(changes) as c (stamp text)))
   where user_id = for_user returning * into heads;
+  if heads.purged < now() - interval '1 day' then
+    perform aichat.sync_purge(for_user);
+  end if;
   return jsonb_build_object('status', 'ok', 'head', heads.head, 'clock', heads.clock,
                             'last_mid', final, 'last_uid', final_uid);
 end $$;
