@@ -185,6 +185,25 @@ def test_different_fields_of_one_conversation_are_both_kept(new_device: NewDevic
     assert (found.title, found.model) == ("A title", "another-model")
 
 
+def test_another_field_that_is_set_between_receiving_and_sending_comes_too(new_device: NewDevice) -> None:
+    one, other = new_device(), new_device()
+    conversation = chat(one)
+    one.sync()
+    other.sync()
+    conversations.rename(one.database, conversation, "A title")
+
+    def meanwhile() -> None:
+        conversations.set_model(other.database, conversation, "another-model")
+        other.sync()
+
+    one.network.meanwhile = meanwhile
+    one.sync(faults=["ok", "meanwhile"])
+
+    assert conversations.get(one.database, conversation).model == "another-model"
+    other.sync()
+    assert one.state() == other.state()
+
+
 def test_answers_on_two_devices_become_branches(new_device: NewDevice) -> None:
     one, other = new_device(), new_device()
     conversation = chat(one)
