@@ -35,6 +35,10 @@ begin
   end if;
 end $$;
 
+-- Where it lies, so that its types are found by their names, also where an owner's own search_path leaves it out.
+select set_config('search_path', 'public, ' || quote_ident(nspname), true)
+from pg_extension join pg_namespace on pg_namespace.oid = extnamespace where extname = 'vector';
+
 -- Functions that set hnsw.* need the library in the session that makes them: Postgres takes such a name for another's
 -- otherwise, and only a superuser could set it.
 select '[0]'::vector;
@@ -166,7 +170,7 @@ create table if not exists public.sync_heads (
 );
 
 -- The devices of a user. `last_mid` and `last_uid` name the last change each has sent: one that is sent again is skipped,
--- and a device that does not know its own last change is a copy of another.
+-- and a device that does not know its own last change is a copy of another. `seen_seq` is how far it has fetched.
 create table if not exists public.sync_devices (
   user_id    uuid not null references public.profiles (id) on delete cascade,
   id         uuid not null,
@@ -1278,8 +1282,12 @@ end $$;
 
 -- What changed after `after`, at most `most` rows and about `most_bytes`, in the order of their numbers. A row that changed
 -- again is found at its new number only. `next` is what to ask for after; `is_all` whether there was nothing more.
+--
+-- Who reads everything, from 0, says with the following pages what the horizon was at the first: then only a deletion that
+-- was forgotten meanwhile makes it begin anew.
 create or replace function aichat.sync_pull(
-  for_user uuid, device uuid, device_name text, after bigint, most integer, most_bytes integer
+  for_user uuid, device uuid, device_name text, after bigint, most integer, most_bytes integer,
+  horizon_at_start bigint default -1
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -1295,11 +1303,11 @@ begin
   if not found then
     raise exception 'there is no such user' using errcode = 'no_data_found';
   end if;
-  insert into public.sync_devices as d (user_id, id, name, seen_seq) values (for_user, device, device_name, after)
-  on conflict (user_id, id) do update set name = excluded.name, seen_seq = excluded.seen_seq, seen_at = now()
-    where d.name <> excluded.name or d.seen_seq <> excluded.seen_seq or d.seen_at < now() - interval '1 minute';
+  insert into public.sync_devices as d (user_id, id, name) values (for_user, device, device_name)
+  on conflict (user_id, id) do update set name = excluded.name, seen_at = now()
+    where d.name <> excluded.name or d.seen_at < now() - interval '1 minute';
   select * into known from public.sync_devices where user_id = for_user and id = device;
-  if after < heads.horizon and after > 0 then
+  if after > 0 and after < heads.horizon and horizon_at_start < heads.horizon then
     return jsonb_build_object('status', 'purged', 'head', heads.head, 'clock', heads.clock);
   end if;
   with changed as (
@@ -1357,10 +1365,15 @@ begin
   select jsonb_agg(change order by seq) filter (where before < most_bytes), count(*),
          max(seq) filter (where before < most_bytes), count(*) filter (where before < most_bytes)
   into listed, number, last, kept from page;
+  if number < most and kept = number then
+    last := heads.head;
+  end if;
+  update public.sync_devices d set seen_seq = last
+  where d.user_id = for_user and d.id = device and d.seen_seq is distinct from last;
   return jsonb_build_object(
-    'status', 'ok', 'head', heads.head, 'clock', heads.clock, 'last_mid', known.last_mid, 'last_uid', known.last_uid,
-    'rows', coalesce(listed, '[]'), 'is_all', number < most and kept = number,
-    'next', case when number < most and kept = number then heads.head else last end);
+    'status', 'ok', 'head', heads.head, 'horizon', heads.horizon, 'clock', heads.clock,
+    'last_mid', known.last_mid, 'last_uid', known.last_uid, 'rows', coalesce(listed, '[]'),
+    'is_all', number < most and kept = number, 'next', last);
 end $$;
 
 -- What a device changed, in the order of its numbers; see above for what `changes` are and what is answered. `seen` is the
@@ -1654,13 +1667,22 @@ create or replace function aichat.sync_blob(for_user uuid, hash text) returns by
 language sql stable security definer set search_path = '' as
   $$ select content from public.blobs where user_id = for_user and sha256 = hash $$;
 
--- The devices of a user, and how many changes each has not seen yet.
+-- The devices of a user, and how many changes of others each has not fetched yet.
 create or replace function aichat.sync_devices(for_user uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'id', d.id, 'name', d.name, 'seen_at', aichat.iso(d.seen_at), 'created_at', aichat.iso(d.created_at),
-    'unseen', h.head - d.seen_seq) order by d.seen_at desc), '[]')
-  from public.sync_devices d join public.sync_heads h on h.user_id = d.user_id where d.user_id = for_user
+    'unseen',
+      (select count(*) from public.conversations c
+       where c.user_id = for_user and c.seq > d.seen_seq and c.origin is distinct from d.id)
+      + (select count(*) from public.messages m
+         where m.user_id = for_user and m.seq > d.seen_seq and m.origin is distinct from d.id)
+      + (select count(*) from public.usage u
+         where u.user_id = for_user and u.seq > d.seen_seq and u.origin is distinct from d.id)
+      + (select count(*) from public.documents o
+         where o.user_id = for_user and o.seq > d.seen_seq and o.origin is distinct from d.id)
+    ) order by d.seen_at desc), '[]')
+  from public.sync_devices d where d.user_id = for_user
 $$;
 
 -- A device no longer syncs: it is not listed, and should it come back, it begins anew.
@@ -1681,9 +1703,11 @@ begin
 end $$;
 
 create or replace function public.sync_pull(
-  device uuid, device_name text, after bigint, most integer, most_bytes integer
-) returns jsonb language sql security definer set search_path = '' as
-  $$ select aichat.sync_pull(aichat.asking(), device, device_name, after, least(most, 5000), least(most_bytes, 33554432)) $$;
+  device uuid, device_name text, after bigint, most integer, most_bytes integer, horizon_at_start bigint default -1
+) returns jsonb language sql security definer set search_path = '' as $$
+  select aichat.sync_pull(aichat.asking(), device, device_name, after, least(most, 5000), least(most_bytes, 33554432),
+                          horizon_at_start)
+$$;
 create or replace function public.sync_push(device uuid, device_name text, seen bigint, changes jsonb)
 returns jsonb language sql security definer set search_path = '' as
   $$ select aichat.sync_push(aichat.asking(), device, device_name, seen, changes) $$;
@@ -1746,6 +1770,13 @@ declare
     "search_user_documents": "authenticated",
     "sync_push": "authenticated",
     "sync_pull": "authenticated",
+    "sync_stage_chunks": "authenticated",
+    "sync_chunks": "authenticated",
+    "sync_missing_blobs": "authenticated",
+    "sync_put_blob": "authenticated",
+    "sync_blob": "authenticated",
+    "sync_devices": "authenticated",
+    "sync_forget": "authenticated",
     "deduct_credits": "service_role"
   }';
   -- Where a role is missing, there is nobody to grant anything to.
