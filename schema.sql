@@ -366,8 +366,467 @@ create or replace trigger grant_welcome_credits after insert on public.profiles
 insert into public.profiles (id) select id from auth.users on conflict do nothing;
 
 -- 4. Money -------------------------------------------------------------------------------------------------------------
+--
+-- A call is admitted, which holds the most it can cost, and ends in one of three ways: it is settled with what it did cost,
+-- released because nothing came of it, or expired because whoever held it has died. Whatever changes a balance locks the
+-- profile first (for no key update, which lets rows that refer to it be written meanwhile), then the hold: two that meet
+-- wait for each other and never in a circle.
+--
+-- Refusals have states of their own, so that whoever asks can tell them apart:
+--
+--   AI400  an argument that means nothing: an amount below zero, an unknown plan
+--   AI401  nobody is signed in
+--   AI402  the balance does not cover it; DETAIL is what is left to spend, in nano-dollars
+--   AI403  what is written once is not changed, and sums are not written by hand
+--   AI404  there is no such user
+--   AI409  the same id was used before, for something else
+--   AI429  as many calls as the plan allows were admitted within an hour; DETAIL is how many seconds to wait
+
+-- What a call that costs this much takes from a balance: whole credits, at least one, and nothing where it cost nothing.
+create or replace function aichat.charge_nano(cost_nano bigint) returns bigint
+language sql immutable set search_path = '' as $$
+  select (cost_nano + 9999999) / 10000000 * 10000000
+$$;
+
+-- What has accrued of a call. Whatever is written there, it is an amount: one call that cannot be read must not keep all
+-- others from being ended.
+create or replace function aichat.accrued_nano(call jsonb) returns bigint
+language sql immutable set search_path = '' as $$
+  select case jsonb_typeof(call -> 'accrued_nano')
+    when 'number' then least(greatest(ceil((call ->> 'accrued_nano')::numeric), 0), 1e15)::bigint
+    else 0 end
+$$;
+
+-- Paid calls within any hour.
+create or replace function aichat.calls_an_hour(plan text) returns integer
+language sql immutable set search_path = '' as $$
+  select case plan when 'enterprise' then 1000 when 'pro' then 200 else 20 end
+$$;
+
+-- The balance is the sum of the ledger: the check on profiles refuses an entry that is not covered.
+create or replace function aichat.move_balance() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.profiles set balance_nano = balance_nano + new.amount_nano where id = new.user_id;
+  return null;
+end $$;
+
+-- What is held is the sum of the open holds, however they come and go.
+create or replace function aichat.move_held() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if tg_op <> 'INSERT' then
+    update public.profiles set held_nano = held_nano - old.amount_nano where id = old.user_id;
+  end if;
+  if tg_op <> 'DELETE' then
+    update public.profiles set held_nano = held_nano + new.amount_nano where id = new.user_id;
+  end if;
+  return null;
+end $$;
+
+create or replace function aichat.refuse_change() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  raise exception '%.% allows no % like this', tg_table_schema, tg_table_name, tg_op using errcode = 'AI403';
+end $$;
+
+-- Rows that are written once go with their profile, which is gone already when they do, and never before it.
+create or replace function aichat.keep_until_profile_goes() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.profiles where id = old.user_id) then
+    raise exception 'rows of %.% are not deleted', tg_table_schema, tg_table_name using errcode = 'AI403';
+  end if;
+  return old;
+end $$;
+
+-- Of usage only the references may change, to nothing, when what they refer to has gone. It is looked at afterwards: before,
+-- generated columns are not there yet.
+create or replace function aichat.keep_usage() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  allowed public.usage := old;
+begin
+  if new.conversation_id is null and not exists (
+    select from public.conversations c
+    where c.user_id = old.user_id and c.id = old.conversation_id and c.deleted_at is null
+  ) then
+    allowed.conversation_id := null;
+  end if;
+  if new.message_id is null and not exists (
+    select from public.messages m where m.user_id = old.user_id and m.id = old.message_id
+  ) then
+    allowed.message_id := null;
+  end if;
+  if new is distinct from allowed then
+    raise exception 'usage is written once' using errcode = 'AI403';
+  end if;
+  return null;
+end $$;
+
+create or replace trigger ledger_moves_balance after insert on public.credit_ledger
+  for each row execute function aichat.move_balance();
+create or replace trigger ledger_is_not_changed before update on public.credit_ledger
+  for each row execute function aichat.refuse_change();
+create or replace trigger ledger_is_not_deleted before delete on public.credit_ledger
+  for each row execute function aichat.keep_until_profile_goes();
+create or replace trigger ledger_is_not_truncated before truncate on public.credit_ledger
+  for each statement execute function aichat.refuse_change();
+
+create or replace trigger holds_move_held after insert or delete or update of amount_nano, user_id on public.credit_holds
+  for each row execute function aichat.move_held();
+create or replace trigger holds_are_not_truncated before truncate on public.credit_holds
+  for each statement execute function aichat.refuse_change();
+
+create or replace trigger usage_is_not_changed after update on public.usage
+  for each row execute function aichat.keep_usage();
+create or replace trigger usage_is_not_deleted before delete on public.usage
+  for each row execute function aichat.keep_until_profile_goes();
+create or replace trigger usage_is_not_truncated before truncate on public.usage
+  for each statement execute function aichat.refuse_change();
+
+-- The sums as of now, for what was written before these triggers were there: whoever had signed up before all of this.
+drop trigger if exists sums_are_not_written on public.profiles;
+update public.profiles p set balance_nano = s.balance_nano, held_nano = s.held_nano
+from (
+  select q.id,
+    coalesce((select sum(l.amount_nano) from public.credit_ledger l where l.user_id = q.id), 0) as balance_nano,
+    coalesce((select sum(h.amount_nano) from public.credit_holds h where h.user_id = q.id), 0) as held_nano
+  from public.profiles q
+) s
+where p.id = s.id and (p.balance_nano, p.held_nano) is distinct from (s.balance_nano, s.held_nano);
+
+-- From here on only the triggers above write them: an update that does not come from a trigger is refused, also to the owner.
+create trigger sums_are_not_written before update of balance_nano, held_nano on public.profiles
+  for each row when (pg_trigger_depth() = 0) execute function aichat.refuse_change();
+create or replace trigger sums_begin_at_nothing before insert on public.profiles
+  for each row when (new.balance_nano <> 0 or new.held_nano <> 0) execute function aichat.refuse_change();
+
+-- Admit a call: count it in the sliding window of its user's plan, and hold the most it can cost, in whole credits.
+--
+-- `call` is an object the caller knows the call by. `accrued_nano` in it is what it is charged should its holder die: at
+-- first what the prompt costs, then what `renew` says. `expires` is how long it may go without a sign of life. A fallback is
+-- part of the call that failed: with `is_first` false the window does not count it. Returns the plan, what it allows within
+-- an hour, what is left of that, when the oldest call leaves the window, and what is left to spend in nano-dollars.
+-- Refuses with AI402 and AI429; then nothing was counted and nothing is held.
+create or replace function aichat.admit(
+  user_id uuid, request_id uuid, amount_nano bigint, call jsonb, expires interval, is_first boolean default true
+) returns table (plan text, calls_limit integer, calls_left integer, calls_reset_at timestamptz, available_nano bigint)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  profile public.profiles;
+  moment timestamptz;
+  calls integer;
+  allowed integer;
+  free_at timestamptz;
+begin
+  if num_nulls(request_id, amount_nano, call, expires, is_first) > 0 or amount_nano < 0 or jsonb_typeof(call) <> 'object'
+    or jsonb_typeof(call -> 'accrued_nano') <> 'number' or expires not between interval '1 second' and interval '1 day'
+  then
+    raise exception 'a call needs an id, an amount, what it is charged by and an end' using errcode = 'AI400';
+  end if;
+
+  select * into profile from public.profiles p where p.id = admit.user_id for no key update;
+  if not found then
+    raise exception 'there is no user %', admit.user_id using errcode = 'AI404';
+  end if;
+  -- A call that was charged is not charged again: under the same id it would be free.
+  if exists (select from public.credit_holds h where h.request_id = admit.request_id)
+    or exists (select from public.credit_ledger l where l.kind = 'charge' and l.ref = admit.request_id::text)
+  then
+    raise exception 'call % was admitted before', admit.request_id using errcode = 'AI409';
+  end if;
+
+  -- The clock is read under the lock, so that events are in the order of their times. What lies ahead is of a clock that
+  -- went wrong.
+  moment := clock_timestamp();
+  allowed := aichat.calls_an_hour(profile.plan);
+  delete from public.rate_events e
+  where e.user_id = profile.id and (e.at <= moment - interval '1 hour' or e.at > moment);
+  select count(*) into calls from public.rate_events e where e.user_id = profile.id;
+  if is_first then
+    if calls >= allowed then
+      select e.at + interval '1 hour' into free_at from public.rate_events e
+      where e.user_id = profile.id order by e.at, e.id offset calls - allowed limit 1;
+      raise exception 'the % plan allows % calls an hour', profile.plan, allowed
+        using errcode = 'AI429', detail = greatest(ceil(extract(epoch from free_at - moment)), 1)::integer::text;
+    end if;
+    insert into public.rate_events (user_id, at) values (profile.id, moment);
+    calls := calls + 1;
+  end if;
+
+  insert into public.credit_holds (request_id, user_id, amount_nano, call, expires_at)
+  select admit.request_id, p.id, aichat.charge_nano(admit.amount_nano), admit.call, moment + admit.expires
+  from public.profiles p
+  where p.id = profile.id and p.balance_nano - p.held_nano >= aichat.charge_nano(admit.amount_nano);
+  if not found then
+    raise exception 'the balance does not cover this call'
+      using errcode = 'AI402', detail = (profile.balance_nano - profile.held_nano)::text;
+  end if;
+
+  return query
+  select profile.plan, allowed, greatest(allowed - calls, 0),
+    (select min(e.at) + interval '1 hour' from public.rate_events e where e.user_id = profile.id),
+    (select p.balance_nano - p.held_nano from public.profiles p where p.id = profile.id);
+end $$;
+
+-- A sign of life of a call under way: what has accrued, laid over its `call`, and how long until the next. False says that
+-- it has ended meanwhile, and is not paid for any longer.
+create or replace function aichat.renew(request_id uuid, accrued jsonb, expires interval) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  if num_nulls(accrued, expires) > 0 or jsonb_typeof(accrued) <> 'object'
+    or jsonb_typeof(accrued -> 'accrued_nano') <> 'number' or expires not between interval '1 second' and interval '1 day'
+  then
+    raise exception 'what has accrued is an object, and ends within a day' using errcode = 'AI400';
+  end if;
+  update public.credit_holds h set call = h.call || renew.accrued, expires_at = clock_timestamp() + renew.expires
+  where h.request_id = renew.request_id;
+  return found;
+end $$;
+
+-- Whose call it is, or nothing where it has ended; the user is locked until the transaction ends.
+create or replace function aichat.lock_holder(request_id uuid) returns uuid
+language sql security definer set search_path = '' as $$
+  select p.id from public.credit_holds h join public.profiles p on p.id = h.user_id
+  where h.request_id = lock_holder.request_id
+  for no key update of p
+$$;
+
+-- End a call that cost this much: what was held is free, and whole credits are charged, once. Where it cost more than there
+-- is, all that is not held for other calls is taken, and the rest written down as uncovered. A call that has ended already
+-- is not charged again. Returns what it was charged in the end, in nano-dollars.
+create or replace function aichat.settle(request_id uuid, cost_nano bigint)
+returns table (charged_nano bigint, uncovered_nano bigint)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  holder uuid := aichat.lock_holder(settle.request_id);
+  due bigint := aichat.charge_nano(settle.cost_nano);
+begin
+  if due is null or settle.cost_nano < 0 then
+    raise exception 'a call costs nothing or more' using errcode = 'AI400';
+  end if;
+  delete from public.credit_holds h where h.request_id = settle.request_id;
+  if found and due > 0 then
+    insert into public.credit_ledger (user_id, kind, ref, amount_nano, uncovered_nano)
+    select p.id, 'charge', settle.request_id::text, -taken, due - taken
+    from public.profiles p, least(due, p.balance_nano - p.held_nano) as taken
+    where p.id = holder;
+  end if;
+  return query
+  select coalesce(-l.amount_nano, 0), coalesce(l.uncovered_nano, 0)
+  from (values (settle.request_id::text)) as asked (ref)
+  left join public.credit_ledger l on l.kind = 'charge' and l.ref = asked.ref;
+end $$;
+
+-- End a call of which nothing came. False says that it had ended already.
+create or replace function aichat.release(request_id uuid) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform aichat.lock_holder(release.request_id);
+  delete from public.credit_holds h where h.request_id = release.request_id;
+  return found;
+end $$;
+
+-- End the calls whose holders gave no sign of life, and charge what had accrued. Returns them with what each was charged:
+-- whoever asks writes down their usage, in the same transaction.
+create or replace function aichat.expire(moment timestamptz default clock_timestamp())
+returns table (request_id uuid, user_id uuid, call jsonb, charged_nano bigint, uncovered_nano bigint)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  late record;
+begin
+  -- In the order of the users: two that expire at once take their locks in the same one.
+  for late in
+    select h.request_id, h.user_id from public.credit_holds h
+    where h.expires_at <= expire.moment order by h.user_id, h.request_id
+  loop
+    perform aichat.lock_holder(late.request_id);
+    select h.call into call from public.credit_holds h
+    where h.request_id = late.request_id and h.expires_at <= expire.moment for update;
+    continue when not found;  -- it was renewed, or has ended
+    request_id := late.request_id;
+    user_id := late.user_id;
+    select s.charged_nano, s.uncovered_nano into charged_nano, uncovered_nano
+    from aichat.settle(late.request_id, aichat.accrued_nano(call)) s;
+    return next;
+  end loop;
+end $$;
+
+-- Write down a call that the service has made for a user, as `used` tells it; false where that is there already. It is
+-- numbered like a change from a device, which all of them get to see.
+create or replace function aichat.record_usage(user_id uuid, request_id uuid, cost_nano bigint, used jsonb) returns boolean
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  row public.usage := jsonb_populate_record(null::public.usage, record_usage.used);
+begin
+  perform from public.sync_heads h where h.user_id = record_usage.user_id for no key update;
+  if not found then
+    raise exception 'there is no user %', record_usage.user_id using errcode = 'AI404';
+  end if;
+  if exists (
+    select from public.usage u where u.user_id = record_usage.user_id and u.request_id = record_usage.request_id
+  ) then
+    return false;
+  end if;
+  update public.sync_heads h set head = h.head + 1 where h.user_id = record_usage.user_id returning h.head into row.seq;
+  insert into public.usage (
+    user_id, request_id, seq, type, provider, model, served_model, provider_id, input_tokens, cached_tokens,
+    cache_write_tokens, output_tokens, reasoning_tokens, cost_nano, provenance, raw, status, created_at
+  ) values (
+    record_usage.user_id, record_usage.request_id, row.seq, coalesce(row.type, 'chat'), row.provider, row.model,
+    row.served_model, row.provider_id, coalesce(row.input_tokens, 0), coalesce(row.cached_tokens, 0),
+    coalesce(row.cache_write_tokens, 0), coalesce(row.output_tokens, 0), coalesce(row.reasoning_tokens, 0),
+    record_usage.cost_nano, coalesce(row.provenance, 'calculated'), row.raw, coalesce(row.status, 'complete'),
+    coalesce(row.created_at, clock_timestamp())
+  );
+  return true;
+end $$;
+
+-- Change a balance by an entry that happens once: true where it is new, false where it had happened, AI409 where something
+-- else had happened under the same name.
+create or replace function aichat.enter(user_id uuid, kind text, ref text, amount_nano bigint, uncovered_nano bigint)
+returns boolean
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+  insert into public.credit_ledger (user_id, kind, ref, amount_nano, uncovered_nano)
+  values (enter.user_id, enter.kind, enter.ref, enter.amount_nano, enter.uncovered_nano)
+  on conflict (kind, ref) do nothing;
+  if found then
+    return true;
+  end if;
+  -- What was covered then may differ from what would be now; what was due is the same.
+  if exists (
+    select from public.credit_ledger l
+    where l.kind = enter.kind and l.ref = enter.ref and l.user_id = enter.user_id
+      and abs(l.amount_nano) + l.uncovered_nano = abs(enter.amount_nano) + enter.uncovered_nano
+  ) then
+    return false;
+  end if;
+  raise exception '% % was entered before, otherwise', enter.kind, enter.ref using errcode = 'AI409';
+end $$;
+
+-- Lock a user, and see what they can spend, in nano-dollars: neither spent nor held.
+create or replace function aichat.lock_available(user_id uuid) returns bigint
+language plpgsql security definer set search_path = '' as $$
+declare
+  available bigint;
+begin
+  select p.balance_nano - p.held_nano into available
+  from public.profiles p where p.id = lock_available.user_id for no key update;
+  if not found then
+    raise exception 'there is no user %', lock_available.user_id using errcode = 'AI404';
+  end if;
+  return available;
+end $$;
+
+-- Add whole credits, once for each kind and ref: a gift, a purchase by its Checkout Session, a dispute that was won.
+create or replace function aichat.grant_credits(user_id uuid, kind text, ref text, amount bigint) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  if num_nulls(kind, ref, amount) > 0 or kind not in ('grant', 'purchase', 'dispute_won')
+    or amount not between 1 and 1000000000
+  then
+    raise exception 'credits are added in whole ones, for a reason' using errcode = 'AI400';
+  end if;
+  perform aichat.lock_available(user_id);
+  return aichat.enter(user_id, kind, ref, amount * 10000000, 0);
+end $$;
+
+-- Take whole credits back, once for each kind and ref, for a refund or a dispute: at most what is there and not held, and
+-- the rest is written down as uncovered.
+create or replace function aichat.take_credits(user_id uuid, kind text, ref text, amount bigint) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  taken bigint;
+begin
+  if num_nulls(kind, ref, amount) > 0 or kind not in ('refund', 'dispute') or amount not between 1 and 1000000000 then
+    raise exception 'credits are taken back in whole ones, for a reason' using errcode = 'AI400';
+  end if;
+  taken := least(aichat.lock_available(user_id), amount * 10000000);
+  return aichat.enter(user_id, kind, ref, -taken, amount * 10000000 - taken);
+end $$;
+
+-- Take whole credits from a balance and return what is left of it, in whole credits; AI402 where what is not held does not
+-- cover them, and then nothing is taken. Each call takes anew: what must happen once is admitted and settled instead.
+create or replace function public.deduct_credits(user_id uuid, amount integer) returns bigint
+language plpgsql security definer set search_path = '' as $$
+declare
+  due bigint := amount::bigint * 10000000;
+  available bigint;
+begin
+  if due is null or due <= 0 then
+    raise exception 'what is deducted is one credit or more' using errcode = 'AI400';
+  end if;
+  available := aichat.lock_available(user_id);
+  if available < due then
+    raise exception 'the balance does not cover % credits', amount using errcode = 'AI402', detail = available::text;
+  end if;
+  perform aichat.enter(user_id, 'charge', 'deduct:' || gen_random_uuid(), -due, 0);
+  return (select p.credits from public.profiles p where p.id = deduct_credits.user_id);
+end $$;
+
+-- Put a user on a plan, from their next call on.
+create or replace function aichat.set_plan(user_id uuid, plan text) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if plan is null or plan not in ('free', 'pro', 'enterprise') then
+    raise exception 'there is no plan %', plan using errcode = 'AI400';
+  end if;
+  update public.profiles p set plan = set_plan.plan where p.id = set_plan.user_id;
+  if not found then
+    raise exception 'there is no user %', user_id using errcode = 'AI404';
+  end if;
+end $$;
 
 -- 5. Keys of the gateway -----------------------------------------------------------------------------------------------
+
+-- A key for whoever is signed in; nobody can make one for another. Only its hash comes here: the key was shown once.
+create or replace function public.create_api_key(name text, prefix text, key_hash bytea) returns uuid
+language plpgsql security definer set search_path = '' as $$
+declare
+  made uuid;
+begin
+  insert into public.api_keys (user_id, name, prefix, key_hash)
+  select p.id, create_api_key.name, create_api_key.prefix, create_api_key.key_hash
+  from public.profiles p where p.id = (select auth.uid())
+  returning api_keys.id into made;
+  if not found then
+    raise exception 'nobody is signed in' using errcode = 'AI401';
+  end if;
+  return made;
+end $$;
+
+-- Revoke a key of one's own, at once and for good. False says that there is none, or that it was revoked already.
+create or replace function public.revoke_api_key(id uuid) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.api_keys k set revoked_at = clock_timestamp()
+  where k.id = revoke_api_key.id and k.user_id = (select auth.uid()) and k.revoked_at is null;
+  return found;
+end $$;
+
+-- Whose key it is; null where there is no such key or it was revoked. Keys are compared by their hashes, so the time this
+-- takes tells nothing. When a key was last used is written once a minute: more often would be a write for each call.
+create or replace function aichat.authenticate(prefix text, key_hash bytea) returns uuid
+language plpgsql security definer set search_path = '' as $$
+declare
+  key record;
+begin
+  select k.id, k.user_id, coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true) as is_stale into key
+  from public.api_keys k
+  where k.prefix = authenticate.prefix and k.key_hash = authenticate.key_hash and k.revoked_at is null;
+  if key.is_stale then
+    update public.api_keys k set last_used_at = clock_timestamp()
+    where k.id = key.id and coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true);
+  end if;
+  return key.user_id;
+end $$;
 
 -- 6. Search ------------------------------------------------------------------------------------------------------------
 
@@ -420,9 +879,10 @@ $$;
 --   gap     changes are missing that were received once: this database was restored from an older copy.
 --   purged  the device was away for longer than deletions are remembered: it has to read everything.
 
+-- Times as the devices write them. Without a search path of its own it becomes part of the query that calls it.
 create or replace function aichat.iso(at timestamptz) returns text
-language sql immutable parallel safe set search_path = '' as
-  $$ select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') $$;
+language sql immutable parallel safe as
+  $$ select pg_catalog.to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') $$;
 
 -- What fields are compared by: the clock, then the device, as text of a fixed width.
 create or replace function aichat.stamp(clock bigint, device uuid) returns text
@@ -499,50 +959,59 @@ begin
     return jsonb_build_object('status', 'purged', 'head', heads.head, 'clock', heads.clock);
   end if;
   with changed as (
-    (select c.seq, jsonb_build_object(
-       'kind', 'conversation', 'id', c.id, 'seq', c.seq, 'is_deleted', c.deleted_at is not null,
-       'title', c.title, 'system_prompt', c.system_prompt, 'model', c.model, 'head_id', c.head_id,
-       'trashed_at', aichat.iso(c.trashed_at), 'stamps', c.stamps,
-       'created_at', aichat.iso(c.created_at), 'updated_at', aichat.iso(c.updated_at)) as row
-     from public.conversations c
-     where c.user_id = for_user and c.seq > after and c.seq <= heads.head and c.origin is distinct from device
-     order by c.seq limit most)
+    select * from (
+      (select c.seq, 'conversation' as kind, c.id from public.conversations c
+       where c.user_id = for_user and c.seq > after and c.seq <= heads.head and c.origin is distinct from device
+       order by c.seq limit most)
+      union all
+      (select m.seq, 'message', m.id from public.messages m
+       where m.user_id = for_user and m.seq > after and m.seq <= heads.head and m.origin is distinct from device
+       order by m.seq limit most)
+      union all
+      (select u.seq, 'usage', u.request_id from public.usage u
+       where u.user_id = for_user and u.seq > after and u.seq <= heads.head and u.origin is distinct from device
+       order by u.seq limit most)
+      union all
+      (select d.seq, 'document', d.id from public.documents d
+       where d.user_id = for_user and d.seq > after and d.seq <= heads.head and d.origin is distinct from device
+       order by d.seq limit most)
+    ) every order by seq limit most
+  ), built as (
+    select n.seq, jsonb_build_object(
+      'kind', n.kind, 'id', c.id, 'seq', c.seq, 'is_deleted', c.deleted_at is not null,
+      'title', c.title, 'system_prompt', c.system_prompt, 'model', c.model, 'head_id', c.head_id,
+      'trashed_at', aichat.iso(c.trashed_at), 'stamps', c.stamps,
+      'created_at', aichat.iso(c.created_at), 'updated_at', aichat.iso(c.updated_at)) as change
+    from changed n join public.conversations c on c.user_id = for_user and c.id = n.id where n.kind = 'conversation'
     union all
-    (select m.seq, jsonb_build_object(
-       'kind', 'message', 'id', m.id, 'seq', m.seq, 'conversation_id', m.conversation_id, 'parent_id', m.parent_id,
-       'role', m.role, 'content', m.content, 'reasoning', m.reasoning, 'status', m.status, 'model', m.model,
-       'finish_reason', m.finish_reason, 'error', m.error, 'extra', m.extra, 'attachments', m.attachments,
-       'created_at', aichat.iso(m.created_at))
-     from public.messages m
-     where m.user_id = for_user and m.seq > after and m.seq <= heads.head and m.origin is distinct from device
-     order by m.seq limit most)
+    select n.seq, jsonb_build_object(
+      'kind', n.kind, 'id', m.id, 'seq', m.seq, 'conversation_id', m.conversation_id, 'parent_id', m.parent_id,
+      'role', m.role, 'content', m.content, 'reasoning', m.reasoning, 'status', m.status, 'model', m.model,
+      'finish_reason', m.finish_reason, 'error', m.error, 'extra', m.extra, 'attachments', m.attachments,
+      'created_at', aichat.iso(m.created_at))
+    from changed n join public.messages m on m.user_id = for_user and m.id = n.id where n.kind = 'message'
     union all
-    (select u.seq, jsonb_build_object(
-       'kind', 'usage', 'id', u.request_id, 'seq', u.seq, 'conversation_id', u.conversation_id,
-       'message_id', u.message_id, 'type', u.type, 'provider', u.provider, 'model', u.model,
-       'served_model', u.served_model, 'provider_id', u.provider_id, 'input_tokens', u.input_tokens,
-       'cached_tokens', u.cached_tokens, 'cache_write_tokens', u.cache_write_tokens,
-       'output_tokens', u.output_tokens, 'reasoning_tokens', u.reasoning_tokens, 'cost_nano', u.cost_nano,
-       'provenance', u.provenance, 'raw', u.raw, 'status', u.status, 'created_at', aichat.iso(u.created_at))
-     from public.usage u
-     where u.user_id = for_user and u.seq > after and u.seq <= heads.head and u.origin is distinct from device
-     order by u.seq limit most)
+    select n.seq, jsonb_build_object(
+      'kind', n.kind, 'id', u.request_id, 'seq', u.seq, 'conversation_id', u.conversation_id,
+      'message_id', u.message_id, 'type', u.type, 'provider', u.provider, 'model', u.model,
+      'served_model', u.served_model, 'provider_id', u.provider_id, 'input_tokens', u.input_tokens,
+      'cached_tokens', u.cached_tokens, 'cache_write_tokens', u.cache_write_tokens,
+      'output_tokens', u.output_tokens, 'reasoning_tokens', u.reasoning_tokens, 'cost_nano', u.cost_nano,
+      'provenance', u.provenance, 'raw', u.raw, 'status', u.status, 'created_at', aichat.iso(u.created_at))
+    from changed n join public.usage u on u.user_id = for_user and u.request_id = n.id where n.kind = 'usage'
     union all
-    (select d.seq, jsonb_build_object(
-       'kind', 'document', 'id', d.id, 'seq', d.seq, 'is_deleted', d.deleted_at is not null, 'stamp', d.stamp,
-       'collection', d.collection, 'name', d.name, 'path', d.path, 'root', d.root, 'title', d.title,
-       'media_type', d.media_type, 'size', d.size, 'etag', d.etag, 'sha256', d.sha256, 'settings', d.settings,
-       'embedding_model', d.embedding_model, 'dimensions', d.dimensions, 'chunk_count', d.chunk_count,
-       'created_at', aichat.iso(d.created_at), 'updated_at', aichat.iso(d.updated_at))
-     from public.documents d
-     where d.user_id = for_user and d.seq > after and d.seq <= heads.head and d.origin is distinct from device
-     order by d.seq limit most)
+    select n.seq, jsonb_build_object(
+      'kind', n.kind, 'id', d.id, 'seq', d.seq, 'is_deleted', d.deleted_at is not null, 'stamp', d.stamp,
+      'collection', d.collection, 'name', d.name, 'path', d.path, 'root', d.root, 'title', d.title,
+      'media_type', d.media_type, 'size', d.size, 'etag', d.etag, 'sha256', d.sha256, 'settings', d.settings,
+      'embedding_model', d.embedding_model, 'dimensions', d.dimensions, 'chunk_count', d.chunk_count,
+      'created_at', aichat.iso(d.created_at), 'updated_at', aichat.iso(d.updated_at))
+    from changed n join public.documents d on d.user_id = for_user and d.id = n.id where n.kind = 'document'
   ), page as (
-    select seq, row, sum(octet_length(row::text)) over (order by seq) - octet_length(row::text) as before
-    from (select * from changed order by seq limit most) first
+    select seq, change, sum(pg_column_size(change)) over (order by seq) - pg_column_size(change) as before from built
   )
-  select jsonb_agg(row order by seq) filter (where before < most_bytes), count(*), max(seq) filter (where before < most_bytes),
-         count(*) filter (where before < most_bytes)
+  select jsonb_agg(change order by seq) filter (where before < most_bytes), count(*),
+         max(seq) filter (where before < most_bytes), count(*) filter (where before < most_bytes)
   into listed, number, last, kept from page;
   return jsonb_build_object(
     'status', 'ok', 'head', heads.head, 'clock', heads.clock, 'last_mid', known.last_mid, 'last_uid', known.last_uid,
@@ -898,6 +1367,116 @@ returns jsonb language sql stable security definer set search_path = '' as
   $$ select aichat.sync_devices(aichat.asking()) $$;
 
 -- 8. Row security and grants -------------------------------------------------------------------------------------------
+--
+-- Postgres lets everybody call a new function, and Supabase grants all on whatever is new in public to its three roles. So
+-- for what is ours, and only for that, everything is taken back first, each time, and what is granted is all there is: also
+-- a policy or a grant of an older version goes. What others have in public is not touched.
+--
+-- Ours are all of schema aichat and what is named here. Whoever adds a table or a function to public adds it here; a test
+-- walks the catalog and knows what each role may do with everything in it.
+
+do $$
+declare
+  -- Tables of which a user may read rows of their own, with the columns where not all: neither the name a customer has at
+  -- Stripe, nor the hash of a key. `select *` on those two is refused: ask for columns.
+  readable constant jsonb := '{
+    "profiles": "id, plan, balance_nano, held_nano, credits, created_at",
+    "credit_ledger": null,
+    "credit_holds": null,
+    "rate_events": null,
+    "api_keys": "id, user_id, name, prefix, created_at, last_used_at, revoked_at",
+    "sync_heads": null,
+    "sync_devices": null,
+    "conversations": null,
+    "messages": null,
+    "blobs": null,
+    "usage": null,
+    "documents": null,
+    "document_chunks": null
+  }';
+  -- Functions in public, and who may call them, with whatever arguments they take. In aichat the service may call all.
+  callable constant jsonb := '{
+    "create_api_key": "authenticated",
+    "revoke_api_key": "authenticated",
+    "match_user_documents": "authenticated",
+    "search_user_documents": "authenticated",
+    "sync_push": "authenticated",
+    "sync_pull": "authenticated",
+    "deduct_credits": "service_role"
+  }';
+  -- Where a role is missing, there is nobody to grant anything to.
+  present constant text[] := array(
+    select rolname::text from pg_roles where rolname in ('anon', 'authenticated', 'service_role') order by rolname);
+  everybody constant text := array_to_string('{public}'::text[] || present, ', ');
+  has_users constant boolean := 'authenticated' = any (present);
+  has_service constant boolean := 'service_role' = any (present);
+  item record;
+  policy record;
+begin
+  execute format('revoke all on schema aichat from %s', everybody);
+  if has_service then
+    grant usage on schema aichat to service_role;
+  end if;
+  -- Everybody may look into public, unless somebody has taken that back.
+  if has_users and not has_schema_privilege('authenticated', 'public', 'usage') then
+    grant usage on schema public to authenticated;
+  end if;
+  if has_service and not has_schema_privilege('service_role', 'public', 'usage') then
+    grant usage on schema public to service_role;
+  end if;
+
+  -- Tables: nothing but reading, and only the rows that a policy lets through. The owner, which all functions of ours that
+  -- write run as, is not subject to policies. The service reads everything, also where its role does not bypass them.
+  for item in
+    select c.oid::regclass as name, n.nspname = 'public' as is_public, readable ->> c.relname as columns,
+      case when c.relname = 'profiles' then 'id' else 'user_id' end as owner_column
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p') and (n.nspname = 'aichat' or n.nspname = 'public' and readable ? c.relname)
+  loop
+    execute format('revoke all on table %s from %s', item.name, everybody);
+    execute format('alter table %s enable row level security', item.name);
+    for policy in select polname as name from pg_policy where polrelid = item.name loop
+      execute format('drop policy %I on %s', policy.name, item.name);
+    end loop;
+    if has_users and item.is_public then
+      execute format('grant select %s on table %s to authenticated', '(' || item.columns || ')', item.name);
+      -- In a subquery it is asked once for a query; otherwise, once for each row.
+      execute format('create policy own_rows on %s for select to authenticated using (%I = (select auth.uid()))',
+        item.name, item.owner_column);
+    end if;
+    if has_service then
+      execute format('grant select %s on table %s to service_role',
+        case when item.name = 'public.api_keys'::regclass then '(' || item.columns || ')' end, item.name);
+      execute format('create policy all_rows on %s for select to service_role using (true)', item.name);
+    end if;
+  end loop;
+
+  -- Sequences: whoever sets one back has the next row refused.
+  for item in
+    select distinct s.oid::regclass as name
+    from pg_class s
+      join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = s.oid and d.deptype in ('a', 'i')
+      join pg_class t on d.refclassid = 'pg_class'::regclass and t.oid = d.refobjid
+      join pg_namespace n on n.oid = t.relnamespace
+    where s.relkind = 'S' and (n.nspname = 'aichat' or n.nspname = 'public' and readable ? t.relname)
+  loop
+    execute format('revoke all on sequence %s from %s', item.name, everybody);
+  end loop;
+
+  -- Functions. Those of extensions bear other names; those of others that bear one of ours have another owner.
+  for item in
+    select p.oid::regprocedure as name, p.prorettype = 'trigger'::regtype as is_trigger,
+      case n.nspname when 'aichat' then 'service_role' else callable ->> p.proname end as caller
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where (n.nspname = 'aichat' or n.nspname = 'public' and callable ? p.proname)
+      and pg_has_role(p.proowner, 'usage')
+  loop
+    execute format('revoke all on routine %s from %s', item.name, everybody);
+    if item.caller = any (present) and not item.is_trigger then
+      execute format('grant execute on routine %s to %I', item.name, item.caller);
+    end if;
+  end loop;
+end $$;
 
 -- 9. Done --------------------------------------------------------------------------------------------------------------
 

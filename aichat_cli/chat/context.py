@@ -31,7 +31,8 @@ class Context(Struct, frozen=True):
 
     Attributes:
         left_out: how many earlier messages the window has no room for.
-        unread_files: names of files of earlier messages that this model cannot read; it is told so in their place.
+        unread_files: names of files of earlier messages that this model cannot read, or that are not on this device; it is
+            told so in their place.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -112,8 +113,23 @@ def _messages(
         if message.role in {"tool", "system"}:
             # Closed too, for what follows in the same message is the user's own.
             text = f"[{' '.join(filter(None, (message.role, message.tool_name)))}]\n{text}\n[/{message.role}]"
-        messages.append(_message(role, text, files.get(message.id, ()), model, unread))
+        here = files.get(message.id, ())
+        text = "\n\n".join(filter(None, (*_absent(message.attachments, here, unread), text)))
+        messages.append(_message(role, text, here, model, unread))
     return messages, unread
+
+
+def _absent(named: Sequence[AttachmentSummary], here: Sequence[Attachment], unread: list[str]) -> list[str]:
+    """What stands in the place of files that stayed on the device they were attached on."""
+    contents = [attachment.summary for attachment in here]
+    absent = []
+    for summary in named:
+        if summary in contents:
+            contents.remove(summary)
+        else:
+            unread.append(f"{summary.name} (on another device)")
+            absent.append(f"[{summary.name}, {summary.media_type}, cannot be shown to you]")
+    return absent
 
 
 def _message(role: str, text: str, attachments: Sequence[Attachment], model: Model, unread: list[str]) -> ChatMessage:

@@ -189,6 +189,15 @@ def test_earlier_files_the_model_cannot_read_are_named_to_it_and_to_the_user() -
     )
 
 
+def test_earlier_files_that_stayed_on_another_device_are_named_to_the_model_and_to_the_user() -> None:
+    branch = [message("user", "q1", IMAGE, PDF), message("assistant", "a1")]
+
+    context = build(branch, "q2", None, UNKNOWN, load=Store(q1=(PDF,)))
+
+    assert context.unread_files == ("photo.png (on another device)",)
+    assert context.messages[0] == ChatMessage("user", "[photo.png, image/png, cannot be shown to you]\n\nq1", (PDF,))
+
+
 def test_imported_text_files_become_text_and_files_of_no_known_kind_are_named() -> None:
     text, archive = Attachment("a.csv", "text/csv", b"1,2\n"), Attachment("a.zip", "application/zip", b"PK")
 

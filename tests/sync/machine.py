@@ -1,0 +1,293 @@
+"""Several devices, everything that can happen between them, and what must be true afterwards.
+
+What is demanded when all have synced in peace: every device shows the same; nothing that was ever written is lost, unless
+somebody deleted it for good after having seen it; nothing is there twice; nothing is left to send.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from aichat_cli.core.ids import ConversationId, MessageId, new_id
+from aichat_cli.core.messages import Attachment
+from aichat_cli.core.secret import Secret
+from aichat_cli.hosted.connection import Connection
+from aichat_cli.storage import conversations, outbox, replicas, sync_state
+from aichat_cli.storage.database import Database
+from aichat_cli.sync.direct import DirectTransport
+from tests.sync.devices import DeviceSim, Network
+
+DAY_MS = 86_400_000
+OFFSETS = (0, -30 * DAY_MS, 365 * DAY_MS)
+FAULTS = st.lists(st.sampled_from(["ok", "lost", "unanswered", "twice", "late"]), max_size=6)
+NUMBERS = st.integers(0, 1000)
+MOST_DEVICES = 5
+
+
+class Devices(RuleBasedStateMachine):
+    """The machine. `dsn` is of a database with the schema, in which every example has a user of its own."""
+
+    dsn: ClassVar[str]
+    template: ClassVar[Path]
+    with_documents: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="aichat-devices-"))
+        self.owner = Connection.open(Secret(self.dsn, "test"))
+        self.user = str(self.owner.value("INSERT INTO auth.users (id) VALUES (gen_random_uuid()) RETURNING id"))
+        self.devices: list[DeviceSim] = []
+        self.networks: list[Network] = []
+        self.texts: dict[str, str] = {}
+        """What was written in each complete message, by id."""
+        self.deleted: set[str] = set()
+        """Conversations that somebody deleted for good."""
+        self.known_to_deleter: set[str] = set()
+        """Messages that were there, on the device that deleted their conversation."""
+        self.requests: set[str] = set()
+        self.titles: dict[str, set[str]] = {}
+        self.written = 0
+
+    @initialize()
+    def begin(self) -> None:
+        for number, offset_ms in enumerate(OFFSETS):
+            self._join(f"device-{number}", offset_ms)
+
+    def _join(self, name: str, offset_ms: int, *, copied_from: DeviceSim | None = None) -> None:
+        connection = Connection.open(Secret(self.dsn, "test"))
+        transport = DirectTransport(connection, user_id=self.user, device_name=name)
+        network = Network()
+        path = self.folder / f"{name}-{len(self.devices)}.db"
+        if copied_from is None:
+            device = DeviceSim.new(
+                path,
+                transport,
+                network,
+                template=self.template,
+                offset_ms=offset_ms,
+                with_documents=self.with_documents,
+            )
+        else:
+            copied_from.copy_to(path)
+            device = DeviceSim(path, transport, network, offset_ms=offset_ms)
+        self.devices.append(device)
+        self.networks.append(network)
+
+    def _text(self) -> str:
+        self.written += 1
+        return f"text-{self.written}-{new_id()}"
+
+    def _one(self, listed: list[Any], number: int) -> Any:
+        return listed[number % len(listed)] if listed else None
+
+    def _note(self, device: DeviceSim, conversation: str) -> None:
+        rows = device.database.rows(
+            "SELECT id, content FROM messages WHERE conversation_id = ? AND status <> 'streaming'", (conversation,)
+        )
+        self.texts |= dict(rows)
+
+    @rule(which=NUMBERS, chosen=NUMBERS, at=NUMBERS, is_new=st.booleans(), size=st.sampled_from([None, 10, 5_000]))
+    def ask_and_answer(self, which: int, chosen: int, at: int, is_new: bool, size: int | None) -> None:
+        turn = self._ask(which, chosen, at, is_new, size)
+        if turn is not None:
+            device = self._one(self.devices, which)
+            self.requests.add(device.answer(turn, self._text()))
+            self._note(device, turn.conversation_id)
+
+    @rule(which=NUMBERS, chosen=NUMBERS, at=NUMBERS, is_new=st.booleans())
+    def begin_an_answer(self, which: int, chosen: int, at: int, is_new: bool) -> None:
+        turn = self._ask(which, chosen, at, is_new, None)
+        if turn is not None:
+            self._note(self._one(self.devices, which), turn.conversation_id)
+
+    def _ask(self, which: int, chosen: int, at: int, is_new: bool, size: int | None) -> Any:
+        device = self._one(self.devices, which)
+        conversation = None if is_new else self._one(device.conversation_ids(), chosen)
+        # Also below an answer that is still being written.
+        parents = [
+            row[0]
+            for row in device.database.rows("SELECT id FROM messages WHERE conversation_id = ?", (conversation or "",))
+        ]
+        parent = self._one(sorted(parents), at)
+        files = [] if size is None else [Attachment("a.bin", "image/png", bytes([at % 250]) * size)]
+        return device.ask(self._text(), conversation, parent, files=files)
+
+    @rule(which=NUMBERS, chosen=NUMBERS)
+    def end_an_answer(self, which: int, chosen: int) -> None:
+        device = self._one(self.devices, which)
+        turn = self._one(device.open_turns, chosen)
+        if turn is not None:
+            self.requests.add(device.answer(turn, self._text()))
+            self._note(device, turn.conversation_id)
+
+    @rule(which=NUMBERS, chosen=NUMBERS, what=st.sampled_from(["title", "prompt", "model", "trash", "restore", "head"]))
+    def change(self, which: int, chosen: int, what: str) -> None:
+        device = self._one(self.devices, which)
+        id_ = self._one(device.conversation_ids(), chosen)
+        if id_ is None:
+            return
+        conversation = ConversationId(id_)
+        if what == "title":
+            conversations.rename(device.database, conversation, self._text())
+        elif what == "prompt":
+            conversations.set_system_prompt(device.database, conversation, self._text())
+        elif what == "model":
+            conversations.set_model(device.database, conversation, self._text())
+        elif what == "trash":
+            conversations.move_to_trash(device.database, conversation)
+        elif what == "restore":
+            conversations.restore(device.database, conversation)
+        else:
+            message = self._one(device.message_ids(id_), chosen)
+            conversations.move_head(device.database, conversation, MessageId(message) if message else None)
+
+    @rule(which=NUMBERS, chosen=NUMBERS)
+    def fork(self, which: int, chosen: int) -> None:
+        device = self._one(self.devices, which)
+        conversation = self._one(device.conversation_ids(), chosen)
+        if conversation is not None:
+            self._note(device, device.fork(conversation))
+
+    @rule(which=NUMBERS, chosen=NUMBERS)
+    def delete(self, which: int, chosen: int) -> None:
+        device = self._one(self.devices, which)
+        conversation = self._one(device.conversation_ids(), chosen)
+        if conversation is None:
+            return
+        self.known_to_deleter |= set(device.message_ids(conversation))
+        self.deleted.add(conversation)
+        for turn in [turn for turn in device.open_turns if turn.conversation_id == conversation]:
+            self.requests.add(device.answer(turn, self._text()))
+            self._note(device, conversation)
+            self.known_to_deleter |= set(device.message_ids(conversation))
+        device.delete(conversation)
+
+    @precondition(lambda self: self.with_documents)
+    @rule(which=NUMBERS, path=st.sampled_from(["a.md", "b.md", "c.md"]), length=st.integers(0, 40))
+    def read_document(self, which: int, path: str, length: int) -> None:
+        self._one(self.devices, which).read(path, f"{self._text()[:12]}{'x' * length}")
+
+    @precondition(lambda self: self.with_documents)
+    @rule(which=NUMBERS, chosen=NUMBERS)
+    def forget_document(self, which: int, chosen: int) -> None:
+        device = self._one(self.devices, which)
+        path = self._one(device.paths(), chosen)
+        if path is not None:
+            device.forget_document(path)
+
+    @rule(
+        which=NUMBERS,
+        faults=FAULTS,
+        rows=st.sampled_from([1, 2, 3, 1000]),
+        changes=st.sampled_from([1, 2, 3, 1000]),
+        dies_at=st.none() | st.integers(0, 150),
+    )
+    def sync(self, which: int, faults: list[str], rows: int, changes: int, dies_at: int | None) -> None:
+        device = self._one(self.devices, which)
+        if dies_at is not None and device.open_turns:
+            dies_at = None  # its turns would die with it: that is another rule
+        device.sync(faults=faults, most_rows=rows, most_changes=changes, dies_at=dies_at)
+
+    @rule(which=NUMBERS)
+    def something_late_arrives(self, which: int) -> None:
+        self._one(self.networks, which).deliver_late()
+
+    @rule(which=NUMBERS)
+    def die(self, which: int) -> None:
+        device = self._one(self.devices, which)
+        streaming = {turn.conversation_id for turn in device.open_turns}
+        device.close()
+        device.reopen()
+        for conversation in streaming:
+            self._note(device, conversation)
+
+    @precondition(lambda self: len(self.devices) < MOST_DEVICES)
+    @rule(which=NUMBERS, is_copy=st.booleans(), offset_ms=st.sampled_from(OFFSETS))
+    def join(self, which: int, is_copy: bool, offset_ms: int) -> None:
+        original = self._one(self.devices, which)
+        if not is_copy:
+            self._join("another", offset_ms)
+        elif not original.open_turns:
+            self._join("copy", original.offset_ms, copied_from=original)
+
+    @rule()
+    def purge(self) -> None:
+        self.owner.rows("SELECT aichat.sync_purge(%s, '0 seconds')", (self.user,))
+
+    def teardown(self) -> None:
+        try:
+            if self.devices:
+                self._settle()
+                self._check()
+        finally:
+            for device in self.devices:
+                device.database.close()
+                device.transport.close()
+            self.owner.close()
+            shutil.rmtree(self.folder)
+
+    def _settle(self) -> None:
+        """End all that is under way, and sync in peace until nothing changes."""
+        for device in self.devices:
+            for turn in list(device.open_turns):
+                self.requests.add(device.answer(turn, self._text()))
+                self._note(device, turn.conversation_id)
+        for network in self.networks:
+            network.deliver_late()
+        for _ in range(3):
+            for device in self.devices:
+                assert device.sync() is not None
+
+    def _check(self) -> None:
+        for device in self.devices:
+            assert outbox.pending(device.database) == {}
+            assert device.database.rows("PRAGMA foreign_key_check") == []
+        states = [device.state() for device in self.devices]
+        for state in states[1:]:
+            for kind, rows in state.items():
+                assert rows == states[0][kind], kind
+        self._check_server(states[0])
+        present = {row[0] for row in states[0]["messages"]}
+        kept = "\n".join(device.kept_texts() for device in self.devices)
+        received = set[str]().union(*(network.received for network in self.networks))
+        for message, text in self.texts.items():
+            is_safe = message in present or message in self.known_to_deleter or message in received or text in kept
+            assert is_safe, f"{text} is lost"
+        conversations_left = {row[0] for row in states[0]["conversations"]}
+        assert not conversations_left & self.deleted
+        assert {row[0] for row in states[0]["usage"]} == self.requests
+
+    def _check_server(self, state: dict[str, Any]) -> None:
+        rows = self.owner.rows
+        listed = rows(
+            "SELECT id::text, title, system_prompt, model, aichat.iso(trashed_at), head_id::text, aichat.iso(updated_at)"
+            " FROM public.conversations WHERE user_id = %s AND deleted_at IS NULL ORDER BY id",
+            (self.user,),
+        )
+        assert listed == state["conversations"]
+        assert [row[0] for row in rows("SELECT id::text FROM messages WHERE user_id = %s ORDER BY id", (self.user,))] == [
+            row[0] for row in state["messages"]
+        ]
+        chunks = rows(
+            "SELECT document_id::text, chunk_index, content FROM document_chunks WHERE user_id = %s ORDER BY 1, 2",
+            (self.user,),
+        )
+        assert chunks == [row[:3] for row in state["chunks"]]
+        [(balance,)] = rows("SELECT count(*) FROM messages WHERE user_id = %s AND seq > (SELECT head FROM sync_heads"
+                            " WHERE user_id = %s)", (self.user, self.user))
+        assert balance == 0
+
+
+def machine(name: str, dsn: str, template: Path, **options: Any) -> type[Devices]:
+    """The machine on a database."""
+    return type(name, (Devices,), {"dsn": dsn, "template": template, **options})
+
+
+__all__ = ["Callable", "Database", "Devices", "machine", "replicas", "sync_state"]
