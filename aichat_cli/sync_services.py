@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.errors import AichatError, SyncError
+from aichat_cli.core.errors import AichatError, EmbeddingError, SyncError
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.sync import SyncProgress, SyncReport
@@ -21,10 +21,12 @@ from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
     from aichat_cli.config.secrets import KeyLocation
+    from aichat_cli.core.ingest import IngestProgress
+    from aichat_cli.documents.library import Library
     from aichat_cli.hosted.connection import Connection, Place
-    from aichat_cli.sync.direct import DirectTransport
     from aichat_cli.sync.engine import SyncDeps
     from aichat_cli.sync.overview import Account
+    from aichat_cli.sync.tally import Tallied
 
 T = TypeVar("T")
 
@@ -42,11 +44,15 @@ class SyncServices:
     Args:
         keys: where the address is kept.
         settings: as they are now.
+        library_on: the documents of a database, through a connection of the calling thread.
     """
 
-    def __init__(self, keys: KeyStore, settings: Callable[[], Settings]) -> None:
+    def __init__(
+        self, keys: KeyStore, settings: Callable[[], Settings], library_on: Callable[[Database], Library]
+    ) -> None:
         self._keys = keys
         self._settings = settings
+        self._library_on = library_on
 
     def guarded(self, typed: str, source: str) -> tuple[Secret, Place]:
         """An address that was given, as it is kept, and where it leads; from here on it is taken out of every message.
@@ -92,7 +98,7 @@ class SyncServices:
 
         return Connection.open(address)
 
-    def transport(self, database: Database) -> DirectTransport:
+    def transport(self, database: Database) -> Tallied:
         """The other side of a database; close it.
 
         Raises:
@@ -108,7 +114,7 @@ class SyncServices:
             sync_overview.set_account(database, Account(place.name, transport.user.user_id).text)
         return transport
 
-    def ask(self, database: Database, question: Callable[[DirectTransport], T]) -> T:
+    def ask(self, database: Database, question: Callable[[Tallied], T]) -> T:
         """Ask the other side something beside the point, with little patience.
 
         Raises:
@@ -139,9 +145,9 @@ class SyncServices:
             raise HostedUnavailable(f"The database {place.name} did not answer within {PATIENCE_SECONDS:.0f} s.")
         return answers[0]
 
-    def _opened(self, account: Account, address: Secret, place: Place) -> DirectTransport:
+    def _opened(self, account: Account, address: Secret, place: Place) -> Tallied:
         from aichat_cli.hosted import sync_calls
-        from aichat_cli.sync.direct import DirectTransport
+        from aichat_cli.sync.tally import Tallied
 
         connection = self.connect(address)
         try:
@@ -151,11 +157,9 @@ class SyncServices:
         except BaseException:
             connection.close()
             raise
-        return DirectTransport(connection, user_id=user_id)
+        return Tallied(connection, user_id=user_id)
 
-    def sync(
-        self, database: Database, transport: DirectTransport, progress: Callable[[SyncProgress], None]
-    ) -> SyncReport:
+    def sync(self, database: Database, transport: Tallied, progress: Callable[[SyncProgress], None]) -> SyncReport:
         """Bring both sides to the same state; `sync.engine.sync` tells the errors."""
         from aichat_cli.sync.engine import SyncOptions, sync
 
@@ -163,6 +167,7 @@ class SyncServices:
         before = transport.round_trips
         report = sync(self._deps(database, transport, progress), SyncOptions(largest_file=self._largest_file))
         report.round_trips = transport.round_trips - before
+        transport.correct(report)
         return report
 
     def run(self, database: Database, progress: Callable[[SyncProgress], None]) -> SyncReport:
@@ -178,6 +183,21 @@ class SyncServices:
             return self.sync(database, transport, progress)
         finally:
             transport.close()
+
+    def complete(self, database: Database, collection: str, progress: Callable[[IngestProgress], None]) -> int:
+        """Make the vectors of documents that came without; how many were made. `is_free` tells whether it costs nothing."""
+        from aichat_cli.storage import collections
+
+        target = collections.get(database, collection)
+        library = self._library_on(database)
+        return library.reindex(target, None, embed_only=True, progress=progress, confirm=lambda _: True)
+
+    def complete_free(self, database: Database, report: SyncReport) -> None:
+        """Make the vectors of what came where our own models make them, as far as they are here."""
+        for name in sorted(report.without_vectors):
+            with suppress(EmbeddingError):
+                if is_free(database, name):
+                    self.complete(database, name, lambda _: None)
 
     @property
     def with_documents(self) -> bool:
@@ -203,9 +223,7 @@ class SyncServices:
         if sync_state.get(database).with_documents != self.with_documents:
             sync_state.set_with_documents(database, with_documents=self.with_documents)
 
-    def _deps(
-        self, database: Database, transport: DirectTransport, progress: Callable[[SyncProgress], None]
-    ) -> SyncDeps:
+    def _deps(self, database: Database, transport: Tallied, progress: Callable[[SyncProgress], None]) -> SyncDeps:
         from aichat_cli.documents import synced
         from aichat_cli.documents.sqlite_vectors import SqliteVectors
         from aichat_cli.sync.engine import SyncDeps

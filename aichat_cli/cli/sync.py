@@ -129,7 +129,7 @@ def trash(
 
 
 def _services(house: App) -> SyncServices:
-    return SyncServices(house.keys, lambda: house.settings)
+    return SyncServices(house.keys, lambda: house.settings, house.library_on)
 
 
 def _marked(devices: list[Device], this: str) -> tuple[Device, ...]:

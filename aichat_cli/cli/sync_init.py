@@ -54,7 +54,7 @@ def init(
 
             print_text(schema_text())
             return
-        services = SyncServices(house.keys, lambda: house.settings)
+        services = SyncServices(house.keys, lambda: house.settings, house.library_on)
         secret, place = services.guarded(*_given(address))
         _warn_of_history(address, secret, diagnostics)
         _Setup(house, diagnostics, services, secret, place).run(no_documents=no_documents, yes=yes)

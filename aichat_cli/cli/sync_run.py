@@ -13,7 +13,6 @@ from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import Diagnostics
 from aichat_cli.render.progress import file_progress
 from aichat_cli.render.sync_progress import sync_progress
-from aichat_cli.storage import collections
 from aichat_cli.sync_services import SyncServices, is_free
 
 
@@ -27,7 +26,7 @@ def synced(
     except Interrupted:
         diagnostics.warning("Stopped. What was confirmed is kept; the next sync goes on from there.")
         raise
-    made = _completed(house, diagnostics, report, is_quiet=is_quiet or as_json)
+    made = _completed(house, diagnostics, services, report, is_quiet=is_quiet or as_json)
     if as_json:
         print_text(json_shapes.dumps(sync_view.report(report, made)))
         return
@@ -37,17 +36,16 @@ def synced(
             diagnostics.notice(note)
 
 
-def _completed(house: App, diagnostics: Diagnostics, report: SyncReport, *, is_quiet: bool) -> dict[str, int]:
+def _completed(
+    house: App, diagnostics: Diagnostics, services: SyncServices, report: SyncReport, *, is_quiet: bool
+) -> dict[str, int]:
     """Make the vectors of what came, where they cost nothing; else say how. By collection, how many were made."""
     made = {}
     for name in sorted(report.without_vectors):
         try:
             if is_free(house.database, name):
-                target = collections.get(house.database, name)
                 with file_progress("Embedding") as bar:
-                    made[name] = house.library.reindex(
-                        target, None, embed_only=True, progress=bar.update, confirm=lambda _: True
-                    )
+                    made[name] = services.complete(house.database, name, bar.update)
                 continue
         except AichatError as exc:
             diagnostics.error(exc)

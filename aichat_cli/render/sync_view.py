@@ -17,8 +17,9 @@ TRASH_COMMAND = "aichat sync trash"
 NAMES_SHOWN = 3
 _NOUNS = {
     "conversation": ("conversation", "conversations"),
+    "changed": ("changed conversation", "changed conversations"),
     "message": ("message", "messages"),
-    "usage": ("call of the books", "calls of the books"),
+    "usage": ("usage record", "usage records"),
     "document": ("document", "documents"),
     "file": ("attached file", "attached files"),
 }

@@ -20,7 +20,8 @@ class Contents(Struct, frozen=True):
 def contents(db: Database) -> Contents:
     """How much there is here."""
     [row] = db.rows(
-        "SELECT (SELECT count(*) FROM conversations), (SELECT count(*) FROM messages), (SELECT count(*) FROM documents)"
+        "SELECT (SELECT count(*) FROM conversations WHERE deleted_at IS NULL), (SELECT count(*) FROM messages m"
+        " JOIN conversations c ON c.id = m.conversation_id WHERE c.deleted_at IS NULL), (SELECT count(*) FROM documents)"
     )
     return Contents(*row)
 
@@ -65,6 +66,20 @@ def present(db: Database, kind: str, ids: Sequence[str]) -> int:
         (json.dumps(list(ids)),),
     )
     return int(count)
+
+
+class Where(Struct, frozen=True):
+    """What another device may have done to a conversation: `is_deleted` also where it is in the trash."""
+
+    is_deleted: bool
+    title: str
+    head_id: str | None
+
+
+def where(db: Database, conversation_id: str) -> Where:
+    """How a conversation is now."""
+    row = db.row("SELECT deleted_at IS NOT NULL, title, head_id FROM conversations WHERE id = ?", (conversation_id,))
+    return Where(True, "", None) if row is None else Where(bool(row[0]), row[1], row[2])
 
 
 def set_account(db: Database, account: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import apsw
 
+from aichat_cli.core.documents import Chunk
 from aichat_cli.core.errors import HostedUnavailable
 from aichat_cli.core.ids import ConversationId, MessageId, RequestId, new_id
 from aichat_cli.core.messages import Attachment
@@ -23,7 +24,6 @@ from aichat_cli.core.usage import UsageRecord
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
 from aichat_cli.documents.synced import SyncedDocuments, vector_text
 from aichat_cli.storage import chunks, collections, conversations, documents, forks, sync_state, turns
-from aichat_cli.core.documents import Chunk
 from aichat_cli.storage.chunks import NewChunk
 from aichat_cli.storage.database import Database
 from aichat_cli.storage.documents import NewDocument
@@ -327,9 +327,7 @@ def _outcome(text: str, request_id: RequestId | None, *, status: Any = "complete
     record = None
     if request_id is not None:
         tokens = TokenUsage(input_tokens=10, output_tokens=20)
-        record = UsageRecord(
-            request_id, "chat", "test", "model", None, None, tokens, 30, "calculated", "complete"
-        )
+        record = UsageRecord(request_id, "chat", "test", "model", None, None, tokens, 30, "calculated", "complete")
     return TurnOutcome(text, "", status, "model", "stop", None, record)
 
 

@@ -272,16 +272,19 @@ class Devices(RuleBasedStateMachine):
             (self.user,),
         )
         assert listed == state["conversations"]
-        assert [row[0] for row in rows("SELECT id::text FROM messages WHERE user_id = %s ORDER BY id", (self.user,))] == [
-            row[0] for row in state["messages"]
-        ]
+        assert [
+            row[0] for row in rows("SELECT id::text FROM messages WHERE user_id = %s ORDER BY id", (self.user,))
+        ] == [row[0] for row in state["messages"]]
         chunks = rows(
             "SELECT document_id::text, chunk_index, content FROM document_chunks WHERE user_id = %s ORDER BY 1, 2",
             (self.user,),
         )
         assert chunks == [row[:3] for row in state["chunks"]]
-        [(balance,)] = rows("SELECT count(*) FROM messages WHERE user_id = %s AND seq > (SELECT head FROM sync_heads"
-                            " WHERE user_id = %s)", (self.user, self.user))
+        [(balance,)] = rows(
+            "SELECT count(*) FROM messages WHERE user_id = %s AND seq > (SELECT head FROM sync_heads"
+            " WHERE user_id = %s)",
+            (self.user, self.user),
+        )
         assert balance == 0
 
 
