@@ -23,12 +23,12 @@ def main() -> None:
         with contextlib.suppress(OSError):
             os.write(1, f"aichat {__version__}\n".encode())
         return
+    _take_address_out_of_process_list(arguments)
     try:
         from aichat_cli.core import interrupts
 
         interrupts.install()
         _take_key_out_of_process_list(arguments)
-        _take_address_out_of_process_list(arguments)
         from aichat_cli.cli.main import run
 
         code = run(arguments)

@@ -14,7 +14,7 @@ from aichat_cli.cli.common import DebugFlag, confirmed, confirmed_on_terminal, o
 from aichat_cli.cli.sync_run import synced
 from aichat_cli.config import settings_file
 from aichat_cli.config.settings import known
-from aichat_cli.core.errors import AichatError, SyncError, UsageError
+from aichat_cli.core.errors import AichatError, HostedUnavailable, SyncError, UsageError
 from aichat_cli.core.sync import SCHEMA_VERSION
 from aichat_cli.render import sync_view
 from aichat_cli.render.answer import print_text
@@ -106,7 +106,7 @@ class _Setup:
         """From the connection to the first sync."""
         database = self._house.database
         is_on = sync_state.find(database) is not None
-        with self._services.connect(self._address) as connection:
+        with self._connected(is_on=is_on) as connection:
             self._require_the_same(connection)
             self._agree(connection, is_on=is_on, no_documents=no_documents, yes=yes)
             account = self._apply(connection)
@@ -121,6 +121,14 @@ class _Setup:
         else:
             self._begin(account)
         self._first_sync()
+
+    def _connected(self, *, is_on: bool) -> Connection:
+        try:
+            return self._services.connect(self._address)
+        except HostedUnavailable as exc:
+            if is_on:
+                raise
+            raise HostedUnavailable(exc.message, hint="Nothing was stored. Try again: aichat sync init") from None
 
     def _require_the_same(self, connection: Connection) -> None:
         """A device syncs with one database; raises SyncError where this is another."""
