@@ -13,6 +13,7 @@ import pytest
 from aichat_cli.storage import liveness, sync_state
 from tests.runner import ROOT, Cli
 from tests.servers.postgres import BARE, Cluster, as_user, connect, own_cluster
+from tests.test_docs import shapes
 
 
 @pytest.fixture
@@ -297,7 +298,10 @@ def test_a_server_that_dies_in_the_middle_loses_nothing_and_the_next_sync_finish
         assert stopped["devices"] is None
         assert stopped["unreachable"]
         assert stopped["pending"]["message"] > 0
-        assert "cannot be reached" in failing(cli, "sync", "off", "--yes", "--forget", code=6)
+        refused = cli.run("sync", "off", "--yes", "--forget")
+        assert refused.returncode == 6
+        assert b"never sent" in refused.stderr
+        assert b"cannot be reached" in refused.stderr
 
         cluster.start()
         now(cli)
@@ -316,3 +320,25 @@ def test_a_sync_in_a_pipe_draws_nothing_and_a_quiet_one_says_nothing(cli: Cli, d
     assert loud.stdout == b"Sent 2 conversations and 4 messages.\n"
     assert loud.stderr == b""
     assert quiet.stdout + quiet.stderr == b""
+
+
+def test_the_documented_shapes_are_those_that_are_printed(cli: Cli, other: Cli, dsn: str, tmp_path: Path) -> None:
+    fill(cli, tmp_path)
+    join(cli, dsn)
+    join(other, dsn)
+    cli.run("history", "rename", "Chat 0", "First title")
+    other.run("history", "rename", "Chat 0", "Later title")
+    now(other)
+    documented = shapes()
+
+    planned = cli.json("sync", "now", "--dry-run")
+    done = cli.json("sync", "now")
+    kept = cli.json("sync", "trash")
+    stands = cli.json("sync", "status")
+
+    assert set(planned) == set(documented["`aichat sync now --dry-run --json`"])
+    assert set(done) == set(documented["`aichat sync now --json`"])
+    assert set(done["kept"][0]) == set(documented["`aichat sync now --json`"]["kept"][0])
+    assert set(kept[0]) == set(documented["`aichat sync trash --json`"][0])
+    assert set(stands) == set(documented["`aichat sync status --json`"])
+    assert set(stands["devices"][0]) == set(documented["`aichat sync status --json`"]["devices"][0])
