@@ -21,6 +21,7 @@ from benchmarks import (
     measure,
     sidebar,
     streaming,
+    sync,
     typing_delay,
     usage,
     vector_data,
@@ -83,6 +84,7 @@ def _rows(folder: Path, server: ScriptedServer, arguments: argparse.Namespace) -
         "documents": lambda: documents.rows(
             ours, arguments.cache, folder / "documents", vector_data.texts(arguments.texts), min(runs, INGESTS)
         ),
+        "sync": lambda: sync.rows(folder / "sync"),
         "vectors": lambda: vectors.rows(arguments.cache, peers, arguments.texts),
     }
     if unknown := set(arguments.only) - set(groups):

@@ -23,6 +23,16 @@ SELECT o.seq FROM outbox o WHERE o.mid IS NULL AND (
 """
 """What hangs on an answer that is still being written."""
 
+_TOO_EARLY = """
+SELECT o.seq FROM outbox o
+LEFT JOIN messages m ON o.kind = 'message' AND m.id = o.id
+LEFT JOIN usage u ON o.kind = 'usage' AND u.request_id = o.id
+JOIN outbox named ON named.kind = 'message' AND named.mid IS NULL AND named.seq > o.seq
+  AND named.id = CASE o.kind WHEN 'message' THEN m.parent_id WHEN 'usage' THEN u.message_id ELSE o.value ->> 'head_id' END
+WHERE o.mid IS NULL ORDER BY o.seq
+"""
+"""What names a message that comes after it: what was written below an answer before that was complete."""
+
 
 class Change(Struct, frozen=True):
     """A change that has its number."""
@@ -55,6 +65,8 @@ def number(db: Database) -> int:
             " SELECT 1 FROM outbox other WHERE other.id = outbox.id AND other.kind = 'conversation'"
             " AND other.field <> 'updated_at' AND other.mid IS NULL)"
         )
+        while too_early := db.rows(_TOO_EARLY):
+            db.execute_many("UPDATE outbox SET seq = (SELECT max(seq) + 1 FROM outbox) WHERE seq = ?", too_early)
         waiting = [seq for (seq,) in db.rows(_WAITING)]
         db.execute(
             "UPDATE outbox SET mid = given.mid FROM ("

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aichat_cli.core.errors import AichatError, SyncError
 from aichat_cli.core.struct import Struct
 from aichat_cli.core.sync import Resync, SyncProgress, SyncReport
-from aichat_cli.storage import outbox, sync_state
+from aichat_cli.storage import outbox, replicas, sync_state
 from aichat_cli.storage.database import Database
 from aichat_cli.sync.incoming import MOST_ROWS, Incoming
 from aichat_cli.sync.outgoing import MOST_CHANGES, Outgoing, VectorText
@@ -126,7 +126,7 @@ class _Sync:
                 self._progress(SyncProgress("receiving", received, received + max(page.head - page.next, 0)))
             last = page
         self._database_clock(last)
-        if received or state.resync or last.next != state.cursor:
+        if received or state.resync or last.next != state.cursor or replicas.deferred_deletions(self._database):
             self._incoming.fetch_rest()
             self._incoming.apply(last.next, lambda done, total: self._progress(SyncProgress("applying", done, total)))
         if state.resync:

@@ -69,20 +69,22 @@ class ConversationMerge:
     def delete_deferred(self) -> None:
         """Delete what was put off, where nobody writes in it any more."""
         for id_ in replicas.deferred_deletions(self._database):
-            self._delete(id_)
+            # What was written meanwhile may have been sent, and was not taken.
+            keep_conversation(self._database, self._report, id_)
+            self._delete(id_, is_kept=True)
             replicas.settle_deferred(self._database, id_)
 
     def _is_lost(self, pending: dict[str, int], change: dict[str, Any], field: str) -> bool:
         """Whether what is here of a field gives way: it is confirmed, or was set earlier."""
         return field not in pending or stamp(pending[field], self._device) < change["stamps"].get(field, "")
 
-    def _delete(self, id_: str) -> None:
+    def _delete(self, id_: str, *, is_kept: bool = False) -> None:
         if replicas.conversation(self._database, id_) is None:
             return
         if replicas.is_being_written(self._database, id_):
             replicas.defer_deletion(self._database, id_)
             return
-        if outbox.has_changes_in(self._database, id_):
+        if not is_kept and outbox.has_changes_in(self._database, id_):
             keep_conversation(self._database, self._report, id_)
         outbox.forget(self._database, ["conversation"], [id_])
         replicas.delete_conversation(self._database, id_)

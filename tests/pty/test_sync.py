@@ -146,7 +146,7 @@ def test_without_the_database_a_chat_goes_on_says_offline_and_leaves_at_once(cli
             screen.type("how are you?\r")
             screen.wait_for("All is well.")
             screen.type("/sync\r")
-            screen.wait_for("cannot be reached")
+            screen.wait_for("Nothing is lost.")
             screen.type("/sync status\r")
             screen.wait_for("to send")
             assert "Traceback" not in screen.text
@@ -162,5 +162,6 @@ def test_with_sync_off_a_chat_says_nothing_of_it_and_the_command_tells_how_to_be
         screen.wait_for("Ctrl+D leaves")
         time.sleep(4)  # longer than it waits before it begins
         assert "sync" not in last_line(screen.settle())
+        assert "psycopg" not in Path(f"/proc/{screen.process.pid}/maps").read_text()
         screen.type("/sync\r")
         screen.wait_for("aichat sync init")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -27,25 +26,40 @@ def stripe() -> Iterator[StripeDouble]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all workers of this run have in common."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+def _shared(version: servers.Version, flavour: servers.Flavour, folders: pytest.TempPathFactory) -> servers.Cluster:
+    folder = folders.getbasetemp()
+    return servers.shared(version, flavour, folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
 
 
 @pytest.fixture(scope="session")
-def postgres16(run_folder: Path) -> servers.Cluster:
-    return servers.shared(16, "plain", run_folder)
+def postgres16(tmp_path_factory: pytest.TempPathFactory) -> servers.Cluster:
+    return _shared(16, "plain", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def postgres18(run_folder: Path) -> servers.Cluster:
-    return servers.shared(18, "plain", run_folder)
+def postgres18(tmp_path_factory: pytest.TempPathFactory) -> servers.Cluster:
+    return _shared(18, "plain", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def supabase16(tmp_path_factory: pytest.TempPathFactory) -> servers.Cluster:
+    return _shared(16, "supabase", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def supabase18(tmp_path_factory: pytest.TempPathFactory) -> servers.Cluster:
+    return _shared(18, "supabase", tmp_path_factory)
 
 
 @pytest.fixture(scope="session", params=servers.VERSIONS)
 def postgres(request: pytest.FixtureRequest) -> servers.Cluster:
     """Each major version in turn; nothing of Supabase's in it."""
     cluster: servers.Cluster = request.getfixturevalue(f"postgres{request.param}")
+    return cluster
+
+
+@pytest.fixture(scope="session", params=servers.VERSIONS)
+def supabase(request: pytest.FixtureRequest) -> servers.Cluster:
+    """Each major version in turn, as Supabase has it."""
+    cluster: servers.Cluster = request.getfixturevalue(f"supabase{request.param}")
     return cluster

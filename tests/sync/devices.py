@@ -19,10 +19,12 @@ from aichat_cli.core.errors import HostedUnavailable
 from aichat_cli.core.ids import ConversationId, MessageId, RequestId, new_id
 from aichat_cli.core.messages import Attachment
 from aichat_cli.core.money import TokenUsage
+from aichat_cli.core.secret import Secret
 from aichat_cli.core.sync import SyncReport
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
 from aichat_cli.documents.synced import SyncedDocuments, vector_text
+from aichat_cli.hosted.connection import Connection
 from aichat_cli.storage import chunks, collections, conversations, documents, forks, sync_state, turns
 from aichat_cli.storage.chunks import NewChunk
 from aichat_cli.storage.database import Database
@@ -32,6 +34,7 @@ from aichat_cli.sync.direct import DirectTransport
 from aichat_cli.sync.engine import SyncDeps, SyncOptions, sync
 
 LARGEST_FILE = 2_000
+DAY_MS = 86_400_000
 
 
 class Crash(BaseException):
@@ -148,6 +151,11 @@ class DeviceSim:
         device = cls(path, transport, network, offset_ms=offset_ms)
         sync_state.begin(device.database, "test", with_documents=with_documents)
         return device
+
+    def connect(self, dsn: str) -> None:
+        """Sync with another database from here on."""
+        self.transport.close()
+        self.transport = DirectTransport(Connection.open(Secret(dsn, "test")), device_name=self.path.stem)
 
     def close(self) -> None:
         """The process ends; turns that were being written are not, any more."""

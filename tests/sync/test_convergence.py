@@ -1,0 +1,41 @@
+"""Devices end up alike, and nothing is lost, whatever happens between them: 200 runs, each of up to 25 steps.
+
+`scripts/test --hypothesis-profile=thorough tests/sync/test_convergence.py` makes 4,000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.servers.postgres import Cluster
+from tests.sync.conftest import apply_schema
+from tests.sync.machine import machine
+
+RUNS = 4
+EXAMPLES = 50
+
+
+@pytest.fixture
+def crowded_dsn(postgres18: Cluster) -> Iterator[str]:
+    """One database for many users: every example has one of its own."""
+    with postgres18.database(postgres18.template("schema", apply_schema)) as address:
+        yield address
+
+
+@pytest.mark.parametrize("number", range(RUNS))
+def test_devices_converge_and_lose_nothing(number: int, crowded_dsn: str, blank_database: Path) -> None:
+    is_thorough = settings.default is not None and settings.default.max_examples >= 1000
+    run_state_machine_as_test(
+        machine(f"Run{number}", crowded_dsn, blank_database, with_documents=number % 2 == 0),
+        settings=settings(
+            max_examples=1000 if is_thorough else EXAMPLES,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+        ),
+    )
