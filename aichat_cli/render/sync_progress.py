@@ -24,7 +24,7 @@ class SyncBar:
         self._lock = threading.Lock()
         self._is_over = False
         self._phase = ""
-        self._task: TaskID = progress.add_task("Connecting", total=None)
+        self._task: TaskID = progress.add_task("Connecting", total=None, count="")
         self._timer = threading.Timer(SHOWN_AFTER_SECONDS, self._show)
         self._timer.daemon = True
         self._timer.start()
@@ -34,8 +34,9 @@ class SyncBar:
         if now.phase != self._phase:
             self._phase = now.phase
             self._progress.update(self._task, visible=False)
-            self._task = self._progress.add_task(_LABELS[now.phase], total=None)
-        self._progress.update(self._task, completed=now.done, total=now.total or None)
+            self._task = self._progress.add_task(_LABELS[now.phase], total=None, count="")
+        count = f"{now.done:,} of {now.total:,}" if now.total else ""
+        self._progress.update(self._task, completed=now.done, total=now.total or None, count=count)
 
     def close(self) -> None:
         """Take it away, or never show it."""
@@ -59,9 +60,9 @@ def sync_progress(*, is_quiet: bool = False) -> Iterator[Callable[[SyncProgress]
         yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"))
     bar = SyncBar(Progress(*columns, console=Console(stderr=True), transient=True))
     try:
         yield bar.update
