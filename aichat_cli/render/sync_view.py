@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -125,7 +126,8 @@ def print_overview(shown: Overview) -> None:
     """`aichat sync status`."""
     tables.pairs(status_rows(shown))
     if shown.devices is not None:
-        print_text("\n")
+        # On a terminal the table brings a blank line of its own.
+        print_text("" if sys.stdout.isatty() else "\n")
         tables.devices(shown.devices)
 
 
