@@ -183,6 +183,8 @@ class BackgroundSync:
             self._due = time.monotonic() + AFTER_TURN_SECONDS
         except AichatError:
             return  # it is in the status line
+        except Exception:  # noqa: BLE001 (a thread's traceback would be written over the prompt)
+            self._word = "sync failed"
         finally:
             self._one_at_a_time.release()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import AichatError, StorageError, UsageError
@@ -65,6 +66,11 @@ class SessionSync:
 
     def _look(self, database: Database, report: SyncReport) -> None:
         """Compare the conversation in use with what it is now, and show what is new."""
+        if threading.current_thread() is not threading.main_thread():
+            from aichat_cli.render.sync_view import report_notes
+
+            for note in report_notes(report):
+                self._session.diagnostics.notice(note)
         template = self._session.template
         if template.conversation_id is None or not (report.received or report.deleted_here):
             return
