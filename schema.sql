@@ -35,6 +35,10 @@ begin
   end if;
 end $$;
 
+-- Where it lies, so that its types are found by their names, also where an owner's own search_path leaves it out.
+select set_config('search_path', 'public, ' || quote_ident(nspname), true)
+from pg_extension join pg_namespace on pg_namespace.oid = extnamespace where extname = 'vector';
+
 -- Functions that set hnsw.* need the library in the session that makes them: Postgres takes such a name for another's
 -- otherwise, and only a superuser could set it.
 select '[0]'::vector;
@@ -934,8 +938,12 @@ end $$;
 
 -- What changed after `after`, at most `most` rows and about `most_bytes`, in the order of their numbers. A row that changed
 -- again is found at its new number only. `next` is what to ask for after; `is_all` whether there was nothing more.
+--
+-- Who reads everything, from 0, says with the following pages what the horizon was at the first: then only a deletion that
+-- was forgotten meanwhile makes it begin anew.
 create or replace function aichat.sync_pull(
-  for_user uuid, device uuid, device_name text, after bigint, most integer, most_bytes integer
+  for_user uuid, device uuid, device_name text, after bigint, most integer, most_bytes integer,
+  horizon_at_start bigint default -1
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -955,7 +963,7 @@ begin
   on conflict (user_id, id) do update set name = excluded.name, seen_seq = excluded.seen_seq, seen_at = now()
     where d.name <> excluded.name or d.seen_seq <> excluded.seen_seq or d.seen_at < now() - interval '1 minute';
   select * into known from public.sync_devices where user_id = for_user and id = device;
-  if after < heads.horizon and after > 0 then
+  if after > 0 and after < heads.horizon and horizon_at_start < heads.horizon then
     return jsonb_build_object('status', 'purged', 'head', heads.head, 'clock', heads.clock);
   end if;
   with changed as (
@@ -1014,8 +1022,8 @@ begin
          max(seq) filter (where before < most_bytes), count(*) filter (where before < most_bytes)
   into listed, number, last, kept from page;
   return jsonb_build_object(
-    'status', 'ok', 'head', heads.head, 'clock', heads.clock, 'last_mid', known.last_mid, 'last_uid', known.last_uid,
-    'rows', coalesce(listed, '[]'), 'is_all', number < most and kept = number,
+    'status', 'ok', 'head', heads.head, 'horizon', heads.horizon, 'clock', heads.clock,
+    'last_mid', known.last_mid, 'last_uid', known.last_uid, 'rows', coalesce(listed, '[]'), 'is_all', number < most and kept = number,
     'next', case when number < most and kept = number then heads.head else last end);
 end $$;
 
@@ -1337,9 +1345,11 @@ begin
 end $$;
 
 create or replace function public.sync_pull(
-  device uuid, device_name text, after bigint, most integer, most_bytes integer
-) returns jsonb language sql security definer set search_path = '' as
-  $$ select aichat.sync_pull(aichat.asking(), device, device_name, after, least(most, 5000), least(most_bytes, 33554432)) $$;
+  device uuid, device_name text, after bigint, most integer, most_bytes integer, horizon_at_start bigint default -1
+) returns jsonb language sql security definer set search_path = '' as $$
+  select aichat.sync_pull(aichat.asking(), device, device_name, after, least(most, 5000), least(most_bytes, 33554432),
+                          horizon_at_start)
+$$;
 create or replace function public.sync_push(device uuid, device_name text, seen bigint, changes jsonb)
 returns jsonb language sql security definer set search_path = '' as
   $$ select aichat.sync_push(aichat.asking(), device, device_name, seen, changes) $$;
@@ -1402,6 +1412,13 @@ declare
     "search_user_documents": "authenticated",
     "sync_push": "authenticated",
     "sync_pull": "authenticated",
+    "sync_stage_chunks": "authenticated",
+    "sync_chunks": "authenticated",
+    "sync_missing_blobs": "authenticated",
+    "sync_put_blob": "authenticated",
+    "sync_blob": "authenticated",
+    "sync_devices": "authenticated",
+    "sync_forget": "authenticated",
     "deduct_credits": "service_role"
   }';
   -- Where a role is missing, there is nobody to grant anything to.

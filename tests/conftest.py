@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import starting
 from tests.runner import Cli
 
 pytest_plugins = ["tests.servers.fixtures", "tests.providers.model_fixture"]
@@ -25,7 +26,7 @@ settings.register_profile("aichat", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("aichat")
 
-TRACED = frozenset({"core", "storage", "chat", "documents", "billing"})
+TRACED = frozenset({"core", "storage", "chat", "documents", "billing", "sync"})
 """Folders whose tests are traced for coverage, which doubles the time of what runs in this process: those of the packages
 that have a limit, and those that use all of the storage.
 """
@@ -36,6 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name not in TRACED:
             item.add_marker(pytest.mark.no_cover)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to take no short way."""
+    parser.addoption("--fresh-starts", action="store_true", help="start the program anew each time, never by a fork")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start as asked for."""
+    starting.always_fresh |= config.getoption("fresh_starts")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from aichat_cli.storage.database import Database
+from tests import starting
 from tests.servers.scripted import ScriptedServer
 
-ROOT = Path(__file__).parent.parent
+ROOT = starting.ROOT
 KEY = "sk-test-4f9a1c7e2b8d"
-PROGRAM = (sys.executable, "-m", "aichat_cli")
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "AICHAT_TEST_MODEL_DIR")
+MODEL_DIR = "AICHAT_TEST_MODEL_DIR"
+PROGRAM = (*starting.PYTHON, "aichat_cli")
 
 
 @dataclass
@@ -35,18 +35,16 @@ class Cli:
     @property
     def environment(self) -> dict[str, str]:
         """What the program sees."""
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        environment |= {
+        environment = starting.ENVIRONMENT | {
             "HOME": str(self.home),
             "XDG_CONFIG_HOME": str(self.home / "config"),
             "XDG_DATA_HOME": str(self.home / "data"),
             "XDG_STATE_HOME": str(self.home / "state"),
-            "PYTHONPATH": str(ROOT),
-            "PYTHON_KEYRING_BACKEND": "tests.keyring_backend.UnlockedKeyring",
-            "PYTHONWARNINGS": "ignore",
             "TERM": "xterm-256color",
             "TZ": "UTC",
         }
+        if MODEL_DIR in os.environ:
+            environment[MODEL_DIR] = os.environ[MODEL_DIR]
         if self.server is not None:
             environment |= {
                 "OPENAI_API_KEY": KEY,
@@ -72,18 +70,14 @@ class Cli:
         stdin: bytes | str | None = None,
         environ: Mapping[str, str] | None = None,
         timeout: float = 60,
+        fresh: bool = False,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run to the end; output as bytes. Without `stdin` there is none."""
+        """Run to the end; output as bytes. Without `stdin` there is none. `fresh`: not forked (see `tests.starting`)."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        return subprocess.run(
-            [*PROGRAM, *arguments],
-            env={**self.environment, **(environ or {})},
-            input=data,
-            stdin=subprocess.DEVNULL if data is None else None,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
+        given = subprocess.DEVNULL if data is None else subprocess.PIPE
+        with self.start(*arguments, stdin=given, environ=environ or {}, fresh=fresh) as process:
+            out, err = process.communicate(data, timeout)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def json(self, *arguments: str) -> Any:
         """Run with --json and read what it prints."""
@@ -92,11 +86,14 @@ class Cli:
         return json.loads(done.stdout)
 
     @contextmanager
-    def start(self, *arguments: str, prefix: Sequence[str] = (), **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-        """Start it and leave it running; it is killed at the end of the block if need be. `prefix` runs it."""
+    def start(
+        self, *arguments: str, prefix: Sequence[str] = (), environ: Mapping[str, str] | None = None, **options: Any
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Start it and leave it running; it is killed at the end of the block if need be. `prefix` runs it; options are
+        those of `tests.starting.start`.
+        """
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        environment = {**self.environment, **options.pop("environ", {})}
-        process = subprocess.Popen([*prefix, *PROGRAM, *arguments], env=environment, **options)
+        process = starting.start([*prefix, *PROGRAM, *arguments], {**self.environment, **(environ or {})}, **options)
         try:
             yield process
         finally:

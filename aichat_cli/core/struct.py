@@ -11,10 +11,24 @@ from typing import Any
 from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
-__all__ = ["Struct", "asdict", "field", "replace"]
+__all__ = ["Struct", "asdict", "field", "from_json", "replace", "to_json"]
 
 
 def asdict(struct: Struct) -> dict[str, Any]:
     """The fields of a value and of the values in it, as JSON has them: tuples become lists."""
     plain: dict[str, Any] = to_builtins(struct)
     return plain
+
+
+def to_json(value: Any) -> bytes:
+    """JSON in UTF-8, some times faster than the standard library makes it."""
+    from msgspec import json
+
+    return json.encode(value)
+
+
+def from_json(text: bytes | str) -> Any:
+    """What JSON says; raises ValueError where it is none."""
+    from msgspec import json
+
+    return json.decode(text)

@@ -33,6 +33,11 @@ class Place(Struct, frozen=True):
     user: str
 
     @property
+    def is_here(self) -> bool:
+        """Whether it is on this machine: what goes there crosses no network."""
+        return self.host.startswith(("/", "127.")) or self.host in {"localhost", "::1"}
+
+    @property
     def name(self) -> str:
         """In one word, such as `db.example.com/aichat`."""
         port = "" if self.port == 5432 else f":{self.port}"
@@ -76,7 +81,7 @@ class Connection:
 
     @classmethod
     def open(cls, dsn: Secret, *, application: str = "aichat") -> Connection:
-        """Connect.
+        """Connect; over a network only encrypted, unless the address says otherwise with `sslmode`.
 
         Raises:
             UsageError: this is not a DSN.
@@ -93,6 +98,8 @@ class Connection:
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "tcp_user_timeout": IDLE_SECONDS * 1000,
+            # Postgres itself would rather talk in the clear than not at all.
+            "sslmode": "prefer" if place.is_here else "require",
             **parts,
         }
         with failures.translated(place.name):

@@ -35,6 +35,11 @@ def _translated(error: Exception, place: str) -> HostedError:
     login = _login(state, said, place)
     if login is not None:
         return login
+    if "does not support SSL" in said:
+        return HostedUnavailable(
+            f"The database {place} does not encrypt its connections.",
+            hint="Turn TLS on there; on a network that is yours alone, add ?sslmode=disable to the address",
+        )
     if state in _SCHEMA:
         return HostedSchema(
             f"The database {place} is not set up for aichat, or by an older one: {said}.", hint="Run: aichat sync init"

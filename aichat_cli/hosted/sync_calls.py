@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from aichat_cli.core.errors import HostedSchema
-from aichat_cli.core.struct import Struct
+from aichat_cli.core.struct import Struct, from_json, to_json
 from aichat_cli.core.sync import SCHEMA_VERSION
 from aichat_cli.hosted.connection import Connection, json_text
 
@@ -59,37 +58,37 @@ def require_schema(connection: Connection) -> None:
 
 
 def pull(
-    connection: Connection, user: HostedUser, device: str, after: int, most: int, most_bytes: int
+    connection: Connection, user: HostedUser, device: str, after: int, most: int, most_bytes: int, horizon: int
 ) -> dict[str, Any]:
     """`aichat.sync_pull`, and the version of the schema with it: one round trip."""
-    [(answer, version)] = connection.rows(
-        "SELECT aichat.sync_pull(%s, %s, %s, %s, %s, %s), (SELECT max(version) FROM aichat.schema_versions)",
-        (user.user_id, device, user.device_name, after, most, most_bytes),
+    [(text, version)] = connection.rows(
+        "SELECT aichat.sync_pull(%s, %s, %s, %s, %s, %s, %s)::text, (SELECT max(version) FROM aichat.schema_versions)",
+        (user.user_id, device, user.device_name, after, most, most_bytes, horizon),
     )
     if version != SCHEMA_VERSION:
         require_schema(connection)
-    answer["rows"] = [unescaped(row) for row in answer.get("rows", ())]
-    return dict(answer)
+    return dict(_read(text))
 
 
 def push(
     connection: Connection, user: HostedUser, device: str, seen: int, changes: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """`aichat.sync_push`."""
-    text = json_text(json.dumps([escaped(change) for change in changes], ensure_ascii=False))
-    return dict(
-        connection.value(
-            "SELECT aichat.sync_push(%s, %s, %s, %s, %s)", (user.user_id, device, user.device_name, seen, text)
-        )
+    answer = connection.value(
+        "SELECT aichat.sync_push(%s, %s, %s, %s, %s)",
+        (user.user_id, device, user.device_name, seen, json_text(_written(changes))),
     )
+    return dict(answer)
 
 
 def stage_chunks(
     connection: Connection, user: HostedUser, document_id: str, version: str, chunks: Sequence[dict[str, Any]]
 ) -> None:
     """`aichat.sync_stage_chunks`."""
-    text = json_text(json.dumps([escaped(chunk) for chunk in chunks], ensure_ascii=False))
-    connection.rows("SELECT aichat.sync_stage_chunks(%s, %s, %s, %s)", (user.user_id, document_id, version, text))
+    connection.rows(
+        "SELECT aichat.sync_stage_chunks(%s, %s, %s, %s)",
+        (user.user_id, document_id, version, json_text(_written(chunks))),
+    )
 
 
 def chunks(
@@ -97,10 +96,10 @@ def chunks(
 ) -> list[dict[str, Any]]:
     """`aichat.sync_chunks`."""
     found = connection.value(
-        "SELECT aichat.sync_chunks(%s, %s, %s, %s, %s, %s)",
+        "SELECT aichat.sync_chunks(%s, %s, %s, %s, %s, %s)::text",
         (user.user_id, document_id, stamp, after, most, most_bytes),
     )
-    return [unescaped(chunk) for chunk in found]
+    return list(_read(found))
 
 
 def missing_files(connection: Connection, user: HostedUser, hashes: Sequence[str]) -> list[str]:
@@ -127,6 +126,18 @@ def devices(connection: Connection, user: HostedUser) -> list[dict[str, Any]]:
 def forget(connection: Connection, user: HostedUser, device: str) -> None:
     """`aichat.sync_forget`."""
     connection.rows("SELECT aichat.sync_forget(%s, %s)", (user.user_id, device))
+
+
+def _written(values: Sequence[Any]) -> str:
+    text = to_json(values).decode()
+    if _MARK in text or "\\u0000" in text:
+        text = to_json(escaped(list(values))).decode()
+    return text
+
+
+def _read(text: str) -> Any:
+    value = from_json(text)
+    return unescaped(value) if _MARK in text else value
 
 
 def escaped(value: Any) -> Any:

@@ -27,11 +27,12 @@ _TOO_EARLY = """
 SELECT o.seq FROM outbox o
 LEFT JOIN messages m ON o.kind = 'message' AND m.id = o.id
 LEFT JOIN usage u ON o.kind = 'usage' AND u.request_id = o.id
-JOIN outbox named ON named.kind = 'message' AND named.mid IS NULL AND named.seq > o.seq
+JOIN outbox named ON named.kind = 'message' AND ifnull(named.mid, 0) = 0 AND +named.seq > o.seq
   AND named.id = CASE o.kind WHEN 'message' THEN m.parent_id WHEN 'usage' THEN u.message_id ELSE o.value ->> 'head_id' END
 WHERE o.mid IS NULL ORDER BY o.seq
 """
-"""What names a message that comes after it: what was written below an answer before that was complete."""
+"""What names a message that comes after it: what was written below an answer before that was complete. Written so that the
+message is looked up by its id, and not sought in the whole outbox."""
 
 
 class Change(Struct, frozen=True):

@@ -4,21 +4,28 @@ later one brings.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from aichat_cli.core.struct import from_json, to_json
 from aichat_cli.storage.database import Database
 
+_NO_FILES = '"attachments":[]'
+"""In a message as it is staged."""
 
-def add(db: Database, rows: Iterable[dict[str, Any]], *, staged_to: int) -> None:
-    """Keep a page, and how far it goes, in one transaction; of a thing that came before, the newest counts."""
+
+def add(db: Database, rows: Iterable[dict[str, Any]], *, staged_to: int, horizon: int | None = None) -> None:
+    """Keep a page, and how far it goes, in one transaction; of a thing that came before, the newest counts.
+
+    Args:
+        horizon: with the first page of all there is.
+    """
     with db.transaction():
         db.execute_many(
             "INSERT OR REPLACE INTO sync_staged (kind, id, seq, change) VALUES (?, ?, ?, ?)",
-            ((row["kind"], row["id"], row["seq"], json.dumps(row, ensure_ascii=False).encode()) for row in rows),
+            ((row["kind"], row["id"], row["seq"], to_json(row)) for row in rows),
         )
-        db.execute("UPDATE sync_state SET staged_to = ?", (staged_to,))
+        db.execute("UPDATE sync_state SET staged_to = ?, horizon = coalesce(?, horizon)", (staged_to, horizon))
 
 
 def of_kind(db: Database, kind: str) -> Iterator[dict[str, Any]]:
@@ -28,7 +35,7 @@ def of_kind(db: Database, kind: str) -> Iterator[dict[str, Any]]:
         "SELECT seq, change FROM sync_staged WHERE kind = ? AND seq > ? ORDER BY seq LIMIT 500", (kind, after)
     ):
         for _, change in rows:
-            yield json.loads(change)
+            yield from_json(change)
         after = rows[-1][0]
 
 
@@ -48,10 +55,7 @@ def add_chunks(db: Database, document_id: str, stamp: str, chunks: Sequence[dict
     with db.transaction():
         db.execute_many(
             "INSERT OR REPLACE INTO sync_staged_chunks (document_id, stamp, chunk_index, chunk) VALUES (?, ?, ?, ?)",
-            (
-                (document_id, stamp, chunk["chunk_index"], json.dumps(chunk, ensure_ascii=False).encode())
-                for chunk in chunks
-            ),
+            ((document_id, stamp, chunk["chunk_index"], to_json(chunk)) for chunk in chunks),
         )
 
 
@@ -70,7 +74,7 @@ def chunks_of(db: Database, document_id: str, stamp: str) -> list[dict[str, Any]
         "SELECT chunk FROM sync_staged_chunks WHERE document_id = ? AND stamp = ? ORDER BY chunk_index",
         (document_id, stamp),
     )
-    return [json.loads(chunk) for (chunk,) in rows]
+    return [from_json(chunk) for (chunk,) in rows]
 
 
 def clear(db: Database) -> None:
@@ -87,7 +91,10 @@ def add_file(db: Database, sha256: str, content: bytes) -> None:
 def missing_files(db: Database) -> list[dict[str, Any]]:
     """The files of staged messages whose content is not here."""
     found: dict[str, dict[str, Any]] = {}
-    for message in of_kind(db, "message"):
-        for file in message["attachments"]:
+    for (seq,) in db.rows(
+        "SELECT seq FROM sync_staged WHERE kind = 'message' AND instr(change, CAST(? AS BLOB)) = 0", (_NO_FILES,)
+    ):
+        [(change,)] = db.rows("SELECT change FROM sync_staged WHERE kind = 'message' AND seq = ?", (seq,))
+        for file in from_json(change)["attachments"]:
             found.setdefault(file["sha256"], file)
     return [file for sha256, file in found.items() if db.row("SELECT 1 FROM blobs WHERE sha256 = ?", (sha256,)) is None]

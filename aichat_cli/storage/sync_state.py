@@ -28,6 +28,7 @@ class SyncState(Struct, frozen=True):
     acked_uid: str | None
     cursor: int
     staged_to: int
+    horizon: int
     resync: Resync
     with_documents: bool
     synced_at: str | None
@@ -38,10 +39,10 @@ class SyncState(Struct, frozen=True):
 def find(db: Database) -> SyncState | None:
     """How things stand, None where sync is off."""
     row = db.row(
-        "SELECT device_id, account, clock, last_mid, acked_mid, acked_uid, cursor, staged_to, resync,"
-        " with_documents = 1, synced_at, tried_at, problem FROM sync_state"
+        "SELECT device_id, account, clock, last_mid, acked_mid, acked_uid, cursor, staged_to, horizon,"
+        " resync, with_documents = 1, synced_at, tried_at, problem FROM sync_state"
     )
-    return None if row is None else SyncState(*(*row[:9], bool(row[9]), *row[10:]))
+    return None if row is None else SyncState(*(*row[:10], bool(row[10]), *row[11:]))
 
 
 def get(db: Database) -> SyncState:

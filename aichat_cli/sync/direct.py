@@ -40,9 +40,10 @@ class DirectTransport:
             self._user_id = sync_calls.personal_user(self._connection)
         return HostedUser(self._user_id, self._device_name)
 
-    def pull(self, device: str, after: int, *, most: int, most_bytes: int) -> Page:
+    def pull(self, device: str, after: int, *, most: int, most_bytes: int, horizon: int = -1) -> Page:
         """`Transport.pull`."""
-        return Page(**_known(Page, sync_calls.pull(self._connection, self.user, device, after, most, most_bytes)))
+        answer = sync_calls.pull(self._connection, self.user, device, after, most, most_bytes, horizon)
+        return Page(**_known(Page, answer))
 
     def push(self, device: str, seen: int, changes: Sequence[dict[str, Any]]) -> Receipt:
         """`Transport.push`."""

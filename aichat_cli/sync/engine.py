@@ -14,7 +14,7 @@ from aichat_cli.core.struct import Struct
 from aichat_cli.core.sync import Resync, SyncProgress, SyncReport
 from aichat_cli.storage import outbox, replicas, sync_state
 from aichat_cli.storage.database import Database
-from aichat_cli.sync.incoming import MOST_ROWS, Incoming
+from aichat_cli.sync.incoming import MOST_APPLIED, MOST_ROWS, Incoming
 from aichat_cli.sync.outgoing import MOST_CHANGES, Outgoing, VectorText
 from aichat_cli.sync.protocol import DocumentSink, Transport
 
@@ -30,11 +30,12 @@ class SyncOptions(Struct, frozen=True):
 
     Attributes:
         largest_file: bytes of the largest attachment that is sent or fetched.
-        most_rows, most_changes: of one page, and of one batch.
+        most_rows, most_applied, most_changes: of one page, of one transaction here, and of one batch.
     """
 
     largest_file: int
     most_rows: int = MOST_ROWS
+    most_applied: int = MOST_APPLIED
     most_changes: int = MOST_CHANGES
 
 
@@ -88,6 +89,7 @@ class _Sync:
             self._report,
             deps.sink,
             most_rows=options.most_rows,
+            most_applied=options.most_applied,
             largest_file=options.largest_file,
         )
         self._outgoing = Outgoing(
@@ -116,11 +118,14 @@ class _Sync:
         # While everything is read again, what has been staged so far is gone on from.
         after = state.staged_to if state.resync or state.staged_to > state.cursor else state.cursor
         received = 0
-        for page in self._incoming.pages(state.device_id, after):
+        horizon = state.horizon if state.resync and after else -1
+        is_first = after == 0
+        for page in self._incoming.pages(state.device_id, after, horizon):
             if page.status == "purged":
                 raise _ReadAgain("purged", is_new_device=True)
             self._check_identity(page)
-            self._incoming.stage(page)
+            self._incoming.stage(page, is_first=is_first)
+            is_first = False
             received += len(page.rows)
             if page.rows:
                 self._progress(SyncProgress("receiving", received, received + max(page.head - page.next, 0)))

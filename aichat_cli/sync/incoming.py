@@ -18,6 +18,8 @@ from aichat_cli.sync.protocol import DocumentSink, Page, Transport
 MOST_ROWS = 1000
 MOST_BYTES = 8_000_000
 MOST_CHUNKS = 500
+MOST_APPLIED = 20_000
+"""In one transaction: some seconds, in which no other process can write."""
 PROGRESS_EVERY = 500
 Advance = Callable[[int, int], None]
 
@@ -33,6 +35,7 @@ class Incoming:
         sink: DocumentSink,
         *,
         most_rows: int = MOST_ROWS,
+        most_applied: int = MOST_APPLIED,
         largest_file: int = 0,
     ) -> None:
         self._database = database
@@ -40,21 +43,24 @@ class Incoming:
         self._report = report
         self._sink = sink
         self._most_rows = most_rows
+        self._most_applied = most_applied
         self._largest_file = largest_file
 
-    def pages(self, device: str, after: int) -> Iterator[Page]:
-        """Ask for pages until nothing is left."""
+    def pages(self, device: str, after: int, horizon: int) -> Iterator[Page]:
+        """Ask for pages until nothing is left; `horizon` is what it was when everything was begun to be read."""
         while True:
-            page = self._transport.pull(device, after, most=self._most_rows, most_bytes=MOST_BYTES)
+            page = self._transport.pull(device, after, most=self._most_rows, most_bytes=MOST_BYTES, horizon=horizon)
+            if after == 0:
+                horizon = page.horizon
             yield page
             if page.status != "ok" or page.is_all:
                 return
             after = page.next
 
-    def stage(self, page: Page) -> None:
-        """Keep a page until all are here."""
+    def stage(self, page: Page, *, is_first: bool) -> None:
+        """Keep a page until all are here; `is_first` of all there is."""
         if page.rows or page.next:
-            sync_staging.add(self._database, page.rows, staged_to=page.next)
+            sync_staging.add(self._database, page.rows, staged_to=page.next, horizon=page.horizon if is_first else None)
 
     def fetch_rest(self) -> None:
         """Fetch what the staged changes name: files, and the chunks of documents."""
@@ -81,34 +87,50 @@ class Incoming:
             after = chunks[-1]["chunk_index"]
 
     def apply(self, cursor: int, advance: Advance) -> None:
-        """Write all that is staged, and how far it goes, in one transaction; `advance` is told what is done, of how much."""
+        """Write all that is staged, and how far it goes; `advance` is told what is done, of how much.
+
+        It is one transaction, but where it would keep others from writing for long. Then it is some, and whatever is cut
+        off in between is done again: nothing of it happens twice.
+        """
         database = self._database
-        state = sync_state.get(database)
-        total = sync_staging.count(database)
-        with sync_state.applying(database):
-            if state.resync:
-                Resyncing(database, self._report, self._sink).reconcile(state.resync)
-            heads: list[dict[str, Any]] = []
-            conversations = ConversationMerge(database, self._report, state.device_id, heads)
-            writers = {
-                "conversation": conversations.apply,
-                "message": self._message,
-                "usage": self._usage,
-                "document": DocumentMerge(database, self._report, self._sink, state.device_id).apply,
-            }
-            done = 0
-            for kind, write in writers.items():
-                for change in sync_staging.of_kind(database, kind):
-                    if kind != "document" or state.with_documents:
-                        write(change)
+        total, done = sync_staging.count(database), 0
+        work = self._work(cursor)
+        is_complete = False
+        while not is_complete:
+            with sync_state.applying(database):
+                for _ in range(self._most_applied):
+                    if next(work, None) is None:
+                        is_complete = True
+                        break
                     done += 1
                     if done % PROGRESS_EVERY == 0:
-                        advance(done, total)
-            conversations.set_heads()
-            conversations.delete_deferred()
-            replicas.finish(database, cursor)
-            sync_staging.clear(database)
+                        advance(min(done, total), total)
         advance(total, total)
+
+    def _work(self, cursor: int) -> Iterator[bool]:
+        """Write one thing after the other; each time it yields, a transaction may end."""
+        database = self._database
+        state = sync_state.get(database)
+        if state.resync:
+            Resyncing(database, self._report, self._sink).reconcile(state.resync)
+        conversations = ConversationMerge(database, self._report, state.device_id)
+        documents = DocumentMerge(database, self._report, self._sink, state.device_id)
+        writers = {
+            "conversation": conversations.apply,
+            "message": self._message,
+            "usage": self._usage,
+            "document": documents.apply if state.with_documents else _leave,
+        }
+        for kind, write in writers.items():
+            for change in sync_staging.of_kind(database, kind):
+                write(change)
+                yield True
+        for change in sync_staging.of_kind(database, "conversation"):
+            conversations.set_head(change)
+            yield True
+        conversations.delete_deferred()
+        replicas.finish(database, cursor)
+        sync_staging.clear(database)
 
     def _message(self, change: dict[str, Any]) -> None:
         if replicas.insert_message(self._database, change):
@@ -117,3 +139,7 @@ class Incoming:
     def _usage(self, change: dict[str, Any]) -> None:
         if replicas.insert_usage(self._database, change):
             self._report.count_received("usage")
+
+
+def _leave(_: dict[str, Any]) -> None:
+    """Documents are not synced."""

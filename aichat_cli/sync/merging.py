@@ -24,17 +24,12 @@ def stamp(clock: int, device: str) -> str:
 
 
 class ConversationMerge:
-    """Conversations of others.
+    """Conversations of others."""
 
-    Args:
-        heads: where changes are kept whose heads are set when all messages are here.
-    """
-
-    def __init__(self, database: Database, report: SyncReport, device: str, heads: list[dict[str, Any]]) -> None:
+    def __init__(self, database: Database, report: SyncReport, device: str) -> None:
         self._database = database
         self._report = report
         self._device = device
-        self._heads = heads
 
     def apply(self, change: dict[str, Any]) -> None:
         """Write one conversation, all but its head."""
@@ -48,22 +43,20 @@ class ConversationMerge:
         if here is None:
             replicas.insert_conversation(self._database, change)
             self._report.count_received("conversation")
-            self._heads.append(change)
             return
         pending = outbox.pending_fields(self._database, id_)
         lost = [each for each in replicas.FIELDS if change[each] != here[each] and self._is_lost(pending, change, each)]
         keep_fields(self._database, self._report, id_, here, [field for field in lost if field in pending])
         for field in lost:
             replicas.set_field(self._database, id_, field, change[field])
-        if self._is_lost(pending, change, "head_id"):
-            self._heads.append(change)
         is_later = change["updated_at"] > here["updated_at"]
         if is_later or not outbox.has_changes_in(self._database, id_):
             replicas.set_updated(self._database, id_, change["updated_at"])
 
-    def set_heads(self) -> None:
-        """Set the heads of what was applied: their messages are here now."""
-        for change in self._heads:
+    def set_head(self, change: dict[str, Any]) -> None:
+        """Set the head of a conversation, when its messages are here."""
+        pending = outbox.pending_fields(self._database, change["id"])
+        if not change["is_deleted"] and self._is_lost(pending, change, "head_id"):
             replicas.set_head(self._database, change["id"], change["head_id"])
 
     def delete_deferred(self) -> None:

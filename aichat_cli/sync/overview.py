@@ -113,16 +113,26 @@ def plan(database: Database, transport: Transport) -> Plan:
     state = sync_state.get(database)
     planned = Plan(resync=state.resync, writing=sync_overview.writing(database))
     _count_outgoing(database, planned)
-    after = 0 if state.resync else state.cursor
+    after, horizon = 0 if state.resync else state.cursor, -1
     while True:
-        page = transport.pull(state.device_id, after, most=MOST_ROWS, most_bytes=MOST_BYTES)
+        page = transport.pull(state.device_id, after, most=MOST_ROWS, most_bytes=MOST_BYTES, horizon=horizon)
         if page.status == "purged" and not planned.resync:
-            planned.resync, after = "purged", 0
+            planned = _plan_of_everything(database, planned)
+            after, horizon = 0, -1
             continue
+        if after == 0:
+            horizon = page.horizon
         _count_incoming(database, planned, page.rows, with_documents=state.with_documents)
         if page.status != "ok" or page.is_all:
             return planned
         after = page.next
+
+
+def _plan_of_everything(database: Database, planned: Plan) -> Plan:
+    """This device was away for too long: all is compared."""
+    anew = Plan(resync="purged", writing=planned.writing)
+    _count_outgoing(database, anew)
+    return anew
 
 
 def _count_outgoing(database: Database, planned: Plan) -> None:

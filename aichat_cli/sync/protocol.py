@@ -19,6 +19,7 @@ class Page(Struct, frozen=True):
 
     Attributes:
         head: the newest number there is.
+        horizon: the newest number of a deletion that is forgotten.
         clock: the clock of the other side, for this one to advance to.
         last_mid, last_uid: the last change of this device that was received.
         next: what to ask for after.
@@ -28,6 +29,7 @@ class Page(Struct, frozen=True):
     status: Answer
     head: int
     clock: int
+    horizon: int = -1
     last_mid: int = 0
     last_uid: str | None = None
     rows: Sequence[dict[str, Any]] = ()
@@ -47,8 +49,11 @@ class Receipt(Struct, frozen=True):
 class Transport(Protocol):
     """The other side. Each call is done or not at all, and may be repeated; all raise HostedError."""
 
-    def pull(self, device: str, after: int, *, most: int, most_bytes: int) -> Page:
-        """What changed after a number: at most `most` rows and about `most_bytes`, but one at least."""
+    def pull(self, device: str, after: int, *, most: int, most_bytes: int, horizon: int = -1) -> Page:
+        """What changed after a number: at most `most` rows and about `most_bytes`, but one at least.
+
+        Who reads everything says what the `horizon` was at the first page.
+        """
         ...
 
     def push(self, device: str, seen: int, changes: Sequence[dict[str, Any]]) -> Receipt:

@@ -16,9 +16,9 @@ class Tallied(DirectTransport):
     _sent: frozenset[str] = frozenset()
     _received: frozenset[str] = frozenset()
 
-    def pull(self, device: str, after: int, *, most: int, most_bytes: int) -> Page:
+    def pull(self, *given: Any, **named: Any) -> Page:
         """`Transport.pull`."""
-        page = super().pull(device, after, most=most, most_bytes=most_bytes)
+        page = super().pull(*given, **named)
         self._received |= {
             str(row["id"]) for row in page.rows if row["kind"] == "conversation" and not row["is_deleted"]
         }

@@ -29,10 +29,10 @@ def buyer(cli: Cli, stripe: StripeDouble) -> Cli:
 
 
 @contextmanager
-def buying(buyer: Cli, stripe: StripeDouble, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def buying(buyer: Cli, stripe: StripeDouble, *arguments: str, fresh: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     """`credits buy`, as far as a page to pay on whose address was told."""
     known = len(stripe.sessions)
-    with buyer.start("credits", "buy", *arguments) as process:
+    with buyer.start("credits", "buy", *arguments, fresh=fresh) as process:
         until(lambda: len(stripe.sessions) > known)
         assert process.stderr is not None
         while b"checkout.stripe.com" not in (line := process.stderr.readline()):
@@ -327,7 +327,7 @@ def test_the_key_is_nowhere_but_in_the_keyring(buyer: Cli, stripe: StripeDouble)
 
 
 def test_the_key_is_in_no_list_of_processes(buyer: Cli, stripe: StripeDouble) -> None:
-    with buying(buyer, stripe, "small") as process:
+    with buying(buyer, stripe, "small", fresh=True) as process:
         assert stripe.key.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
         stripe.let_expire(stripe.last_session["id"])
         ended(process)

@@ -90,7 +90,7 @@ def test_no_key_is_in_the_database_the_files_or_the_output_after_a_full_run(cli:
 
 def test_a_key_given_as_a_flag_is_not_in_the_process_list(cli: Cli, server: ScriptedServer) -> None:
     server.script = {"deltas": ["x", "y"], "stall_after": 1}
-    with cli.start("--key", "sk-flag-secret", "hello") as process:
+    with cli.start("--key", "sk-flag-secret", "hello", fresh=True) as process:
         server.wait_for_requests(1)
         listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, check=True).stdout
         server.release()

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pyte
 
+from tests import starting
 from tests.runner import PROGRAM, Cli
 
 
@@ -130,15 +131,14 @@ def terminal(
     """Run the program, in a folder, on a terminal of its own; it is killed at the end of the block if need be."""
     controller, terminal_side = pty.openpty()
     fcntl.ioctl(terminal_side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    process = subprocess.Popen(
+    process = starting.start(
         [*program, *arguments],
+        {**cli.environment, **environ},
+        on_terminal=True,
         stdin=terminal_side,
         stdout=terminal_side,
         stderr=terminal_side,
-        env={**cli.environment, **environ},
         cwd=folder,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (no threads here)
     )
     os.close(terminal_side)
     try:

@@ -406,7 +406,7 @@ def test_a_damaged_database_is_told_of_in_the_picker(cli: Cli) -> None:
         if False
         else terminal(cli, columns=100, rows=15, program=(sys.executable, "-m", "tests.pty.pickers", "chats")) as screen
     ):
-        screen.wait_for("not a database of aichat")
+        screen.wait_for(lambda text: "not a database of aichat" in " ".join(text.split()))
         screen.type("x" + DOWN + ENTER + CTRL_D + CTRL_Z)
         screen.settle()
         screen.type(CTRL_C)

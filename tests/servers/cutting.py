@@ -55,6 +55,9 @@ class CuttingProxy:
 
     def close(self) -> None:
         """End it, and all that goes through it."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # closing alone would leave it to whoever waits in accept
+        self._thread.join(5)
         self._listener.close()
         self._cut()
         for end in self._ends:

@@ -6,7 +6,7 @@
             ...
 
 A run has one cluster for each version and flavour it asks for, shared by all workers. Roles belong to a cluster and not to a
-database, hence the flavours: in a plain cluster none of Supabase's roles exist. What breaks a server takes one for itself:
+database, hence the flavours: in a plain cluster there are none of Supabase's but those schema.sql made. What breaks a server takes one for itself:
 
     with own_cluster(18) as cluster:
         cluster.restart("immediate")

@@ -73,20 +73,24 @@ class Network:
     """What happens to the requests of a sync, one fault for each in turn; `ok` where there are none left.
 
     Attributes:
-        faults: `lost` before it arrives, `unanswered` after it was done, `twice`, or `late`: done without an answer, and
-            once more at some later time.
-        late: requests that are done again later.
+        faults: `lost` before it arrives, `unanswered` after it was done, `twice`, `late`: not done now, but at some later
+            time, or `meanwhile`: another device syncs just before it.
+        late: requests that are done later.
+        meanwhile: what another device does.
         received: ids of messages that the other side has received.
     """
 
     faults: list[str] = field(default_factory=list)
     late: list[Callable[[], Any]] = field(default_factory=list)
+    meanwhile: Callable[[], Any] = lambda: None
     received: set[str] = field(default_factory=set)
 
     def carry(self, request: Callable[[], Any]) -> Any:
         fault = self.faults.pop(0) if self.faults else "ok"
         if fault == "lost":
             raise HostedUnavailable("The request was lost.")
+        if fault == "meanwhile":
+            self.meanwhile()
         if fault == "late":
             self.late.append(request)
             raise HostedUnavailable("The request is late.")
@@ -183,6 +187,7 @@ class DeviceSim:
         *,
         faults: Sequence[str] = (),
         most_rows: int = 1000,
+        most_applied: int = 20_000,
         most_changes: int = 1000,
         dies_at: int | None = None,
     ) -> SyncReport | None:
@@ -191,7 +196,9 @@ class DeviceSim:
         sink = SyncedDocuments(self.database, SqliteVectors)
         transport: Any = FaultyTransport(self.transport, self.network)
         deps = SyncDeps(self.database, transport, sink, vector_text)
-        options = SyncOptions(largest_file=LARGEST_FILE, most_rows=most_rows, most_changes=most_changes)
+        options = SyncOptions(
+            largest_file=LARGEST_FILE, most_rows=most_rows, most_applied=most_applied, most_changes=most_changes
+        )
         if dies_at is not None:
             self.database._connection.exec_trace = _Fuse(dies_at)
         try:

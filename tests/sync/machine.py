@@ -24,7 +24,7 @@ from aichat_cli.sync.direct import DirectTransport
 from tests.sync.devices import DAY_MS, DeviceSim, Network
 
 OFFSETS = (0, -30 * DAY_MS, 365 * DAY_MS)
-FAULTS = st.lists(st.sampled_from(["ok", "lost", "unanswered", "twice", "late"]), max_size=6)
+FAULTS = st.lists(st.sampled_from(["ok", "meanwhile", "lost", "unanswered", "twice", "late"]), max_size=6)
 NUMBERS = st.integers(0, 1000)
 MOST_DEVICES = 5
 
@@ -192,16 +192,22 @@ class Devices(RuleBasedStateMachine):
 
     @rule(
         which=NUMBERS,
+        other=NUMBERS,
         faults=FAULTS,
         rows=st.sampled_from([1, 2, 3, 1000]),
         changes=st.sampled_from([1, 2, 3, 1000]),
+        applied=st.sampled_from([1, 2, 20_000]),
         dies_at=st.none() | st.integers(0, 150),
     )
-    def sync(self, which: int, faults: list[str], rows: int, changes: int, dies_at: int | None) -> None:
+    def sync(
+        self, which: int, other: int, faults: list[str], rows: int, changes: int, applied: int, dies_at: int | None
+    ) -> None:
         device = self._one(self.devices, which)
+        another = self._one([each for each in self.devices if each is not device], other)
+        device.network.meanwhile = lambda: self._sync(another)
         if dies_at is not None and device.open_turns:
             dies_at = None  # its turns would die with it: that is another rule
-        self._sync(device, faults=faults, most_rows=rows, most_changes=changes, dies_at=dies_at)
+        self._sync(device, faults=faults, most_rows=rows, most_changes=changes, most_applied=applied, dies_at=dies_at)
 
     def _sync(self, device: DeviceSim, **options: Any) -> SyncReport | None:
         """Sync; nobody has to read everything again who has no reason to."""

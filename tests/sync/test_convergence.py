@@ -16,6 +16,8 @@ from tests.servers.postgres import Cluster
 from tests.sync.conftest import apply_schema
 from tests.sync.machine import machine
 
+pytestmark = pytest.mark.no_cover  # traced, it would take twice as long
+
 RUNS = 4
 EXAMPLES = 50
 

@@ -132,6 +132,24 @@ def test_of_two_titles_the_later_wins_and_the_other_is_kept_on_its_device(new_de
     assert sync_trash.listing(other.database) == ()
 
 
+def test_what_is_not_sent_yet_is_still_shown(new_device: NewDevice) -> None:
+    one, other = new_device(), new_device()
+    conversation = chat(one)
+    one.sync()
+    other.sync()
+    conversations.rename(other.database, conversation, "Earlier")
+    other.sync()
+    conversations.rename(one.database, conversation, "Later, and not sent")
+
+    assert one.sync(faults=["ok", "lost"]) is None
+    assert titles(one) == ["Later, and not sent"]
+    assert sync_trash.listing(one.database) == ()
+
+    one.sync()
+    other.sync()
+    assert titles(one) == titles(other) == ["Later, and not sent"]
+
+
 @pytest.mark.parametrize("offset_ms", [-30 * DAY_MS, 365 * DAY_MS])
 def test_a_wrong_clock_neither_wins_forever_nor_loses_what_was_seen(new_device: NewDevice, offset_ms: int) -> None:
     wrong, right = new_device(offset_ms=offset_ms), new_device()
@@ -250,6 +268,35 @@ def test_what_was_written_in_a_conversation_deleted_elsewhere_is_kept_and_can_be
     other.sync()
     one.sync()
     assert one.state() == other.state()
+
+
+def test_what_another_device_does_between_receiving_and_sending_is_seen_before_anything_is_sent(
+    new_device: NewDevice,
+) -> None:
+    one, other = new_device(), new_device()
+    deleted, renamed = chat(one, "deleted"), chat(one, "renamed")
+    one.sync()
+    other.sync()
+    head = conversations.get(one.database, deleted).head_id
+    one.answer(one.ask("Only here", deleted, head), "Only answered here")
+    conversations.rename(one.database, renamed, "Earlier")
+    one.read("notes.md", "read here")
+
+    def meanwhile() -> None:
+        other.delete(deleted)
+        conversations.rename(other.database, renamed, "Later")
+        other.sync()
+
+    one.network.meanwhile = meanwhile
+    report = one.sync(faults=["ok", "ok", "meanwhile"])
+    other.sync()
+
+    assert report is not None
+    assert sorted(each.kind for each in report.kept) == ["conversation", "title"]
+    assert "Only answered here" in one.kept_texts()
+    assert "Earlier" in one.kept_texts()
+    assert one.state() == other.state()
+    assert titles(one) == ["Later"]
 
 
 def test_a_conversation_in_which_an_answer_is_written_is_deleted_when_it_is_complete(new_device: NewDevice) -> None:
@@ -399,6 +446,26 @@ def test_who_was_away_for_longer_than_deletions_are_remembered_reads_everything(
     assert len(one.conversation_ids()) == 2
     assert kept in one.conversation_ids()
     assert "deleted" in other.kept_texts()
+
+
+def test_a_new_device_reads_past_deletions_that_are_forgotten(new_device: NewDevice) -> None:
+    one, other = new_device(), new_device()
+    for number in range(3):
+        chat(one, f"kept {number}")
+    one.sync()
+    deleted = chat(one, "deleted")
+    one.sync()
+    one.delete(deleted)
+    one.sync()
+    user = one.transport.user.user_id
+    one.transport._connection.rows("SELECT aichat.sync_purge(%s, '0 seconds')", (user,))
+
+    assert other.sync(most_rows=1, faults=["ok", "ok", "lost"]) is None
+    report = other.sync(most_rows=1)
+
+    assert report is not None
+    assert report.resync == "first"
+    assert other.state() == one.state()
 
 
 def test_only_one_process_syncs_a_database(new_device: NewDevice) -> None:

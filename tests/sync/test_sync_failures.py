@@ -30,7 +30,7 @@ from tests.sync.test_sync import chat
 PASSWORD = "correct horse battery staple"
 ADDRESSES = 40
 
-pytestmark = pytest.mark.xdist_group("own-postgres")
+pytestmark = [pytest.mark.xdist_group("own-postgres"), pytest.mark.no_cover]
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +224,16 @@ def test_a_wrong_password_and_other_addresses_that_do_not_work(breakable: Cluste
         port = proxy.port
     with pytest.raises(HostedUnavailable, match="Connection refused"):
         Connection.open(Secret(through(breakable_dsn, port), "test"))
+
+
+def test_over_a_network_nothing_is_said_in_the_clear_unless_it_is_asked_for(breakable_dsn: str) -> None:
+    Connection.open(Secret(breakable_dsn, "test")).close()
+    with pytest.raises(HostedUnavailable, match=r"does not encrypt its connections\.$") as refused:
+        # What is not on this machine, as far as its name tells.
+        Connection.open(Secret(breakable_dsn.replace("@127.0.0.1:", "@0:"), "test"))
+    assert refused.value.hint is not None
+    assert "?sslmode=disable" in refused.value.hint
+    Connection.open(Secret(f"{breakable_dsn.replace('@127.0.0.1:', '@0:')}?sslmode=disable", "test")).close()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 -- `account` says where, without any secret. `clock` is the hybrid logical clock: milliseconds of Unix time times 65,536, and
 -- a counter. `last_mid` is the last number given to a change in the outbox, `acked_mid` and `acked_uid` the last change the
 -- other side has confirmed. All that others changed up to `cursor` is applied, all up to `staged_to` is staged.
+-- `horizon` is that of the other side when everything was last begun to be read.
 -- `resync` says why everything is read again: `first`, `copied`, `purged`, `restored`, or `` where it need not be.
 -- `is_recording` is 0 within a transaction that writes what others changed.
 CREATE TABLE sync_state (
@@ -15,6 +16,7 @@ CREATE TABLE sync_state (
   acked_uid      TEXT,
   cursor         INTEGER NOT NULL DEFAULT 0,
   staged_to      INTEGER NOT NULL DEFAULT 0,
+  horizon        INTEGER NOT NULL DEFAULT -1,
   resync         TEXT NOT NULL CHECK (resync IN ('', 'first', 'copied', 'purged', 'restored')),
   is_recording   INTEGER NOT NULL DEFAULT 1 CHECK (is_recording IN (0, 1)),
   with_documents INTEGER NOT NULL CHECK (with_documents IN (0, 1)),
