@@ -63,7 +63,7 @@ def report_notes(report: SyncReport) -> list[str]:
     notes = []
     if report.kept:
         listed = named([_KEPT[entry.kind].format(title=entry.title) for entry in report.kept])
-        notes.append(f"Another device was later; kept on this device: {listed}. See: {TRASH_COMMAND}")
+        notes.append(f"A later change of another device won; kept here: {listed}. See: {TRASH_COMMAND}")
     if report.left_here:
         names = list(dict.fromkeys(report.left_here))
         verb = "is" if len(names) == 1 else "are"

@@ -129,7 +129,7 @@ def plan(database: Database, transport: Transport) -> Plan:
 
 
 def _plan_of_everything(database: Database, planned: Plan) -> Plan:
-    """This device was away for too long: all is compared."""
+    """After a device was away for too long all is compared."""
     anew = Plan(resync="purged", writing=planned.writing)
     _count_outgoing(database, anew)
     return anew
