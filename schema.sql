@@ -166,11 +166,12 @@ create table if not exists public.sync_heads (
   user_id uuid primary key references public.profiles (id) on delete cascade,
   head    bigint not null default 0,
   horizon bigint not null default 0,
-  clock   bigint not null default 0
+  clock   bigint not null default 0,
+  purged  timestamptz not null default now()
 );
 
 -- The devices of a user. `last_mid` and `last_uid` name the last change each has sent: one that is sent again is skipped,
--- and a device that does not know its own last change is a copy of another.
+-- and a device that does not know its own last change is a copy of another. `seen_seq` is how far it has fetched.
 create table if not exists public.sync_devices (
   user_id    uuid not null references public.profiles (id) on delete cascade,
   id         uuid not null,
@@ -305,7 +306,6 @@ create table if not exists public.documents (
   primary key (user_id, id)
 );
 create unique index if not exists documents_by_seq on public.documents (user_id, seq);
-create index if not exists documents_by_place on public.documents (user_id, collection, path) where deleted_at is null;
 
 -- Chunks in their order are the whole text of a document. A vector has as many dimensions as its model gives it, half
 -- precision as on the devices. `words` is for full-text search: the title and headings count more than the text.
@@ -869,6 +869,350 @@ language sql immutable parallel safe set search_path = '' as $$
     || to_tsvector('aichat.words', aichat.bare(left(coalesce(content, ''), 200000)))
 $$;
 
+-- The words of a chunk, each as one number of its own in each collection of each user: what an index finds of a user is
+-- theirs alone, however common the word is with others. The cost keeps planners from computing it row by row.
+create or replace function aichat.word_keys(user_id uuid, collection text, words tsvector) returns bigint[]
+language sql immutable parallel safe cost 5000 set search_path = '' as $$
+  select array_agg(hashtextextended(lexeme collate "C", scope.seed))
+  from (values (hashtextextended((user_id::text || collection) collate "C", 0))) as scope (seed),
+    unnest(tsvector_to_array(words)) as lexeme
+$$;
+
+create index if not exists document_chunks_by_word on public.document_chunks
+  using gin (aichat.word_keys(user_id, collection, words));
+
+-- In the row, where comparing thousands of them does not have to fetch each from elsewhere.
+alter table public.document_chunks alter column embedding set storage main, alter column words set storage main;
+
+-- In how many chunks of a collection each word is, and how many chunks and tokens there are by the model and the dimensions
+-- of their vectors (empty and 0: without one). Triggers keep both, so that a search need not count.
+create table if not exists aichat.word_counts (
+  user_id    uuid not null,
+  collection text not null,
+  word       text not null collate "C",
+  chunks     bigint not null,
+  primary key (user_id, collection, word)
+) with (fillfactor = 70);
+
+create table if not exists aichat.library_sizes (
+  user_id         uuid not null,
+  collection      text not null,
+  embedding_model text not null,
+  dimensions      integer not null,
+  chunks          bigint not null,
+  tokens          bigint not null,
+  primary key (user_id, collection, embedding_model, dimensions)
+) with (fillfactor = 70);
+
+create or replace function aichat.count_chunks() returns trigger
+language plpgsql security definer set search_path = public, extensions, pg_temp as $$
+begin
+  if tg_op <> 'INSERT' then
+    with gone as (
+      select user_id, collection, coalesce(embedding_model, '') as model, coalesce(vector_dims(embedding), 0) as dimensions,
+        count(*) as chunks, sum(token_count) as tokens
+      from old_chunks group by 1, 2, 3, 4
+    )
+    update aichat.library_sizes s set chunks = s.chunks - g.chunks, tokens = s.tokens - g.tokens
+    from gone g
+    where (s.user_id, s.collection, s.embedding_model, s.dimensions) = (g.user_id, g.collection, g.model, g.dimensions);
+    delete from aichat.library_sizes s using (select distinct user_id, collection from old_chunks) g
+    where (s.user_id, s.collection) = (g.user_id, g.collection) and s.chunks <= 0;
+  end if;
+  if tg_op <> 'DELETE' then
+    insert into aichat.library_sizes as s (user_id, collection, embedding_model, dimensions, chunks, tokens)
+    select user_id, collection, coalesce(embedding_model, ''), coalesce(vector_dims(embedding), 0), count(*), sum(token_count)
+    from new_chunks group by 1, 2, 3, 4 order by 1, 2, 3, 4
+    on conflict (user_id, collection, embedding_model, dimensions)
+    do update set chunks = s.chunks + excluded.chunks, tokens = s.tokens + excluded.tokens;
+  end if;
+  return null;
+end $$;
+
+create or replace function aichat.count_words() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if tg_op = 'UPDATE' then
+    -- Vectors are made anew more often than words.
+    if not exists (
+      select from old_chunks o join new_chunks n using (id)
+      where (o.user_id, o.collection, o.words) is distinct from (n.user_id, n.collection, n.words)
+    ) then
+      return null;
+    end if;
+  end if;
+  if tg_op <> 'INSERT' then
+    with gone as (
+      select user_id, collection, word, count(*) as chunks
+      from old_chunks, unnest(tsvector_to_array(words)) as word group by 1, 2, 3
+    ), last as (
+      delete from aichat.word_counts c using gone g
+      where (c.user_id, c.collection, c.word) = (g.user_id, g.collection, g.word) and c.chunks <= g.chunks
+    )
+    update aichat.word_counts c set chunks = c.chunks - g.chunks
+    from gone g where (c.user_id, c.collection, c.word) = (g.user_id, g.collection, g.word) and c.chunks > g.chunks;
+  end if;
+  if tg_op <> 'DELETE' then
+    insert into aichat.word_counts as c (user_id, collection, word, chunks)
+    select user_id, collection, word, count(*)
+    from new_chunks, unnest(tsvector_to_array(words)) as word group by 1, 2, 3 order by 1, 2, 3
+    on conflict (user_id, collection, word) do update set chunks = c.chunks + excluded.chunks;
+  end if;
+  return null;
+end $$;
+
+create or replace trigger chunks_came after insert on public.document_chunks
+  referencing new table as new_chunks for each statement execute function aichat.count_chunks();
+create or replace trigger chunks_changed after update on public.document_chunks
+  referencing old table as old_chunks new table as new_chunks for each statement execute function aichat.count_chunks();
+create or replace trigger chunks_went after delete on public.document_chunks
+  referencing old table as old_chunks for each statement execute function aichat.count_chunks();
+create or replace trigger words_came after insert on public.document_chunks
+  referencing new table as new_chunks for each statement execute function aichat.count_words();
+create or replace trigger words_changed after update on public.document_chunks
+  referencing old table as old_chunks new table as new_chunks for each statement execute function aichat.count_words();
+create or replace trigger words_went after delete on public.document_chunks
+  referencing old table as old_chunks for each statement execute function aichat.count_words();
+
+-- An index for the vectors of so many dimensions, where there is none: a collection above 20,000 chunks is compared
+-- by it, and with all of its vectors as long as it has none. Before a library is loaded in bulk, drop the index, and call this afterwards.
+create or replace function aichat.index_embeddings(dimensions integer) returns void
+language plpgsql set search_path = public, extensions, pg_temp as $$
+begin
+  execute format(
+    'create index if not exists document_chunks_nearest_%1$s on public.document_chunks'
+    ' using hnsw ((embedding::halfvec(%1$s)) halfvec_cosine_ops) where vector_dims(embedding) = %1$s', dimensions);
+end $$;
+
+-- The local models, and OpenAI's text-embedding-3-small.
+do $$
+begin
+  perform aichat.index_embeddings(dimensions) from unnest(array[256, 384, 1536]) as dimensions;
+end $$;
+
+-- The chunks of a user nearest to a vector, by their cosines, nearest first, of equals the older; those of all collections
+-- or models where that is null. Up to 20,000 chunks all are compared: an index shared with others would find too few of a
+-- small library. The + 0 is what keeps the index out of that. The index compares in half precision, so some more than
+-- are wanted are compared again. Vectors of zeros have no cosine.
+create or replace function aichat.nearest_chunks(
+  for_user uuid, in_collection text, query_model text, query_embedding vector, match_count integer
+) returns table (chunk_id bigint, similarity double precision)
+language plpgsql stable rows 100 set search_path = public, extensions, pg_temp
+set hnsw.iterative_scan = strict_order set hnsw.ef_search = 300 set hnsw.max_scan_tuples = 100000
+set enable_seqscan = off set jit = off as $$
+declare
+  dimensions integer := vector_dims(query_embedding);
+  wanted integer := least(greatest(match_count, 0), 1000);
+  size bigint := (
+    select coalesce(sum(s.chunks), 0) from aichat.library_sizes s
+    where s.user_id = for_user and s.dimensions = vector_dims(query_embedding)
+      and s.collection = coalesce(in_collection, s.collection)
+      and s.embedding_model = coalesce(query_model, s.embedding_model)
+  );
+  near text := format(
+    'select found.id, 1 - (found.embedding::vector <=> $4)'
+    ' from (select c.id, c.embedding from public.document_chunks c'
+    ' where c.user_id = $1 and vector_dims(c.embedding) = %1$s'
+    || case when in_collection is null then '' else ' and c.collection = $2' end
+    || case when query_model is null then '' else ' and c.embedding_model = $3' end
+    || ' order by (c.embedding::halfvec(%1$s) <=> $4::halfvec(%1$s)) %%s limit $5 + 30) as found'
+    ' where (found.embedding::vector <=> $4) <> ''NaN'' order by 2 desc, 1 limit $5', dimensions);
+  ids bigint[];
+  cosines double precision[];
+begin
+  if query_embedding is null then
+    return;
+  end if;
+  if size > 20000 then
+    execute format('select array_agg(id), array_agg(cosine) from (%s) as nearest (id, cosine)', format(near, ''))
+      into ids, cosines using for_user, in_collection, query_model, query_embedding, wanted;
+  end if;
+  -- The index may give up before it has found enough of a library that is small beside the others.
+  if ids is null or cardinality(ids) < wanted then
+    return query execute format(near, '+ 0, c.id') using for_user, in_collection, query_model, query_embedding, wanted;
+  else
+    return query select * from unnest(ids, cosines);
+  end if;
+end $$;
+
+-- The words of a query as they are looked for. One of several parts, such as ERR_4031, is a phrase, which `query` tells;
+-- `frequency` is in how many chunks its last part is, as on the devices. The rarest words find chunks, 4,000 in all, or so
+-- many of the rarest; those in so many more only rank what is found, and beyond 60,000 are left out; a word that is nowhere
+-- does neither. A device asks for 48 words at most.
+create or replace function aichat.words_asked(for_user uuid, in_collection text, query_words text[])
+returns table (
+  place bigint, frequency bigint, rarest bigint, keys bigint[], parts text[], query tsquery, finds boolean, ranks boolean
+)
+language sql stable rows 10 set search_path = '' set client_min_messages = warning as $$
+  with parts as (
+    select asked.place, asked.word, part.lexeme, spot, coalesce(counts.chunks, 0) as chunks
+    from unnest(query_words[1:64]) with ordinality as asked (word, place)
+      cross join unnest(to_tsvector('aichat.words', aichat.bare(left(asked.word, 1000)))) as part
+      cross join unnest(part.positions) as spot
+      left join aichat.word_counts counts
+        on (counts.user_id, counts.collection, counts.word) = (for_user, in_collection, part.lexeme)
+  ), words as (
+    select parts.place, (array_agg(chunks order by spot desc))[1] as frequency, min(chunks) as rarest,
+      aichat.word_keys(for_user, in_collection, array_to_tsvector(array_agg(lexeme))) as keys,
+      array_agg(lexeme order by spot) as parts, phraseto_tsquery('aichat.words', aichat.bare(left(word, 1000))) as query
+    from parts group by parts.place, word
+  ), counted as (
+    select *, row_number() over rarest_first as rank, sum(words.rarest) over rarest_first as found
+    from words where words.rarest > 0 window rarest_first as (order by words.rarest, words.place)
+  )
+  select place, frequency, rarest, keys, parts, query, rank = 1 or found <= 4000, rank = 1 or found <= 60000
+  from counted
+  union all
+  select place, frequency, rarest, keys, parts, query, false, false from words where words.rarest = 0
+$$;
+
+-- How often a phrase is in a chunk, twice for each time in the title or a heading.
+create or replace function aichat.times_of_phrase(words tsvector, parts text[]) returns double precision
+language sql immutable parallel safe set search_path = '' as $$
+  select coalesce(sum(1 + (begun.heaviest = 'A')::integer), 0) from (
+    select spots.spot - part.place, min(spots.weight) as heaviest
+    from unnest(words) as held (lexeme, positions, weights)
+      join unnest(parts) with ordinality as part (lexeme, place) using (lexeme)
+      cross join unnest(held.positions, held.weights) as spots (spot, weight)
+    group by 1 having count(*) = cardinality(parts)
+  ) as begun
+$$;
+
+-- The chunks that hold a word of a query, ranked as on the devices (BM25, a word in the title or a heading counts twice),
+-- best first. To rank a chunk takes time, so of many those are ranked that hold the words that tell the most, and
+-- the chunks `also` where they hold a word that finds. Where all words are in more than 60,000 chunks, only those are ranked.
+create or replace function aichat.chunks_with_words(
+  for_user uuid, in_collection text, query_words text[], also bigint[], match_count integer
+) returns table (chunk_id bigint, score double precision)
+language sql stable rows 100 set search_path = '' set enable_seqscan = off set jit = off set work_mem = '64MB' as $$
+  with library as (
+    select sum(chunks)::double precision as chunks, greatest(sum(tokens) / sum(chunks), 1)::double precision as mean
+    from aichat.library_sizes where user_id = for_user and collection = in_collection
+  ), words as materialized (
+    select * from aichat.words_asked(for_user, in_collection, query_words) where ranks
+  ), found as materialized (
+    select words.place, chunk.id
+    from words cross join lateral (
+      select c.id from public.document_chunks c
+      where aichat.word_keys(c.user_id, c.collection, c.words) @> words.keys
+        and (cardinality(words.parts) = 1 or c.words @@ words.query)
+      limit 4000
+    ) as chunk
+    where words.finds and (words.rarest <= 60000 or coalesce(cardinality(also), 0) = 0)
+  ), asked as materialized (
+    select words.*, ln(greatest((library.chunks - held.chunks + 0.5) / (held.chunks + 0.5), 1.000001)) as weight
+    from words cross join library cross join lateral (
+      select case when words.finds and cardinality(words.parts) > 1
+        then (select count(*) from found where found.place = words.place) else words.rarest end as chunks
+    ) as held
+  ), holding as (
+    select found.id from found join asked using (place)
+    group by found.id order by sum(asked.weight) desc, found.id
+    limit (select greatest(3 * match_count, 5000 / greatest(count(*), 1)) from asked)
+  ), ranked as materialized (
+    select chunk.*
+    from (select id from holding union select unnest(also)) as candidates cross join library cross join lateral (
+      select c.id, c.words, 1.2 * (0.25 + 0.75 * c.token_count / library.mean) as length
+      from public.document_chunks c where c.id = candidates.id limit 1
+    ) as chunk
+  )
+  -- What ts_rank makes of n times a word is the sum of 1 / i² up to n, in parts of that of all i: n is told by the rest. Once
+  -- with all weights and once with A alone, and the title and the headings count twice.
+  select ranked.id, sum(asked.weight * 2.2 * times.n / (times.n + ranked.length)) as score
+  from ranked cross join asked cross join lateral (
+    select case
+      when cardinality(asked.parts) = 1 then
+        round(1 / (1.6449340668482264 * (1 - ts_rank('{1,1,1,1}', ranked.words, asked.query))) - 0.5)
+        + round(1 / (1.6449340668482264 * (1 - ts_rank('{0,0,0,1}', ranked.words, asked.query))) - 0.5)
+      when ranked.words @@ asked.query then aichat.times_of_phrase(ranked.words, asked.parts)
+      else 0
+    end as n
+    offset 0
+  ) as times
+  where times.n > 0
+  group by ranked.id having bool_or(asked.finds)
+  order by score desc, ranked.id limit match_count
+$$;
+
+-- Everything that a device needs to rank, judge and show what a collection has on a query, in one answer:
+--   chunks       how many there are
+--   models       of their vectors, that of the most first
+--   frequencies  in how many chunks each of `query_words` is
+--   candidates   the best by words and the best by their vectors: chunk_id, words_score and similarity (null where it
+--                is not among those), and of the first `text_count` of them, by the fused score of the devices, the place
+--                and the content
+create or replace function aichat.search_documents(
+  for_user uuid, in_collection text, query_words text[], query_embedding vector default null,
+  query_model text default null, match_count integer default 100, text_count integer default 10,
+  words_share double precision default 0.7
+) returns json
+language sql stable set search_path = public, extensions, pg_temp set jit = off as $$
+  with nearest as materialized (
+    select chunk_id as id, similarity
+    from aichat.nearest_chunks(for_user, in_collection, query_model, query_embedding, match_count)
+  ), worded as materialized (
+    select chunk_id as id, score from aichat.chunks_with_words(
+      for_user, in_collection, query_words, (select array_agg(id) from nearest), least(greatest(match_count, 0), 1000))
+  ), weighed as (
+    select id, score, similarity,
+      words_share * coalesce(score / nullif(max(score) over (), 0), 0) + (1 - words_share) * coalesce(
+        (similarity - min(similarity) over ()) / nullif(max(similarity) over () - min(similarity) over (), 0),
+        (similarity is not null)::integer) as fused
+    from nearest full join worded using (id)
+  ), fused as (
+    select id, score, similarity, row_number() over (order by weighed.fused desc, id) as place from weighed
+  ), shown as (
+    select fused.id as chunk_id, score as words_score, similarity, chunk.*, place
+    from fused left join lateral (
+      select d.id as document_id, d.name, d.path, d.title, c.heading, c.start_char, c.end_char, c.line, c.page, c.hash,
+        c.content
+      from public.document_chunks c join public.documents d on (d.user_id, d.id) = (c.user_id, c.document_id)
+      where c.id = fused.id limit 1
+    ) as chunk on place <= text_count
+  )
+  select json_build_object(
+    'chunks', (select coalesce(sum(chunks), 0) from aichat.library_sizes
+      where user_id = for_user and collection = in_collection),
+    'models', (select coalesce(json_agg(embedding_model order by chunks desc), '[]') from aichat.library_sizes
+      where user_id = for_user and collection = in_collection and dimensions > 0),
+    'frequencies', (select coalesce(json_agg(coalesce(words.frequency, 0) order by asked.place), '[]')
+      from unnest(query_words) with ordinality as asked (word, place)
+        left join aichat.words_asked(for_user, in_collection, query_words) as words using (place)),
+    'candidates', (select coalesce(json_agg(row_to_json(shown) order by place), '[]') from shown)
+  )
+$$;
+
+-- Whether who calls a function that runs as its owner may ask for a user: for themselves, or as the service or the owner.
+create or replace function aichat.may_search(for_user uuid) returns boolean
+language sql stable set search_path = '' as $$
+  select coalesce(for_user = auth.uid(), false) or caller.name = 'service_role' or pg_has_role(caller.name, current_user, 'member')
+  from (values (coalesce(nullif(current_setting('role'), 'none'), session_user)::name)) as caller (name)
+$$;
+
+-- The chunks of a user most like a query, by cosine; of vectors with other dimensions nothing. Who asks for another user is
+-- given nothing.
+create or replace function public.match_user_documents(
+  query_embedding vector, match_user_id uuid, match_count integer default 5, match_threshold double precision default 0.7
+) returns table (chunk_id bigint, document_id uuid, chunk_index integer, content text, similarity double precision)
+language sql stable security definer set search_path = public, extensions, pg_temp as $$
+  select c.id, c.document_id, c.chunk_index, c.content, nearest.similarity
+  from aichat.nearest_chunks(match_user_id, null, null, query_embedding, match_count) as nearest
+    join public.document_chunks c on c.id = nearest.chunk_id
+  where nearest.similarity >= match_threshold and (select aichat.may_search(match_user_id))
+  order by nearest.similarity desc, c.id
+$$;
+
+-- Words and meaning together, for who is signed in; see aichat.search_documents.
+create or replace function public.search_user_documents(
+  query_words text[], query_embedding vector default null, query_model text default null,
+  in_collection text default 'default', match_count integer default 100, text_count integer default 10,
+  words_share double precision default 0.7
+) returns json
+language sql stable security definer set search_path = public, extensions, pg_temp as $$
+  select aichat.search_documents(auth.uid(), in_collection, query_words, query_embedding, query_model, match_count,
+    text_count, words_share)
+$$;
+
 -- 7. Sync --------------------------------------------------------------------------------------------------------------
 --
 -- A device keeps what it changed in an outbox, each change with a number (`mid`) of that device's that has no gaps, a name
@@ -919,7 +1263,8 @@ begin
   return found;
 end $$;
 
--- Deletions are remembered for half a year; who was away for longer reads everything again.
+-- Deletions are remembered for half a year; who was away for longer reads everything again. Chunks and files that were sent
+-- before a change which then never came go as well. Pushing does this once a day.
 create or replace function aichat.sync_purge(for_user uuid, kept interval default '180 days') returns bigint
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -932,7 +1277,11 @@ begin
     delete from public.documents where user_id = for_user and deleted_at < now() - kept returning seq
   )
   select max(seq) into newest from (select seq from gone union all select seq from documents_gone) every;
-  update public.sync_heads set horizon = greatest(horizon, newest) where user_id = for_user and newest is not null;
+  update public.sync_heads set horizon = greatest(horizon, coalesce(newest, 0)), purged = now() where user_id = for_user;
+  delete from aichat.staged_chunks where user_id = for_user and staged_at < now() - interval '1 day';
+  delete from public.blobs b where b.user_id = for_user and b.created_at < now() - interval '7 days' and not exists (
+    select from public.messages m where m.user_id = for_user
+      and m.attachments @> jsonb_build_array(jsonb_build_object('sha256', b.sha256)));
   return coalesce(newest, 0);
 end $$;
 
@@ -959,9 +1308,9 @@ begin
   if not found then
     raise exception 'there is no such user' using errcode = 'no_data_found';
   end if;
-  insert into public.sync_devices as d (user_id, id, name, seen_seq) values (for_user, device, device_name, after)
-  on conflict (user_id, id) do update set name = excluded.name, seen_seq = excluded.seen_seq, seen_at = now()
-    where d.name <> excluded.name or d.seen_seq <> excluded.seen_seq or d.seen_at < now() - interval '1 minute';
+  insert into public.sync_devices as d (user_id, id, name) values (for_user, device, device_name)
+  on conflict (user_id, id) do update set name = excluded.name, seen_at = now()
+    where d.name <> excluded.name or d.seen_at < now() - interval '1 minute';
   select * into known from public.sync_devices where user_id = for_user and id = device;
   if after > 0 and after < heads.horizon and horizon_at_start < heads.horizon then
     return jsonb_build_object('status', 'purged', 'head', heads.head, 'clock', heads.clock);
@@ -1021,10 +1370,15 @@ begin
   select jsonb_agg(change order by seq) filter (where before < most_bytes), count(*),
          max(seq) filter (where before < most_bytes), count(*) filter (where before < most_bytes)
   into listed, number, last, kept from page;
+  if number < most and kept = number then
+    last := heads.head;
+  end if;
+  update public.sync_devices d set seen_seq = last
+  where d.user_id = for_user and d.id = device and d.seen_seq is distinct from last;
   return jsonb_build_object(
     'status', 'ok', 'head', heads.head, 'horizon', heads.horizon, 'clock', heads.clock,
-    'last_mid', known.last_mid, 'last_uid', known.last_uid, 'rows', coalesce(listed, '[]'), 'is_all', number < most and kept = number,
-    'next', case when number < most and kept = number then heads.head else last end);
+    'last_mid', known.last_mid, 'last_uid', known.last_uid, 'rows', coalesce(listed, '[]'),
+    'is_all', number < most and kept = number, 'next', last);
 end $$;
 
 -- What a device changed, in the order of its numbers; see above for what `changes` are and what is answered. `seen` is the
@@ -1123,6 +1477,9 @@ begin
     clock = greatest(clock, (select max(('x' || left(c.stamp, 16))::bit(64)::bigint)
                              from jsonb_to_recordset(changes) as c (stamp text)))
   where user_id = for_user returning * into heads;
+  if heads.purged < now() - interval '1 day' then
+    perform aichat.sync_purge(for_user);
+  end if;
   return jsonb_build_object('status', 'ok', 'head', heads.head, 'clock', heads.clock,
                             'last_mid', final, 'last_uid', final_uid);
 end $$;
@@ -1318,13 +1675,22 @@ create or replace function aichat.sync_blob(for_user uuid, hash text) returns by
 language sql stable security definer set search_path = '' as
   $$ select content from public.blobs where user_id = for_user and sha256 = hash $$;
 
--- The devices of a user, and how many changes each has not seen yet.
+-- The devices of a user, and how many changes of others each has not fetched yet.
 create or replace function aichat.sync_devices(for_user uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'id', d.id, 'name', d.name, 'seen_at', aichat.iso(d.seen_at), 'created_at', aichat.iso(d.created_at),
-    'unseen', h.head - d.seen_seq) order by d.seen_at desc), '[]')
-  from public.sync_devices d join public.sync_heads h on h.user_id = d.user_id where d.user_id = for_user
+    'unseen',
+      (select count(*) from public.conversations c
+       where c.user_id = for_user and c.seq > d.seen_seq and c.origin is distinct from d.id)
+      + (select count(*) from public.messages m
+         where m.user_id = for_user and m.seq > d.seen_seq and m.origin is distinct from d.id)
+      + (select count(*) from public.usage u
+         where u.user_id = for_user and u.seq > d.seen_seq and u.origin is distinct from d.id)
+      + (select count(*) from public.documents o
+         where o.user_id = for_user and o.seq > d.seen_seq and o.origin is distinct from d.id)
+    ) order by d.seen_at desc), '[]')
+  from public.sync_devices d where d.user_id = for_user
 $$;
 
 -- A device no longer syncs: it is not listed, and should it come back, it begins anew.

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.documents import LoadedDocument
+from aichat_cli.documents.corpus import CorpusFor
 from aichat_cli.documents.embedding.base import Embedder
 from aichat_cli.documents.library import Library, LibraryDeps
+from aichat_cli.documents.local_corpus import local_corpus
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
 from aichat_cli.storage.database import Database
 
@@ -36,20 +38,27 @@ class DocumentServices:
         settings: as they are now.
         model_dir: where fetched models are.
         api_embedder: the embedding model of a name that is none of ours; raises AichatError.
+        corpus_for: what is searched: a collection of the database, or the one of that name elsewhere.
     """
 
     def __init__(
-        self, settings: Callable[[], Settings], model_dir: Path, api_embedder: Callable[[str], Embedder]
+        self,
+        settings: Callable[[], Settings],
+        model_dir: Path,
+        api_embedder: Callable[[str], Embedder],
+        corpus_for: CorpusFor = local_corpus,
     ) -> None:
         self._settings = settings
         self._model_dir = model_dir
         self._api_embedder = api_embedder
+        self._corpus_for = corpus_for
 
     def library(self, database: Database) -> Library:
         """The documents of a database, through a connection of the calling thread."""
         deps = LibraryDeps(
             embedder_for=self.embedder,
             store_for=SqliteVectors,
+            corpus_for=self._corpus_for,
             reranker=self.reranker,
             reading=self._reading,
             walk=lambda folder: self._walk(folder, self._largest),

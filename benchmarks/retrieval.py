@@ -23,6 +23,7 @@ from typing import Any
 from aichat_cli.app import App
 from aichat_cli.core.documents import Collection
 from aichat_cli.core.struct import replace
+from aichat_cli.documents.local_corpus import LocalCorpus
 from aichat_cli.documents.reranking import fill
 from aichat_cli.documents.search import SearchDeps, search
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
@@ -107,7 +108,7 @@ def _measure(benchmark: Benchmark, elsewhere: Sequence[str], home: Path, models:
     house = App()
     with Database.open(user.database) as database:
         collection = collections.get(database, "default")
-        deps = SearchDeps(house.documents.embedder, house.documents.reranker, SqliteVectors)
+        deps = SearchDeps(house.documents.embedder, house.documents.reranker)
         if (reranker := house.documents.reranker()) is not None:
             began = time.monotonic()
             count = fill(database, collection.seq, reranker, stop=lambda: False)
@@ -124,16 +125,15 @@ def _rankings(database: Database, collection: Collection, deps: SearchDeps) -> d
 
     def searched(searched_collection: Collection, *, rerank: bool) -> Ranking:
         def ranking(question: str) -> Sequence[str]:
-            result = search(
-                database, searched_collection, question, deps, limit=PASSAGES, threshold=-1.0, rerank=rerank
-            )
+            corpus = LocalCorpus(database, searched_collection)
+            result = search(corpus, question, deps, limit=PASSAGES, threshold=-1.0, rerank=rerank)
             return [hit.passage.document for hit in result.hits]
 
         return ranking
 
     def vectors_alone(question: str) -> Sequence[str]:
         vector = deps.embedder_for(collection.embedding_model or "").embed([question], is_query=True)
-        found = [each.chunk_seq for each in deps.store_for(database, collection).nearest(vector, PASSAGES)]
+        found = [each.chunk_seq for each in SqliteVectors(database, collection).nearest(vector, PASSAGES)]
         passages = chunks.passages(database, found)
         return [passages[chunk_seq].document for chunk_seq in found]
 
@@ -162,9 +162,8 @@ def _report_gate(
     benchmark: Benchmark, elsewhere: Sequence[str], database: Database, collection: Collection, deps: SearchDeps
 ) -> None:
     def answered(questions: Sequence[str], *, rerank: bool) -> float:
-        found = [
-            search(database, collection, text, deps, limit=DEFAULT_LIMIT, rerank=rerank).hits for text in questions
-        ]
+        corpus = LocalCorpus(database, collection)
+        found = [search(corpus, text, deps, limit=DEFAULT_LIMIT, rerank=rerank).hits for text in questions]
         return sum(map(bool, found)) / len(found)
 
     for rerank in (False, True) if deps.reranker() is not None else (False,):

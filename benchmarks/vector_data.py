@@ -40,6 +40,14 @@ class Texts:
 
 
 @dataclass(frozen=True, slots=True)
+class Mixed:
+    """Vectors of passages, and the numbers of the three sentences each was made of."""
+
+    vectors: Matrix
+    sentences: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Built:
     """A store on disk; the seconds are of the run that made it, 0 where it was there already."""
 
@@ -74,7 +82,12 @@ def held_out(source: Texts) -> Matrix:
 
 
 def passages(source: Texts, count: int, *, seed: int = 1) -> Iterator[Matrix]:
-    """Vectors of so many passages, in batches: each the weighted mean of three sentences of one document.
+    """Vectors of so many passages, in batches."""
+    return (mixed.vectors for mixed in mixtures(source, count, seed=seed))
+
+
+def mixtures(source: Texts, count: int, *, seed: int = 1) -> Iterator[Mixed]:
+    """So many passages, in batches: each the weighted mean of three sentences of one document.
 
     Passages of a document are near each other and no two are the same, as in a library of overlapping passages.
     """
@@ -88,12 +101,10 @@ def passages(source: Texts, count: int, *, seed: int = 1) -> Iterator[Matrix]:
         first = chance.integers(len(sentences), size=size)
         low, high = starts[document_of[first]], ends[document_of[first]]
         weights = chance.uniform(0, 1, (2, size, 1)).astype(np.float32)
-        mixed = (
-            sentences[first]
-            + weights[0] * sentences[chance.integers(low, high)]
-            + weights[1] * sentences[chance.integers(low, high)]
-        )
-        yield (mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-6)).astype(np.float32)
+        others = chance.integers(low, high), chance.integers(low, high)
+        mixed = sentences[first] + weights[0] * sentences[others[0]] + weights[1] * sentences[others[1]]
+        vectors = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-6)
+        yield Mixed(vectors.astype(np.float32), np.stack((first, *others), axis=1))
 
 
 def built(cache: Path, name: str, batches: Iterable[Matrix]) -> Built:

@@ -11,6 +11,7 @@ from aichat_cli.core.errors import EmbeddingError, NotFound, UsageError
 from aichat_cli.core.ingest import IngestOptions, IngestPreview, IngestProgress, IngestSource, IngestSummary
 from aichat_cli.core.interrupts import shielded
 from aichat_cli.core.struct import Struct
+from aichat_cli.documents.corpus import CorpusFor
 from aichat_cli.documents.embedding.base import Embedder
 from aichat_cli.documents.vectors import VectorStore
 from aichat_cli.storage import chunks, collections, documents
@@ -30,12 +31,14 @@ class LibraryDeps(Struct, frozen=True):
     Attributes:
         embedder_for: the embedding model of a name, also of one as a collection records it; raises EmbeddingError.
         store_for: the vectors of a collection.
+        corpus_for: what is searched, by the name of a collection.
         reranker: the model that ranks the best again, None where there is none.
         default_model: the embedding model of new collections.
     """
 
     embedder_for: Callable[[str], Embedder]
     store_for: Callable[[Database, Collection], VectorStore]
+    corpus_for: CorpusFor
     reranker: Callable[[], Embedder | None]
     reading: Callable[[], Reading]
     walk: Walk
@@ -109,11 +112,9 @@ class Library:
         """Search a collection; raises NotFound where there is none of that name."""
         from aichat_cli.documents.search import SearchDeps, search
 
-        collection = collections.get(self.database, name)
-        deps = SearchDeps(
-            embedder_for=self._deps.embedder_for, reranker=self._deps.reranker, store_for=self._deps.store_for
-        )
-        return search(self.database, collection, query, deps, limit=limit, threshold=threshold, rerank=rerank)
+        corpus = self._deps.corpus_for(self.database, name)
+        deps = SearchDeps(embedder_for=self._deps.embedder_for, reranker=self._deps.reranker)
+        return search(corpus, query, deps, limit=limit, threshold=threshold, rerank=rerank)
 
     def reindex(
         self,

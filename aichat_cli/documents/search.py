@@ -7,14 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import log1p
 
-from aichat_cli.core.documents import Collection, Hit, Passage, SearchResult
+from aichat_cli.core.documents import Hit, Passage, SearchResult
 from aichat_cli.core.errors import EmbeddingError, UsageError
 from aichat_cli.core.struct import Struct
 from aichat_cli.documents import query as queries
+from aichat_cli.documents.corpus import Corpus, Found
 from aichat_cli.documents.embedding.base import Embedder, Matrix
-from aichat_cli.documents.vectors import Neighbour, VectorStore
-from aichat_cli.storage import chunks
-from aichat_cli.storage.database import Database
 
 CANDIDATES = 100
 RERANKED = 50
@@ -34,26 +32,18 @@ WORDS_ALONE = 0.3
 
 
 class SearchDeps(Struct, frozen=True):
-    """What a search needs: the model of a collection, the one that ranks again (None: there is none), and vectors."""
+    """What a search needs: the model of a collection, and the one that ranks again (None: there is none)."""
 
     embedder_for: Callable[[str], Embedder]
     reranker: Callable[[], Embedder | None]
-    store_for: Callable[[Database, Collection], VectorStore]
-
-
-class _Words(Struct, frozen=True):
-    """What the words found: scores by chunk, best first, and how much each word tells: the rarer it is, the more."""
-
-    scores: dict[int, float]
-    weights: dict[queries.Word, float]
 
 
 class _Meaning(Struct, frozen=True):
-    """What the vectors found, and how near the best has to be."""
+    """The vector of a query, by which model, and how near the best has to be."""
 
-    ranked: list[Neighbour]
-    relevance: float
+    vector: Matrix
     model: str
+    relevance: float
 
 
 class _Reranking(Struct, frozen=True):
@@ -82,8 +72,7 @@ class _Ranking(Struct, frozen=True):
 
 
 def search(
-    database: Database,
-    collection: Collection,
+    corpus: Corpus,
     query: str,
     deps: SearchDeps,
     *,
@@ -104,16 +93,16 @@ def search(
         raise UsageError("There is nothing to search for.", hint='As in: aichat search "retry policy"')
     query = query.encode("utf-8", "replace").decode("utf-8")  # half characters (lone surrogates) no model takes
     notices: list[str] = []
-    words = _by_words(database, collection, query)
-    meaning = _by_meaning(database, collection, query, deps, notices)
-    reranking = _reranking(collection, query, deps, notices) if rerank else None
-    ranking = _ranked(database, words, meaning, reranking)
-    hits = _hits(database, ranking, words, limit)
+    meaning, found = _found(corpus, query, deps, notices, shown=max(2 * limit, RERANKED if rerank else 0))
+    reranking = _reranking(corpus, query, deps, notices) if rerank else None
+    ranking = _ranked(corpus, found, meaning, reranking)
+    weights = {word: log1p(found.chunk_count / max(found.frequencies.get(word.stem, 1), 1)) for word in found.words}
+    hits = _hits(corpus, ranking, found.words, limit)
     evidence = ranking.evidence
     if threshold is not None:
         is_relevant = evidence is None or evidence.similarity >= threshold
     else:
-        is_relevant = _is_relevant(query, hits[:LOOKED_AT], words, evidence)
+        is_relevant = _is_relevant(query, hits[:LOOKED_AT], weights, evidence)
     return SearchResult(
         hits=tuple(hits) if is_relevant else (),
         considered=len(ranking.scores),
@@ -124,28 +113,42 @@ def search(
     )
 
 
-def _ranked(database: Database, words: _Words, meaning: _Meaning | None, reranking: _Reranking | None) -> _Ranking:
+def _found(
+    corpus: Corpus, query: str, deps: SearchDeps, notices: list[str], *, shown: int
+) -> tuple[_Meaning | None, Found]:
+    """The candidates; asked again where the corpus turns out to have vectors of another model."""
+    words = queries.words_of(query)
+    while True:
+        model, told = corpus.embedding_model, list(notices)
+        meaning = _meaning(model, query, deps, told)
+        found = corpus.find(words, meaning.vector if meaning else None, CANDIDATES, shown=shown)
+        if corpus.embedding_model == model:
+            notices[:] = told
+            return meaning, found
+
+
+def _ranked(corpus: Corpus, found: Found, meaning: _Meaning | None, reranking: _Reranking | None) -> _Ranking:
     """Fuse the scores; the best of words and vectors are compared again where there is a model for it."""
-    similarities = {each.chunk_seq: each.similarity for each in meaning.ranked} if meaning else {}
-    scores = _fused(words.scores, similarities)
+    similarities = {each.chunk_seq: each.similarity for each in found.nearest}
+    scores = _fused(found.by_words, similarities)
     evidence = _Evidence(max(similarities.values()), meaning.relevance) if meaning and similarities else None
     again: list[int] = []
-    if reranking is not None and (compared := _compared(database, scores, reranking)):
+    if reranking is not None and (compared := _compared(corpus, scores, reranking)):
         # What has no vector of that model yet keeps its order, behind what has.
         unseen = [chunk_seq for chunk_seq in _best(scores)[:RERANKED] if chunk_seq not in compared]
         again = [*_best(compared), *unseen]
         scores = _weighed(scores, 1 - RERANK_SHARE, _spread(compared), RERANK_SHARE)
         evidence = _Evidence(max(compared.values()), reranking.model.relevance)
-    return _Ranking(scores, _ranks(words.scores), _ranks(similarities), _ranks(again), similarities, evidence)
+    return _Ranking(scores, _ranks(found.by_words), _ranks(similarities), _ranks(again), similarities, evidence)
 
 
-def _hits(database: Database, ranking: _Ranking, words: _Words, limit: int) -> list[Hit]:
+def _hits(corpus: Corpus, ranking: _Ranking, words: Sequence[queries.Word], limit: int) -> list[Hit]:
     best = _best(ranking.scores)
     shown: list[Passage] = []
     # A document may be replaced while it is searched: what is gone is left out, and the next takes its place.
     for start in range(0, len(best), 2 * limit):
         wanted = best[start : start + 2 * limit]
-        passages = chunks.passages(database, wanted)
+        passages = corpus.passages(wanted)
         shown += [passages[chunk_seq] for chunk_seq in wanted if chunk_seq in passages]
         if len(shown) >= limit:
             break
@@ -160,38 +163,21 @@ def _hits(database: Database, ranking: _Ranking, words: _Words, limit: int) -> l
             rerank_rank=ranking.rerank.get(passage.chunk_seq),
             terms=held,
         )
-        for passage, held in zip(shown, _terms(database, shown, list(words.weights)), strict=True)
+        for passage, held in zip(shown, _terms(corpus, shown, words), strict=True)
     ]
 
 
-def _by_words(database: Database, collection: Collection, query: str) -> _Words:
-    typed = queries.words_of(query)
-    words = [queries.Word(word, stem) for word, stem in zip(typed, chunks.stems(database, typed), strict=True)]
-    frequencies = chunks.document_frequencies(database, collection.seq, [word.stem for word in words])
-    weights = {word: log1p(collection.chunk_count / max(frequencies.get(word.stem, 1), 1)) for word in words}
-    telling = queries.telling(words, frequencies)
-    if not telling.finding:
-        return _Words({}, weights)
-    found = chunks.matching(database, collection.seq, queries.expression(telling), CANDIDATES)
-    return _Words(dict(found), weights)
-
-
-def _by_meaning(
-    database: Database, collection: Collection, query: str, deps: SearchDeps, notices: list[str]
-) -> _Meaning | None:
+def _meaning(model: str | None, query: str, deps: SearchDeps, notices: list[str]) -> _Meaning | None:
     """None where meaning cannot be compared; why is said in a notice."""
-    if collection.embedding_model is None:
+    if model is None:
         return None
     try:
-        embedder = deps.embedder_for(collection.embedding_model)
+        embedder = deps.embedder_for(model)
         vector = embedder.embed([query], is_query=True)
     except EmbeddingError as error:
         notices.append(f"Searched by words alone: {error.message} {error.hint or ''}".rstrip())
         return None
-    if not vector.any():
-        return None
-    ranked = deps.store_for(database, collection).nearest(vector, CANDIDATES)
-    return _Meaning(ranked, embedder.relevance, embedder.name)
+    return _Meaning(vector, embedder.name, embedder.relevance) if vector.any() else None
 
 
 def _fused(by_words: Mapping[int, float], by_meaning: Mapping[int, float]) -> dict[int, float]:
@@ -218,11 +204,11 @@ def _weighed(
     }
 
 
-def _reranking(collection: Collection, query: str, deps: SearchDeps, notices: list[str]) -> _Reranking | None:
+def _reranking(corpus: Corpus, query: str, deps: SearchDeps, notices: list[str]) -> _Reranking | None:
     """None where there is nothing to rank again by, or only what ranked already; a broken model is told in a notice."""
     try:
         model = deps.reranker()
-        if model is None or model.name == collection.embedding_model:
+        if model is None or model.name == corpus.embedding_model:
             return None
         return _Reranking(model, model.embed([query], is_query=True))
     except EmbeddingError as error:
@@ -230,11 +216,9 @@ def _reranking(collection: Collection, query: str, deps: SearchDeps, notices: li
         return None
 
 
-def _compared(database: Database, scores: Mapping[int, float], reranking: _Reranking) -> dict[int, float]:
-    from aichat_cli.documents.reranking import rerank_similarities
-
+def _compared(corpus: Corpus, scores: Mapping[int, float], reranking: _Reranking) -> dict[int, float]:
     best = _best(scores)[:RERANKED]
-    return rerank_similarities(database, best, reranking.query, reranking.model, most_new=MOST_NEW)
+    return corpus.compared(best, reranking.query, reranking.model, most_new=MOST_NEW)
 
 
 def _best(scores: Mapping[int, float]) -> list[int]:
@@ -246,12 +230,12 @@ def _ranks(ranked: Iterable[int]) -> dict[int, int]:
     return {chunk_seq: rank for rank, chunk_seq in enumerate(ranked, 1)}
 
 
-def _terms(database: Database, passages: Sequence[Passage], words: Sequence[queries.Word]) -> list[tuple[str, ...]]:
+def _terms(corpus: Corpus, passages: Sequence[Passage], words: Sequence[queries.Word]) -> list[tuple[str, ...]]:
     """The words of the query that each passage holds, compared by their stems."""
     beginnings = {queries.beginning(word.typed) for word in words}
     texts = [queries.all_words(" ".join((each.title or "", each.heading, each.text))) for each in passages]
     distinct = [word for word in {word for text in texts for word in text} if queries.beginning(word) in beginnings]
-    stems = dict(zip(distinct, chunks.stems(database, distinct), strict=True))
+    stems = dict(zip(distinct, corpus.stems(distinct), strict=True))
     held = [{stems[word] for word in text if word in stems} for text in texts]
     return [tuple(word.typed for word in words if word.stem in each) for each in held]
 
@@ -262,9 +246,11 @@ def _coverage(hit: Hit, weights: Mapping[queries.Word, float]) -> float:
     return sum(weight for word, weight in weights.items() if word.typed in hit.terms) / whole if whole else 0.0
 
 
-def _is_relevant(query: str, hits: Sequence[Hit], words: _Words, evidence: _Evidence | None) -> bool:
+def _is_relevant(
+    query: str, hits: Sequence[Hit], weights: Mapping[queries.Word, float], evidence: _Evidence | None
+) -> bool:
     """Whether the best hits answer the query at all, by their meaning and their words together."""
-    coverage = max((_coverage(hit, words.weights) for hit in hits), default=0.0)
+    coverage = max((_coverage(hit, weights) for hit in hits), default=0.0)
     if coverage >= WHOLE_QUERY or _names(query, hits):
         return True
     if evidence is None:

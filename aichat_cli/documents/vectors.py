@@ -1,4 +1,4 @@
-"""Where the vectors of a collection are searched: one interface for SQLite, Postgres and Pinecone.
+"""Where the vectors of a local collection are searched: one interface for SQLite and services that hold nothing else.
 
 `tests/documents/vector_contract.py` is what each store has to keep.
 """

@@ -236,6 +236,16 @@ def rerank_vectors_of(db: Database, seqs: Sequence[int]) -> dict[int, bytes]:
     )
 
 
+def rerank_vectors_by_hash(db: Database, hashes: Sequence[str]) -> dict[str, bytes]:
+    """The reranker's vectors of chunks by the hash of what is embedded of them, in hexadecimal; others are left out."""
+    rows = db.rows(
+        "SELECT h.value, v.vector FROM json_each(?) h JOIN document_chunks c ON c.hash = unhex(h.value)"
+        " JOIN rerank_vectors v ON v.chunk_seq = c.seq",
+        (json.dumps(list(hashes)),),
+    )
+    return dict(rows)
+
+
 def count_without_rerank_vectors(db: Database, collection: CollectionSeq) -> int:
     """How many chunks have no vector to be ranked again by."""
     [(count,)] = db.rows(

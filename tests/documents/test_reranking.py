@@ -19,9 +19,9 @@ from aichat_cli.documents.embedding import minilm
 from aichat_cli.documents.embedding.base import Embedder, Matrix
 from aichat_cli.documents.embedding.minilm import MiniLM
 from aichat_cli.documents.embedding.static import StaticEmbedder
+from aichat_cli.documents.local_corpus import LocalCorpus
 from aichat_cli.documents.reranking import FILLED_TOGETHER, fill, rerank_similarities
 from aichat_cli.documents.search import SearchDeps, search
-from aichat_cli.documents.sqlite_vectors import SqliteVectors
 from aichat_cli.storage import chunks, collections, documents
 from aichat_cli.storage.database import Database
 from tests.runner import ROOT, Cli
@@ -243,7 +243,7 @@ def test_a_damaged_model_is_said_and_the_search_goes_on_without_it(database: Dat
     (tmp_path / minilm.WEIGHTS).write_bytes(b"damaged")
     (tmp_path / minilm.VOCABULARY).write_text("{}", "utf-8")
     damaged = MiniLM(tmp_path, threads=1)
-    found = search(database, collection, "tides", deps_with(damaged), limit=5)
+    found = search(LocalCorpus(database, collection), "tides", deps_with(damaged), limit=5)
 
     assert [hit.passage.text for hit in found.hits] == ["Tides move with the moon."]
     [notice] = found.notices
@@ -256,13 +256,9 @@ def test_a_collections_own_model_does_not_rank_again(database: Database) -> None
     own = collections.create(database, "own", embedding_model="wordllama-256", dimensions=256)
     model = RecordingModel()
 
-    assert search(database, own, "tides", deps_with(model), limit=5).models == ("wordllama-256",)
+    assert search(LocalCorpus(database, own), "tides", deps_with(model), limit=5).models == ("wordllama-256",)
     assert model.texts == ["tides"]  # for its own ranking
 
 
 def deps_with(reranker: Embedder) -> SearchDeps:
-    return SearchDeps(
-        embedder_for=lambda _: reranker,
-        reranker=lambda: reranker,
-        store_for=SqliteVectors,
-    )
+    return SearchDeps(embedder_for=lambda _: reranker, reranker=lambda: reranker)

@@ -38,7 +38,11 @@ class Devices(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="aichat-devices-"))
+        # In memory where that can be: what is written here need not outlive the machine.
+        shared_memory = Path("/dev/shm")
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="aichat-devices-", dir=shared_memory if shared_memory.is_dir() else None)
+        )
         self.owner = Connection.open(Secret(self.dsn, "test"))
         self.user = str(self.owner.value("INSERT INTO auth.users (id) VALUES (gen_random_uuid()) RETURNING id"))
         self.devices: list[DeviceSim] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -182,6 +183,25 @@ def test_different_fields_of_one_conversation_are_both_kept(new_device: NewDevic
     assert one.state() == other.state()
     found = conversations.get(one.database, conversation)
     assert (found.title, found.model) == ("A title", "another-model")
+
+
+def test_another_field_that_is_set_between_receiving_and_sending_comes_too(new_device: NewDevice) -> None:
+    one, other = new_device(), new_device()
+    conversation = chat(one)
+    one.sync()
+    other.sync()
+    conversations.rename(one.database, conversation, "A title")
+
+    def meanwhile() -> None:
+        conversations.set_model(other.database, conversation, "another-model")
+        other.sync()
+
+    one.network.meanwhile = meanwhile
+    one.sync(faults=["ok", "meanwhile"])
+
+    assert conversations.get(one.database, conversation).model == "another-model"
+    other.sync()
+    assert one.state() == other.state()
 
 
 def test_answers_on_two_devices_become_branches(new_device: NewDevice) -> None:
@@ -446,6 +466,33 @@ def test_who_was_away_for_longer_than_deletions_are_remembered_reads_everything(
     assert len(one.conversation_ids()) == 2
     assert kept in one.conversation_ids()
     assert "deleted" in other.kept_texts()
+
+
+def test_once_a_day_what_is_no_longer_needed_goes(new_device: NewDevice) -> None:
+    device = new_device()
+    old, recent, kept = chat(device, "old"), chat(device, "recent"), chat(device, "kept", files=[IMAGE])
+    device.sync()
+    device.delete(old)
+    device.delete(recent)
+    device.sync()
+    rows = device.transport._connection.rows
+    device.transport.put_file(sha256(b"orphan").hexdigest(), b"orphan")
+    device.transport.stage_chunks(kept, "never sent", [{"chunk_index": 0, "content": "x"}])
+    rows("UPDATE conversations SET deleted_at = now() - interval '181 days' WHERE id = %s", (old,))
+    rows("UPDATE blobs SET created_at = now() - interval '8 days'")
+    rows("UPDATE aichat.staged_chunks SET staged_at = now() - interval '2 days'")
+
+    chat(device)
+    device.sync()
+    assert rows("SELECT count(*) FROM conversations WHERE deleted_at IS NOT NULL") == [(2,)]
+    rows("UPDATE sync_heads SET purged = now() - interval '25 hours'")
+    chat(device)
+    device.sync()
+
+    assert rows("SELECT id::text FROM conversations WHERE deleted_at IS NOT NULL") == [(recent,)]
+    assert rows("SELECT sha256 FROM blobs") == [(IMAGE.sha256,)]
+    assert rows("SELECT count(*) FROM aichat.staged_chunks") == [(0,)]
+    assert rows("SELECT horizon > 0 FROM sync_heads") == [(True,)]
 
 
 def test_a_new_device_reads_past_deletions_that_are_forgotten(new_device: NewDevice) -> None:
