@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +13,9 @@ import psycopg
 from aichat_cli.documents.embedding.base import Matrix
 from aichat_cli.documents.quantising import unpacked
 from aichat_cli.storage.database import Database
-from tests.runner import ROOT
+from tests.hosted.database import template
 from tests.servers.postgres import Cluster, connect
 
-SCHEMA = ROOT / "schema.sql"
 _DOCUMENT = """
 INSERT INTO documents (user_id, id, seq, stamp, collection, name, path, title, media_type, created_at, updated_at)
 VALUES (%s, %s, (SELECT coalesce(max(seq), 0) + 1 FROM documents WHERE user_id = %s), '', %s, %s, %s, %s, '', now(), now())
@@ -42,16 +40,10 @@ class Counted:
         return self.connection.execute(sql.encode(), parameters).fetchall()
 
 
-def apply_schema(dsn: str) -> None:
-    """Make an empty database a hosted one."""
-    with connect(dsn) as connection:
-        connection.execute(Path(SCHEMA).read_bytes())
-
-
 @contextmanager
 def hosted(cluster: Cluster) -> Iterator[psycopg.Connection[Any]]:
     """An empty hosted database, as its owner."""
-    with cluster.database(cluster.template("search_schema", apply_schema)) as dsn, connect(dsn) as connection:
+    with cluster.database(template(cluster)) as dsn, connect(dsn) as connection:
         yield connection
 
 

@@ -93,6 +93,11 @@ class TestHostedCorpus(CorpusContract):
         assert corpus.passages([best, best + 1_000_000])[best].document == "bread.md"
         assert set(corpus.passages([best, best + 1_000_000])) == {best}
 
+    def test_no_passage_of_another_user_is_given(self, shelf: tuple[Counted, UUID], library: Database) -> None:
+        connection, user = shelf
+        [(foreign,)] = connection.rows("SELECT min(id) FROM document_chunks WHERE user_id <> %s", (user,))
+        assert HostedCorpora(connection, user, lambda: EMBEDDER.name)(library, "mixed").passages([foreign]) == {}
+
 
 class Ranker:
     """A model that finds what is long the best, and counts what it is given."""

@@ -13,7 +13,8 @@ import pytest
 
 from aichat_cli.documents.embedding.base import Matrix
 from tests.documents.vector_rows import clustered_vectors, random_vectors, unit
-from tests.hosted.library import SCHEMA, apply_schema, hosted, new_user, upload_vectors, vector_text
+from tests.hosted.database import SCHEMA, template
+from tests.hosted.library import hosted, new_user, upload_vectors, vector_text
 from tests.servers.postgres import Cluster, connect
 
 DIMENSIONS = 32
@@ -164,7 +165,7 @@ def test_only_vectors_of_the_same_dimensions_and_model_are_compared(postgres: Cl
 
 
 def test_who_is_signed_in_may_only_ask_for_themselves(supabase: Cluster) -> None:
-    with supabase.database(supabase.template("search_schema", apply_schema)) as dsn, connect(dsn) as owner:
+    with supabase.database(template(supabase)) as dsn, connect(dsn) as owner:
         mine, other = new_user(owner), new_user(owner)
         vectors = random_vectors(3, 8)
         for user in (mine, other):
@@ -191,14 +192,13 @@ def test_the_schema_can_be_applied_again_over_a_library(postgres18: Cluster) -> 
         user = new_user(connection)
         vectors = random_vectors(3, 8)
         upload_vectors(connection, user, vectors)
-        connection.execute(SCHEMA.read_bytes())
+        connection.execute(SCHEMA.encode())
         assert len(connection.execute(MATCH, (vector_text(vectors[0]), user, 9, -1)).fetchall()) == 3
 
 
 def test_the_types_of_vectors_may_be_in_a_schema_of_their_own(supabase18: Cluster) -> None:
     vectors = random_vectors(3, 8)
-    with supabase18.database() as dsn:
-        apply_schema(dsn)
+    with supabase18.database(template(supabase18)) as dsn:
         with connect(dsn) as owner:
             user = new_user(owner)
             ids = upload_vectors(owner, user, vectors)
