@@ -7,6 +7,8 @@ import os
 import sys
 
 KEY_VARIABLE = "AICHAT_KEY"
+LONGEST_ADDRESS = 8192
+"""Bytes; a pipe takes them at once."""
 
 
 def main() -> None:
@@ -21,6 +23,7 @@ def main() -> None:
         with contextlib.suppress(OSError):
             os.write(1, f"aichat {__version__}\n".encode())
         return
+    _take_address_out_of_process_list(arguments)
     try:
         from aichat_cli.core import interrupts
 
@@ -61,6 +64,32 @@ def _take_key_out_of_process_list(arguments: list[str]) -> None:
             continue
         environment = {**os.environ, KEY_VARIABLE: key}
         os.execve(sys.executable, [sys.executable, "-P", "-m", "aichat_cli", *arguments[:position], *rest], environment)
+
+
+def _take_address_out_of_process_list(arguments: list[str]) -> None:
+    """Start over with the address of `sync init` in a pipe, named `fd:N`: it may hold a password, which neither arguments
+    nor the environment keep from others.
+    """
+    if arguments[:1] != ["sync"]:
+        return
+    hidden = [_in_pipe(argument) if _may_be_address(argument) else argument for argument in arguments]
+    if hidden != arguments:
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "aichat_cli", *hidden])
+
+
+def _may_be_address(argument: str) -> bool:
+    """Whether an argument is the address of a database: a URL, or `host=... password=...`. Such a word is nothing else here."""
+    return "://" in argument or ("=" in argument and not argument.startswith("-"))
+
+
+def _in_pipe(text: str) -> str:
+    """The name of a pipe that holds a text and is passed on to the next program."""
+    data = text.encode()[:LONGEST_ADDRESS]
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    os.set_inheritable(reader, True)
+    return f"fd:{reader}"
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ ENVIRONMENT_OTHERS = (
     ("PAGER, LESS", "What `--pager` starts, and how `less` behaves in it."),
     ("COLUMNS", "The width of tables."),
     ("BROWSER, DISPLAY, WAYLAND_DISPLAY", "Whether `aichat credits buy` opens a browser, and which."),
+    ("AICHAT_SYNC_DSN", "The address of the database to sync with, in place of the one in the keyring."),
     ("AICHAT_STRIPE_API_BASE", "For tests: a loopback address in place of Stripe's."),
     ("VISUAL, EDITOR", "The editor of `aichat config edit`, of `aichat roles edit` and of the prompt."),
     ("XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME", "Where files are kept, on Linux."),

@@ -22,7 +22,8 @@ from aichat_cli.providers.endpoints import KEY_NAMES
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import one_line
-from aichat_cli.storage import collections, conversations
+from aichat_cli.storage import collections, conversations, sync_state
+from aichat_cli.sync_services import KEY_NAME
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
@@ -59,6 +60,7 @@ def _findings(house: App) -> Iterator[Finding]:
         ("documents", _documents),
         ("keyring", _keyring),
         ("keys", _keys),
+        ("sync", _sync),
         ("prices", _prices),
         ("embedded model", _embedded),
         ("search model", _search_model),
@@ -113,6 +115,18 @@ def _keys(house: App) -> Finding:
     if not found:
         return Finding("keys", "missing", "Run: aichat keys set openai")
     return Finding("keys", "ok", ", ".join(found))
+
+
+def _sync(house: App) -> Finding:
+    from aichat_cli.sync.overview import Account
+
+    state = sync_state.find(house.readable_database)
+    if state is None:
+        return Finding("sync", "missing", "off. Run: aichat sync init, and your devices are kept alike")
+    place = Account.of(state.account).place
+    if house.keys.find(KEY_NAME, by_flag=False) is None:
+        return Finding("sync", "broken", f"the address of {place} is not in the keyring. Run: aichat sync init")
+    return Finding("sync", "ok", f"with {place}; {f'last problem: {state.problem}' if state.problem else 'no problem'}")
 
 
 def _prices(_: App) -> Finding:

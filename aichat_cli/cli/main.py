@@ -24,6 +24,7 @@ COMMANDS = {
     "credits": "aichat_cli.cli.credits",
     "models": "aichat_cli.cli.models",
     "keys": "aichat_cli.cli.keys",
+    "sync": "aichat_cli.cli.sync",
     "config": "aichat_cli.cli.config",
     "roles": "aichat_cli.cli.roles",
     "doctor": "aichat_cli.cli.doctor",

@@ -58,13 +58,13 @@ class KeyStore:
         self._environ = environ
         self._seen: set[str] = {flag} if flag else set()
 
-    def find(self, name: str) -> Secret | None:
-        """The key of that name, or None.
+    def find(self, name: str, *, by_flag: bool = True) -> Secret | None:
+        """The key of that name, or None; without `by_flag` the key of this run, which is a provider's, is not meant.
 
         Raises:
             ConfigError: `key_command` failed, or a stored key cannot be read.
         """
-        if self._flag:
+        if self._flag and by_flag:
             return self._remember(self._flag, "--key")
         for variable in self._variables_of(name):
             value = self._environ.get(variable, "").strip()
@@ -135,9 +135,13 @@ class KeyStore:
                 found.append(KeyLocation(name, str(self._keys_file)))
         return found
 
+    def hide(self, *values: str) -> None:
+        """Have more than keys taken out by `redact`."""
+        self._seen.update(values)
+
     def redact(self, text: str) -> str:
         """`text` without any key this process has seen; a word like `ollama`, set for a local endpoint, is no secret."""
-        for value in self._seen:
+        for value in sorted(self._seen, key=len, reverse=True):
             if len(value) >= SHORTEST_SECRET:
                 text = text.replace(value, "***")
         return text

@@ -143,6 +143,10 @@ TABLE: tuple[Setting, ...] = (
     Setting("documents.confirm_usd", 0.05, "Ask before embedding costs more than this, in dollars.", _amount),
     Setting("documents.rerank", True, "Rank the best results again, where the local model is there.", _boolean),
     Setting("documents.private_addresses", False, "Whether pages of private networks may be fetched.", _boolean),
+    Setting("sync.background", True, "Sync by itself while you chat, where sync is on.", _boolean),
+    Setting("sync.every_minutes", 5, "Minutes from one sync to the next while a chat is open.", _whole(1, 1440)),
+    Setting("sync.documents", True, "Sync documents too; false keeps them on each device.", _boolean),
+    Setting("sync.attachments_max_mb", 10, "Largest attached file to sync, in megabytes.", _whole(0, 1000)),
     _choice(
         "billing.mode", "Who pays for calls: your own keys, or the credits of your profile.", "own-keys", "credits"
     ),

@@ -87,6 +87,7 @@ _KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "cohere": ("COHERE_API_KEY", "CO_API_KEY"),
     "huggingface": ("HUGGINGFACE_API_KEY", "HF_TOKEN"),
     "stripe": ("STRIPE_API_KEY", "STRIPE_SECRET_KEY"),
+    "sync": ("AICHAT_SYNC_DSN",),
 }
 _KEY_NAME_OF_PROVIDER: Mapping[str, str | None] = {
     "cohere_chat": "cohere",

@@ -17,6 +17,7 @@ from aichat_cli.core.documents import Collection, Document
 from aichat_cli.core.messages import Conversation
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR
+from aichat_cli.core.sync import Device, TrashEntry
 from aichat_cli.render.answer import print_text, write_all
 from aichat_cli.render.diagnostics import wants_color
 from aichat_cli.render.sanitize import safe_line
@@ -121,6 +122,22 @@ def credit_entries(listed: Sequence[Entry]) -> None:
 def keys(locations: Sequence[KeyLocation]) -> None:
     """`keys list`: where, never what."""
     _table(("name", "kept in"), [(location.name, location.source) for location in locations], flexible={1: 1})
+
+
+def devices(listed: Sequence[Device]) -> None:
+    """The devices of `sync status`."""
+    from aichat_cli.render.sync_view import ago, device_mark
+
+    rows = [(device.name, ago(device.seen_at), device_mark(device)) for device in listed]
+    _table(("device", "seen", "how far"), rows, flexible={0: 1})
+
+
+def sync_trash(listed: Sequence[TrashEntry]) -> None:
+    """`sync trash`."""
+    rows = [
+        (entry.id[:18], local_time(entry.created_at), entry.kind.replace("_", " "), entry.title) for entry in listed
+    ]
+    _table(("id", "kept", "what", "title"), rows, flexible={3: 1})
 
 
 def settings(listed: Sequence[Effective]) -> None:

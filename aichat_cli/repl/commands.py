@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from aichat_cli.core.errors import UsageError
 from aichat_cli.core.struct import Struct
-from aichat_cli.repl import conversation_commands, document_commands, input_commands, output_commands, setup_commands
+from aichat_cli.repl import (
+    conversation_commands,
+    document_commands,
+    input_commands,
+    output_commands,
+    setup_commands,
+    sync_commands,
+)
 
 if TYPE_CHECKING:
     from aichat_cli.repl.session import Session
@@ -65,6 +72,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("export", "[FILE]", "Write the conversation to a .md, .html or .json file.", conversation_commands.export),
     Command("usage", "", "What this conversation, this day and this month cost.", output_commands.show_usage),
     Command("credits", "", "The balance of credits, the plan, and the calls left.", output_commands.show_credits),
+    Command("sync", "[status]", "Sync with your other devices now, or see how things stand.", sync_commands.sync),
     Command("theme", "[auto, dark or light]", "Show or change the colours.", setup_commands.theme),
     Command("settings", "", "See and change every setting.", setup_commands.settings),
     Command("set", "NAME [VALUE]", "Show or change a setting.", setup_commands.set_),

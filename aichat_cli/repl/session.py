@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,15 +19,17 @@ from aichat_cli.core.struct import replace
 from aichat_cli.render.diagnostics import Diagnostics
 from aichat_cli.render.embedded import fetch_if_absent, is_absent
 from aichat_cli.render.sanitize import safe_line, safe_text
-from aichat_cli.render.theme import Theme, reflows, theme_for
+from aichat_cli.render.theme import Theme, theme_for
 from aichat_cli.render.turn_view import TurnResult, show
 from aichat_cli.repl.carried import Carried, composed, labels
 from aichat_cli.repl.commands import dispatch, is_command
 from aichat_cli.repl.conversation_commands import lost_conversation
 from aichat_cli.repl.input_commands import is_shell_command, run_shell_command
-from aichat_cli.repl.live import LiveDiagnostics, SessionSink, SessionTerminal, Submission
+from aichat_cli.repl.live import LiveDiagnostics, SessionSink, Submission
 from aichat_cli.repl.picker.cells import wrapped
 from aichat_cli.repl.spending import Spending
+from aichat_cli.repl.sync_commands import SessionSync
+from aichat_cli.repl.terminals import new_terminal
 from aichat_cli.storage import conversations, messages, usage
 from aichat_cli.storage.database import Database
 
@@ -74,8 +75,9 @@ class Session:
         self._spending = Spending()
         self._is_leaving = False
         self._exit_code = EXIT_OK
-        self.terminal = self._new_terminal()
+        self.terminal = new_terminal(self)
         self.diagnostics = LiveDiagnostics(self.terminal, debug=diagnostics.debug, redact=house.keys.redact)
+        self.sync = SessionSync(self)
 
     # ----- the loop
 
@@ -85,8 +87,10 @@ class Session:
         try:
             self._warm()
             self._greet()
+            self.sync.start()
             self._converse()
         finally:
+            self.sync.background.stop()
             self.terminal.stop()
             self._empty_trash()
         return self._exit_code
@@ -144,6 +148,7 @@ class Session:
             self._exit_code, self._is_leaving = code, True
 
     def _take(self, submission: Submission) -> None:
+        self.sync.take_news()
         self._spending.entered(submission.text)
         if is_shell_command(submission.typed):
             run_shell_command(self, submission.text)
@@ -203,6 +208,7 @@ class Session:
         is_first = request.conversation_id is None
         self.terminal.begin_answer()
         try:
+            self.sync.background.hold()
             show(
                 run(request, self.deps),
                 SessionSink(self.terminal),
@@ -216,6 +222,7 @@ class Session:
             self.terminal.end_answer()
             with shielded():
                 self._remember(result)
+                self.sync.background.release()
         if self.house.settings.flag("show_usage") and result.settled is not None and result.settled.tokens:
             self.diagnostics.usage(result.settled)
         self.terminal.say([""])
@@ -325,12 +332,16 @@ class Session:
         if self._used_tokens is not None and model.context_tokens:
             parts.append(f"ctx {100 * self._used_tokens // model.context_tokens}%")
         parts.append(usd_text(self._cost_nano))
+        if self.sync.background.has_trouble:
+            parts.append(self.sync.background.status)
         if self._spending.status:
             parts.append(self._spending.status)
         if self.template.docs is not None:
             parts.append(f"docs {safe_line(self.template.docs)}")
         if not self.log:
             parts.append("not kept")
+        if self.sync.background.status and not self.sync.background.has_trouble:
+            parts.append(self.sync.background.status)
         self.terminal.set_status(parts, labels(self.carried))
 
     # ----- one turn's end
@@ -362,24 +373,6 @@ class Session:
             self.terminal.take_back_queue()
 
     # ----- behind the scenes
-
-    def _new_terminal(self) -> SessionTerminal:
-        if os.environ.get("TERM") == "dumb":
-            from aichat_cli.repl.plain_front import PlainFront
-
-            return PlainFront()
-        from aichat_cli.repl.completer import SessionCompleter
-        from aichat_cli.repl.front import Front
-
-        settings = self.house.settings
-        return Front(
-            history_file=self.house.paths.input_history if self.log else None,
-            completer=SessionCompleter(self.house),
-            theme=self.theme,
-            shows_reasoning=settings.flag("show_reasoning"),
-            vi=settings.text("keys") == "vi",
-            reflows=reflows(os.environ),
-        )
 
     def _prepare(self, model: Model) -> None:
         if is_absent(self.house, model):

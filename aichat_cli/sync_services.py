@@ -1,0 +1,252 @@
+"""What a sync is made of, as it is set: the address from the keyring, the connection, and where documents go.
+
+Without an address in the keyring, and until something is synced, nothing is opened, and nothing of Postgres is imported.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from aichat_cli.config.secrets import KeyStore
+from aichat_cli.config.settings import Settings
+from aichat_cli.core.errors import AichatError, EmbeddingError, SyncError
+from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
+from aichat_cli.core.secret import Secret
+from aichat_cli.core.sync import SyncProgress, SyncReport
+from aichat_cli.storage import sync_overview, sync_state
+from aichat_cli.storage.database import Database
+
+if TYPE_CHECKING:
+    from aichat_cli.config.secrets import KeyLocation
+    from aichat_cli.core.ingest import IngestProgress
+    from aichat_cli.documents.library import Library
+    from aichat_cli.hosted.connection import Connection, Place
+    from aichat_cli.sync.engine import SyncDeps
+    from aichat_cli.sync.overview import Account
+    from aichat_cli.sync.tally import Tallied
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 4.0
+"""With the other side, where its answer is only half of what is told."""
+KEY_NAME = "sync"
+"""What the address is called among the keys."""
+VARIABLE = "AICHAT_SYNC_DSN"
+"""The variable that may hold it."""
+
+
+class SyncServices:
+    """What one run of the program does with sync.
+
+    Args:
+        keys: where the address is kept.
+        settings: as they are now.
+        library_on: the documents of a database, through a connection of the calling thread.
+    """
+
+    def __init__(
+        self, keys: KeyStore, settings: Callable[[], Settings], library_on: Callable[[Database], Library]
+    ) -> None:
+        self._keys = keys
+        self._settings = settings
+        self._library_on = library_on
+
+    def guarded(self, typed: str, source: str) -> tuple[Secret, Place]:
+        """An address that was given, as it is kept, and where it leads; from here on it is taken out of every message.
+
+        Raises:
+            UsageError: it is no address of a Postgres database.
+            ConfigError: psycopg is not installed.
+        """
+        from aichat_cli.hosted import address
+
+        self._keys.hide(typed.strip())
+        secret, place = address.one_word(Secret(typed, source))
+        self._keys.hide(*address.secrets_in(secret))
+        return secret, place
+
+    def kept(self) -> tuple[Secret, Place]:
+        """The address that is kept; raises SyncError where there is none."""
+        found = self._keys.find(KEY_NAME, by_flag=False)
+        if found is None:
+            raise SyncError(
+                "The address of the database is not in the keyring any more.",
+                hint="Give it again: aichat sync init",
+            )
+        return self.guarded(found.reveal(), found.source)
+
+    def keep(self, address: Secret) -> KeyLocation:
+        """Keep an address in the keyring, or in the private file where there is none."""
+        return self._keys.store(KEY_NAME, address.reveal())
+
+    def drop(self) -> bool:
+        """Forget the address that is kept; whether there was one."""
+        from aichat_cli.core.errors import NotFound
+
+        try:
+            self._keys.remove(KEY_NAME)
+        except NotFound:
+            return False
+        return True
+
+    def connect(self, address: Secret) -> Connection:
+        """Connect; `hosted.connection.Connection.open` tells the errors."""
+        from aichat_cli.hosted.connection import Connection
+
+        return Connection.open(address)
+
+    def transport(self, database: Database) -> Tallied:
+        """The other side of a database; close it.
+
+        Raises:
+            SyncError: sync is off, its address is gone, or leads to another database than it was set up with.
+            HostedError: the other side cannot be reached, or is not set up.
+        """
+        from aichat_cli.sync.overview import Account
+
+        account = Account.of(sync_state.get(database).account)
+        address, place = self.kept()
+        transport = self._opened(account, address, place)
+        if account.place != place.name:  # it has moved
+            sync_overview.set_account(database, Account(place.name, transport.user.user_id).text)
+        return transport
+
+    def ask(self, database: Database, question: Callable[[Tallied], T]) -> T:
+        """Ask the other side something beside the point, with little patience.
+
+        Raises:
+            SyncError, HostedError: as `transport` does, and where the answer takes too long.
+        """
+        from aichat_cli.core.errors import HostedUnavailable
+        from aichat_cli.sync.overview import Account
+
+        account = Account.of(sync_state.get(database).account)
+        address, place = self.kept()
+        answers: list[T] = []
+        errors: list[AichatError] = []
+
+        def work() -> None:
+            leave_signals_to_the_main_thread()
+            try:
+                with closing(self._opened(account, address, place)) as transport:
+                    answers.append(question(transport))
+            except AichatError as exc:
+                errors.append(exc)
+
+        thread = threading.Thread(target=work, name="ask", daemon=True)
+        thread.start()
+        thread.join(PATIENCE_SECONDS)
+        if errors:
+            raise errors[0]
+        if not answers:
+            raise HostedUnavailable(f"The database {place.name} did not answer within {PATIENCE_SECONDS:.0f} s.")
+        return answers[0]
+
+    def _opened(self, account: Account, address: Secret, place: Place) -> Tallied:
+        from aichat_cli.hosted import sync_calls
+        from aichat_cli.sync.tally import Tallied
+
+        connection = self.connect(address)
+        try:
+            user_id = sync_calls.personal_user(connection)
+            if account.user_id and user_id != account.user_id:
+                raise other_database(account, place)
+        except BaseException:
+            connection.close()
+            raise
+        return Tallied(connection, user_id=user_id)
+
+    def sync(self, database: Database, transport: Tallied, progress: Callable[[SyncProgress], None]) -> SyncReport:
+        """Bring both sides to the same state; `sync.engine.sync` tells the errors."""
+        from aichat_cli.sync.engine import SyncOptions, sync
+
+        self._follow_setting(database)
+        before = transport.round_trips
+        report = sync(self._deps(database, transport, progress), SyncOptions(largest_file=self._largest_file))
+        report.round_trips = transport.round_trips - before
+        transport.correct(report)
+        return report
+
+    def run(self, database: Database, progress: Callable[[SyncProgress], None]) -> SyncReport:
+        """Connect, sync, and close; what keeps it from connecting is noted like any other failure."""
+        from aichat_cli.core.errors import HostedError
+
+        try:
+            transport = self.transport(database)
+        except HostedError as exc:
+            sync_state.note(database, problem=exc.message)
+            raise
+        try:
+            return self.sync(database, transport, progress)
+        finally:
+            transport.close()
+
+    def complete(self, database: Database, collection: str, progress: Callable[[IngestProgress], None]) -> int:
+        """Make the vectors of documents that came without; how many were made. `is_free` tells whether it costs nothing."""
+        from aichat_cli.storage import collections
+
+        target = collections.get(database, collection)
+        library = self._library_on(database)
+        return library.reindex(target, None, embed_only=True, progress=progress, confirm=lambda _: True)
+
+    def complete_free(self, database: Database, report: SyncReport) -> None:
+        """Make the vectors of what came where our own models make them, as far as they are here."""
+        for name in sorted(report.without_vectors):
+            with suppress(EmbeddingError):
+                if is_free(database, name):
+                    self.complete(database, name, lambda _: None)
+
+    @property
+    def with_documents(self) -> bool:
+        """Whether documents are to be synced on this device."""
+        return self._settings().flag("sync.documents")
+
+    @property
+    def is_background(self) -> bool:
+        """Whether a chat syncs by itself."""
+        return self._settings().flag("sync.background")
+
+    @property
+    def seconds_between(self) -> float:
+        """How long a chat waits from one sync to the next."""
+        return 60 * self._settings().number("sync.every_minutes")
+
+    @property
+    def _largest_file(self) -> int:
+        return int(self._settings().number("sync.attachments_max_mb")) * 1_000_000
+
+    def _follow_setting(self, database: Database) -> None:
+        """The setting decides, also where it was changed after sync was turned on."""
+        if sync_state.get(database).with_documents != self.with_documents:
+            sync_state.set_with_documents(database, with_documents=self.with_documents)
+
+    def _deps(self, database: Database, transport: Tallied, progress: Callable[[SyncProgress], None]) -> SyncDeps:
+        from aichat_cli.documents import synced
+        from aichat_cli.documents.sqlite_vectors import SqliteVectors
+        from aichat_cli.sync.engine import SyncDeps
+        from aichat_cli.sync.protocol import DocumentSink, NoDocuments
+
+        sink: DocumentSink = NoDocuments()
+        if self.with_documents:
+            sink = synced.SyncedDocuments(database, SqliteVectors)
+        return SyncDeps(database, transport, sink, synced.vector_text, progress)
+
+
+def is_free(database: Database, collection: str) -> bool:
+    """Whether the vectors of a collection are made here, without a provider and without money."""
+    from aichat_cli.document_services import MINILM_NAMES, STATIC_NAMES
+    from aichat_cli.storage import collections
+
+    return collections.get(database, collection).embedding_model in STATIC_NAMES | MINILM_NAMES
+
+
+def other_database(account: Account, place: Place) -> SyncError:
+    """A device syncs with one database, and another is meant now."""
+    also = "" if account.place != place.name else ", which is another database than it was"
+    return SyncError(
+        f"This device syncs with {account.place}, and the address leads to {place.name}{also}.",
+        hint="Turn sync off first: aichat sync off",
+    )
