@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from aichat_cli.document_services import DocumentServices
     from aichat_cli.documents.embedding.api import ApiEmbedder
     from aichat_cli.documents.embedding.base import Embedder
+    from aichat_cli.documents.hosted_corpus import HostedCorpora
     from aichat_cli.documents.library import Library
     from aichat_cli.providers.retry import RetryPolicy
 
@@ -163,7 +164,12 @@ class App:
         """What reads documents, and what embeds and ranks their text."""
         from aichat_cli.document_services import DocumentServices
 
-        return DocumentServices(lambda: self.settings, self.paths.model_dir, self.api_embedder)
+        return DocumentServices(lambda: self.settings, self.paths.model_dir, self.api_embedder, self._hosted_corpora)
+
+    def _hosted_corpora(self) -> HostedCorpora:
+        from aichat_cli.sync_services import SyncServices
+
+        return SyncServices(self.keys, lambda: self.settings, self.library_on).corpora(self.readable_database)
 
     def readers(self) -> Readers:
         """What reads files, folders and pages for a prompt."""
@@ -191,11 +197,7 @@ class App:
             return None
         key = self.keys.find(model.key_name)
         if key is None and model.key_required:
-            variables = key_environment_variables(model.key_name)
-            raise KeyMissing(
-                f'No API key for "{model.key_name}", which {model.name} needs.',
-                hint=f"Run: aichat keys set {model.key_name}, or set {variables[0]}",
-            )
+            raise _key_missing(f'No API key for "{model.key_name}", which {model.name} needs.', model.key_name)
         return key
 
     def checkout(self) -> StripeCheckout:
@@ -209,11 +211,7 @@ class App:
 
         key = self.keys.find(checkout.KEY_NAME)
         if key is None:
-            variables = key_environment_variables(checkout.KEY_NAME)
-            raise KeyMissing(
-                "No key for Stripe, through which credits are bought.",
-                hint=f"Run: aichat keys set {checkout.KEY_NAME}, or set {variables[0]}",
-            )
+            raise _key_missing("No key for Stripe, through which credits are bought.", checkout.KEY_NAME)
         return checkout.StripeCheckout(key, api_base=checkout.api_base_of(os.environ))
 
     def model(self, typed: str | None) -> Model:
@@ -395,3 +393,7 @@ class App:
         from aichat_cli.providers.openai_wire import OpenAIWire
 
         return OpenAIWire()
+
+
+def _key_missing(message: str, name: str) -> KeyMissing:
+    return KeyMissing(message, hint=f"Run: aichat keys set {name}, or set {key_environment_variables(name)[0]}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.documents import LoadedDocument
-from aichat_cli.documents.corpus import CorpusFor
+from aichat_cli.documents.corpus import Corpus
 from aichat_cli.documents.embedding.base import Embedder
 from aichat_cli.documents.library import Library, LibraryDeps
 from aichat_cli.documents.local_corpus import local_corpus
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aichat_cli.documents.embedding.minilm import MiniLM
     from aichat_cli.documents.embedding.static import StaticEmbedder
     from aichat_cli.documents.fetching import Fetcher
+    from aichat_cli.documents.hosted_corpus import HostedCorpora
     from aichat_cli.documents.ingest.prepare import Reading
     from aichat_cli.documents.loading.loader import Loader
     from aichat_cli.documents.sources import FoundFile, SkippedFile
@@ -38,7 +39,7 @@ class DocumentServices:
         settings: as they are now.
         model_dir: where fetched models are.
         api_embedder: the embedding model of a name that is none of ours; raises AichatError.
-        corpus_for: what is searched: a collection of the database, or the one of that name elsewhere.
+        hosted: opens what is searched where `documents.search_in` says so: the collections of the hosted database.
     """
 
     def __init__(
@@ -46,12 +47,12 @@ class DocumentServices:
         settings: Callable[[], Settings],
         model_dir: Path,
         api_embedder: Callable[[str], Embedder],
-        corpus_for: CorpusFor = local_corpus,
+        hosted: Callable[[], HostedCorpora],
     ) -> None:
         self._settings = settings
         self._model_dir = model_dir
         self._api_embedder = api_embedder
-        self._corpus_for = corpus_for
+        self._open_hosted = hosted
 
     def library(self, database: Database) -> Library:
         """The documents of a database, through a connection of the calling thread."""
@@ -65,6 +66,15 @@ class DocumentServices:
             default_model=lambda: self._settings().text("documents.embedding_model"),
         )
         return Library(database, deps)
+
+    def _corpus_for(self, database: Database, name: str) -> Corpus:
+        if self._settings().text("documents.search_in") == "hosted":
+            return self._hosted(database, name)
+        return local_corpus(database, name)
+
+    @cached_property
+    def _hosted(self) -> HostedCorpora:
+        return self._open_hosted()
 
     def embedder(self, name: str) -> Embedder:
         """The embedding model of that name: one of ours, or one behind an API, which is used only where it is named.
@@ -101,6 +111,8 @@ class DocumentServices:
         """End what reads."""
         if "_loader" in self.__dict__:
             self._loader.close()
+        if "_hosted" in self.__dict__:
+            self._hosted.close()
 
     def _reading(self) -> Reading:
         from aichat_cli.documents.ingest.prepare import Reading

@@ -22,6 +22,7 @@ from aichat_cli.storage.database import Database
 if TYPE_CHECKING:
     from aichat_cli.config.secrets import KeyLocation
     from aichat_cli.core.ingest import IngestProgress
+    from aichat_cli.documents.hosted_corpus import HostedCorpora
     from aichat_cli.documents.library import Library
     from aichat_cli.hosted.connection import Connection, Place
     from aichat_cli.sync.engine import SyncDeps
@@ -144,6 +145,28 @@ class SyncServices:
         if not answers:
             raise HostedUnavailable(f"The database {place.name} did not answer within {PATIENCE_SECONDS:.0f} s.")
         return answers[0]
+
+    def corpora(self, database: Database) -> HostedCorpora:
+        """The documents of the other side, to be searched there; nothing is opened before the first question.
+
+        Raises:
+            SyncError: sync is off, or its address is gone.
+        """
+        from uuid import UUID
+
+        from aichat_cli.documents.hosted_corpus import HostedCorpora
+        from aichat_cli.documents.library import NO_MODEL
+        from aichat_cli.hosted.connection import QuestionConnection
+        from aichat_cli.sync.overview import Account
+
+        account = Account.of(sync_state.get(database).account)
+        address, _ = self.kept()
+
+        def default_model() -> str | None:
+            name = self._settings().text("documents.embedding_model")
+            return None if name == NO_MODEL else name
+
+        return HostedCorpora(QuestionConnection(lambda: self.connect(address)), UUID(account.user_id), default_model)
 
     def _opened(self, account: Account, address: Secret, place: Place) -> Tallied:
         from aichat_cli.hosted import sync_calls

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.errors import EmbeddingError
+from aichat_cli.core.errors import EmbeddingError, HostedUnavailable
 from aichat_cli.document_services import DocumentServices
 from aichat_cli.documents.embedding.base import Embedder
 from aichat_cli.documents.embedding.static import StaticEmbedder
+from aichat_cli.documents.hosted_corpus import HostedCorpora
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
 from aichat_cli.storage import chunks
 from aichat_cli.storage.database import Database
@@ -134,7 +135,7 @@ def _passage(texts: vector_data.Texts, chance: np.random.Generator) -> str:
 def _searched(path: Path, home: Path, questions: Sequence[str]) -> Row:
     """A search in the process, by words and vectors, the question's embedding included."""
     settings = Settings(home / "config.toml")
-    services = DocumentServices(lambda: settings, home, _no_api)
+    services = DocumentServices(lambda: settings, home, _no_api, _no_hosted)
     with closing(services), Database.open(path, read_only=True) as database:
         library = services.library(database)
         taken = []
@@ -147,3 +148,7 @@ def _searched(path: Path, home: Path, questions: Sequence[str]) -> Row:
 
 def _no_api(name: str) -> Embedder:
     raise EmbeddingError(f"{name} is not measured.")
+
+
+def _no_hosted() -> HostedCorpora:
+    raise HostedUnavailable("There is no hosted database here.")

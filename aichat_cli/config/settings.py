@@ -142,6 +142,12 @@ TABLE: tuple[Setting, ...] = (
     Setting("documents.ignore", (), "Patterns, as in .gitignore, of files that ingest leaves out.", _names),
     Setting("documents.confirm_usd", 0.05, "Ask before embedding costs more than this, in dollars.", _amount),
     Setting("documents.rerank", True, "Rank the best results again, where the local model is there.", _boolean),
+    _choice(
+        "documents.search_in",
+        "What search and --docs look through: the documents on this device, or all on the hosted database.",
+        "local",
+        "hosted",
+    ),
     Setting("documents.private_addresses", False, "Whether pages of private networks may be fetched.", _boolean),
     Setting("sync.background", True, "Sync by itself while you chat, where sync is on.", _boolean),
     Setting("sync.every_minutes", 5, "Minutes from one sync to the next while a chat is open.", _whole(1, 1440)),

@@ -24,10 +24,11 @@ class HostedCorpora:
 
     Args:
         connection: for the thread that searches.
-        default_model: what is taken for the model of a collection that is not in the local database as well.
+        default_model: what is taken for the model of a collection that is not in the local database as well; None where
+            there is none.
     """
 
-    def __init__(self, connection: Asked, user: UUID, default_model: Callable[[], str]) -> None:
+    def __init__(self, connection: Asked, user: UUID, default_model: Callable[[], str | None]) -> None:
         self._connection = connection
         self._user = user
         self._default_model = default_model
@@ -40,6 +41,10 @@ class HostedCorpora:
             local = collections.find(database, name)
             self._models[name] = self._default_model() if local is None else local.embedding_model
         return HostedCorpus(database, self._connection, self._user, name, self._models, self._vectors)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
 
 
 class HostedCorpus:
@@ -87,7 +92,10 @@ class HostedCorpus:
             self._connection, self._user, self._name, Query(words, sought, self.embedding_model, limit, shown)
         )
         if not answer.chunk_count:
-            raise NotFound(f'There is no collection "{self._name}" on the hosted database.', hint="Run: aichat sync")
+            raise NotFound(
+                f'There is no collection "{self._name}" on the hosted database.',
+                hint="Send documents there: aichat sync now",
+            )
         if not self._is_known and self.embedding_model not in answer.embedding_models:
             self._models[self._name] = answer.embedding_models[0] if answer.embedding_models else None
         self._is_known = True

@@ -6,11 +6,12 @@ What leaves this module are values, and errors of ours that never hold the DSN.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from aichat_cli.core.errors import ConfigError, UsageError
+from aichat_cli.core.errors import ConfigError, HostedUnavailable, UsageError
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct
 from aichat_cli.hosted import failures
@@ -138,6 +139,35 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class QuestionConnection:
+    """A connection for questions that change nothing, for any thread: opened when something is asked first, and anew where it
+    was lost meanwhile.
+    """
+
+    def __init__(self, open_: Callable[[], Connection]) -> None:
+        self._open = open_
+        self._connection: Connection | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a statement; raises HostedError."""
+        with self._one_at_a_time:
+            if self._connection is not None:
+                try:
+                    return self._connection.rows(sql, parameters)
+                except HostedUnavailable:
+                    self._connection.close()
+            self._connection = self._open()
+            return self._connection.rows(sql, parameters)
+
+    def close(self) -> None:
+        """Close it; it opens again when it is asked something."""
+        with self._one_at_a_time:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
 
 def json_text(value: str) -> Any:

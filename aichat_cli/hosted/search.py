@@ -26,6 +26,10 @@ class Asked(Protocol):
         """All rows of a statement; raises AichatError."""
         ...
 
+    def close(self) -> None:
+        """End it."""
+        ...
+
 
 class Query(Struct, frozen=True):
     """What is looked for.

@@ -25,6 +25,12 @@ def docs(session: Session, name: str) -> None:
         session.diagnostics.notice("Answers without documents from now on.")
         return
     chosen = name or session.house.settings.text("documents.collection")
+    if session.house.settings.text("documents.search_in") == "hosted":
+        session.template = replace(session.template, docs=chosen)
+        session.diagnostics.notice(
+            f'Answers from the documents of "{chosen}" on the hosted database from now on; /docs off ends it.'
+        )
+        return
     collection = collections.get(session.house.readable_database, chosen)
     session.template = replace(session.template, docs=collection.name)
     session.diagnostics.notice(

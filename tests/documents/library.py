@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.errors import EmbeddingError
+from aichat_cli.core.errors import EmbeddingError, HostedUnavailable
 from aichat_cli.core.ingest import IngestOptions, IngestSummary
 from aichat_cli.document_services import DocumentServices
 from aichat_cli.documents.embedding.base import Embedder
+from aichat_cli.documents.hosted_corpus import HostedCorpora
 from aichat_cli.documents.library import Library
 from aichat_cli.storage import vectors
 from aichat_cli.storage.database import Database
@@ -85,7 +86,7 @@ def require_consistent(database: Path) -> None:
 def library_of(cli: Cli) -> Iterator[Library]:
     """A user's library, opened in this process."""
     settings = Settings(cli.config_file)
-    services = DocumentServices(lambda: settings, cli.home, _no_api)
+    services = DocumentServices(lambda: settings, cli.home, _no_api, _no_hosted)
     cli.database.parent.mkdir(parents=True, exist_ok=True)
     with closing(services), Database.open(cli.database) as database:
         yield services.library(database)
@@ -115,6 +116,10 @@ def found(cli: Cli, query: str, collection: str = "default") -> list[str]:
 
 def _no_api(name: str) -> Embedder:
     raise EmbeddingError(f"{name} is not asked.")
+
+
+def _no_hosted() -> HostedCorpora:
+    raise HostedUnavailable("There is no hosted database here.")
 
 
 def command(*arguments: str) -> Sequence[str]:

@@ -39,6 +39,10 @@ class Counted:
         self.round_trips += 1
         return self.connection.execute(sql.encode(), parameters).fetchall()
 
+    def close(self) -> None:
+        """End it."""
+        self.connection.close()
+
 
 @contextmanager
 def hosted(cluster: Cluster) -> Iterator[psycopg.Connection[Any]]:
