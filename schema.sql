@@ -1610,7 +1610,7 @@ begin
     select count(*) into staged from aichat.staged_chunks s
     where s.user_id = for_user and s.document_id = d.id and s.version = change ->> 'version';
     if staged <> d.chunk_count then
-      raise exception '% of % chunks have come', staged, d.chunk_count using errcode = 'no_data_found';
+      raise exception '% of % chunks have come', staged, d.chunk_count using errcode = 'AI409';
     end if;
     insert into public.documents as o (user_id, id, seq, origin, stamp, collection, name, path, root, title, media_type,
       size, etag, sha256, settings, embedding_model, dimensions, chunk_count, created_at, updated_at)

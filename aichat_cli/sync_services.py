@@ -173,6 +173,8 @@ class SyncServices:
         from aichat_cli.sync.tally import Tallied
 
         connection = self.connect(address)
+        if account.user_id and account.place == place.name:
+            return Tallied(connection, user_id=account.user_id)  # whoever is no longer there is told so by the first answer
         try:
             user_id = sync_calls.personal_user(connection)
             if account.user_id and user_id != account.user_id:

@@ -44,6 +44,11 @@ def _translated(error: Exception, place: str) -> HostedError:
         return HostedSchema(
             f"The database {place} is not set up for aichat, or by an older one: {said}.", hint="Run: aichat sync init"
         )
+    if state == "P0002":
+        return HostedSchema(
+            f"The database {place} was set up anew, and knows nothing of this device.",
+            hint="Turn sync off and on again: aichat sync off; aichat sync init",
+        )
     if state in _FULL:
         return HostedFull(f"No space left in the database {place}.", hint="Free some there; nothing here is lost")
     if state in _GONE or state.startswith("08") or isinstance(error, psycopg.OperationalError):

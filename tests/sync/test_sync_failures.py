@@ -213,6 +213,18 @@ def test_a_schema_that_is_newer_or_missing(new_device: NewDevice, dsn: str, post
         device.transport.close()
 
 
+def test_a_database_that_was_set_up_anew_is_told_from_the_one_there_was(new_device: NewDevice, dsn: str) -> None:
+    device = new_device()
+    chat(device)
+    device.sync()
+    with connect(dsn) as connection:
+        connection.execute("DELETE FROM auth.users")
+
+    with pytest.raises(HostedSchema, match=r"was set up anew, and knows nothing of this device\.$"):
+        sync_strictly(device)
+    assert device.conversation_ids() != []
+
+
 def test_a_wrong_password_and_other_addresses_that_do_not_work(breakable: Cluster, breakable_dsn: str) -> None:
     wrong = breakable_dsn.replace(PASSWORD.replace(" ", "%20"), "not%20the%20password")
     assert wrong != breakable_dsn
