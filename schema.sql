@@ -1461,7 +1461,9 @@ begin
   left join public.messages m on m.user_id = for_user and m.id = c.message_id
   where c.kind = 'usage'
   on conflict do nothing;
-  perform aichat.sync_delete_conversations(for_user, device, changes);
+  if changes @? '$[*] ? (@.kind == "conversation_delete")' then
+    perform aichat.sync_delete_conversations(for_user, device, changes);
+  end if;
   for document in
     select * from jsonb_array_elements(changes) as c (change)
     where c.change ->> 'kind' in ('document', 'document_delete') order by (c.change ->> 'mid')::bigint
@@ -1513,35 +1515,47 @@ begin
   where c.kind = 'conversation' order by c.id, c.seq
   on conflict do nothing;
 
-  with fields as (
-    select distinct on (c.id, f.name) c.id, f.name, f.value, c.stamp
-    from jsonb_to_recordset(changes) as c (kind text, id uuid, stamp text, fields jsonb)
-    cross join jsonb_each(c.fields) as f (name, value)
-    where c.kind = 'conversation' order by c.id, f.name, c.stamp collate "C" desc
+  -- A first sync fills tables that Postgres knows nothing of yet: it would look for each conversation among all.
+  if exists (
+    select from pg_catalog.pg_class c
+    where c.oid in ('public.conversations'::regclass, 'public.messages'::regclass)
+      and (c.reltuples < 0 or pg_relation_size(c.oid) > 10 * 8192 * (c.relpages + 1::bigint))
+  ) then
+    analyze public.conversations, public.messages;
+  end if;
+
+  -- One pass, without a join of what is made here: nothing is known of its size, and a plan for a few rows would be chosen.
+  with listed as (
+    select c.id, c.seq, c.updated_at, c.stamp, f.name, f.value
+    from jsonb_to_recordset(changes) as c (
+      kind text, id uuid, seq bigint, updated_at timestamptz, stamp text, fields jsonb)
+    left join jsonb_each(c.fields) as f (name, value) on true
+    where c.kind = 'conversation'
+  ), newest as (
+    select id, name, max(seq) as seq, max(updated_at) as updated_at, max(stamp collate "C") as stamp,
+           (array_agg(value order by stamp collate "C" desc))[1] as value
+    from listed group by id, name
   ), compared as (
-    select f.*, f.stamp collate "C" > coalesce(v.stamps ->> f.name, '') as is_won
-    from fields f join public.conversations v on v.user_id = for_user and v.id = f.id and v.deleted_at is null
-  ), won as (
-    select id, jsonb_object_agg(name, value) as fields, jsonb_object_agg(name, stamp) as stamps
-    from compared where is_won group by id
-  ), touched as (
-    select c.id, max(c.seq) as seq, max(c.updated_at) as updated_at
-    from jsonb_to_recordset(changes) as c (kind text, id uuid, seq bigint, updated_at timestamptz)
-    where c.kind = 'conversation' group by c.id
+    select n.*, n.name is null or n.stamp > coalesce(v.stamps ->> n.name, '') as is_won
+    from newest n join public.conversations v on v.user_id = for_user and v.id = n.id and v.deleted_at is null
+  ), merged as (
+    select id, max(seq) as seq, max(updated_at) as updated_at, bool_and(is_won) as has_won,
+           coalesce(jsonb_object_agg(name, value) filter (where is_won and name is not null), '{}') as fields,
+           coalesce(jsonb_object_agg(name, stamp) filter (where is_won and name is not null), '{}') as stamps
+    from compared group by id
   )
   update public.conversations v set
-    seq = t.seq,
-    origin = case when v.origin = device and t.updated_at <= now() + interval '5 minutes'
-                   and not exists (select from compared where id = v.id and not is_won) then device end,
-    title = case when w.fields ? 'title' then w.fields ->> 'title' else v.title end,
-    system_prompt = case when w.fields ? 'system_prompt' then w.fields ->> 'system_prompt' else v.system_prompt end,
-    model = case when w.fields ? 'model' then w.fields ->> 'model' else v.model end,
-    head_id = case when w.fields ? 'head_id' then (w.fields ->> 'head_id')::uuid else v.head_id end,
-    trashed_at = case when w.fields ? 'trashed_at' then (w.fields ->> 'trashed_at')::timestamptz else v.trashed_at end,
-    stamps = v.stamps || coalesce(w.stamps, '{}'),
-    updated_at = greatest(v.updated_at, least(t.updated_at, now() + interval '5 minutes'))
-  from touched t left join won w on w.id = t.id
-  where v.user_id = for_user and v.id = t.id and v.deleted_at is null;
+    seq = m.seq,
+    origin = case when v.origin = device and m.has_won and m.updated_at <= now() + interval '5 minutes' then device end,
+    title = case when m.fields ? 'title' then m.fields ->> 'title' else v.title end,
+    system_prompt = case when m.fields ? 'system_prompt' then m.fields ->> 'system_prompt' else v.system_prompt end,
+    model = case when m.fields ? 'model' then m.fields ->> 'model' else v.model end,
+    head_id = case when m.fields ? 'head_id' then (m.fields ->> 'head_id')::uuid else v.head_id end,
+    trashed_at = case when m.fields ? 'trashed_at' then (m.fields ->> 'trashed_at')::timestamptz else v.trashed_at end,
+    stamps = v.stamps || m.stamps,
+    updated_at = greatest(v.updated_at, least(m.updated_at, now() + interval '5 minutes'))
+  from merged m
+  where v.user_id = for_user and v.id = m.id and v.deleted_at is null;
 end $$;
 
 -- A deletion is final. It clears the content and takes the messages, and files nothing else has, along; what was spent

@@ -395,6 +395,65 @@ def test_a_copied_database_becomes_a_device_of_its_own(new_device: NewDevice, tm
     assert len(one.conversation_ids()) == 3
 
 
+def test_a_copy_that_sends_at_the_same_time_as_the_original_is_noticed_by_the_other_side(new_device: NewDevice) -> None:
+    one, copy = new_device(), new_device()
+    chat(one, "before")
+    one.sync()
+    copy.database.close()
+    copy.path.unlink()
+    one.copy_to(copy.path)
+    copy.reopen()
+    chat(copy, "on the copy")
+    chat(one, "on the original")
+
+    copy.network.meanwhile = one.sync
+    report = copy.sync(faults=["ok", "meanwhile"])
+    one.sync()
+
+    assert report is not None
+    assert report.resync == "copied"
+    assert one.state() == copy.state()
+    assert len(one.conversation_ids()) == 3
+
+
+@pytest.mark.parametrize("fault", ["twice", "unanswered"])
+def test_what_is_sent_again_is_taken_for_what_it_is(new_device: NewDevice, fault: str) -> None:
+    one, other = new_device(), new_device()
+    one.sync()
+    device_id = sync_state.get(one.database).device_id
+    chat(one)
+
+    one.sync(faults=["ok", fault])
+    report = one.sync()
+    other.sync()
+
+    assert report is not None
+    assert report.resync == ""
+    assert sync_state.get(one.database).device_id == device_id
+    assert one.state() == other.state()
+    assert len(one.state()["usage"]) == 1
+
+
+def test_what_was_deleted_here_does_not_come_back_because_it_was_renamed_elsewhere(new_device: NewDevice) -> None:
+    one, other = new_device(), new_device()
+    conversation = chat(one)
+    one.read("notes.md", "some text")
+    one.sync()
+    other.sync()
+    conversations.rename(other.database, conversation, "Renamed")
+    other.read("notes.md", "another text")
+    other.sync()
+    one.delete(conversation)
+    one.forget_document("notes.md")
+
+    one.sync()
+    other.sync()
+
+    assert one.conversation_ids() == other.conversation_ids() == []
+    assert one.paths() == other.paths() == []
+    assert one.state() == other.state()
+
+
 def test_a_database_restored_from_a_backup_catches_up(new_device: NewDevice, tmp_path: Path) -> None:
     one, other = new_device(), new_device()
     deleted_since = chat(one, "deleted since")
