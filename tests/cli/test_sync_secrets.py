@@ -41,7 +41,7 @@ def test_an_address_given_as_an_argument_leaves_the_process_list_at_once_and_is_
 ) -> None:
     began = time.monotonic()
     seen, environments, shown_for = [], [], 0.0
-    with cli.start("sync", "init", "--yes", address) as process:
+    with cli.start("sync", "init", "--yes", address, fresh=True) as process:
         while process.poll() is None:
             proc = Path(f"/proc/{process.pid}")
             try:

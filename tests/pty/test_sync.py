@@ -106,7 +106,7 @@ def test_messages_of_another_device_appear_above_the_prompt_and_the_next_one_fol
         screen.type("half a thought")
         screen.type("\x15/sync\r")
         screen.wait_for("Asked elsewhere.")
-        screen.wait_for("2 messages and 1 usage record.")
+        screen.wait_for(status("synced"))
         assert "2 messages from another device:" in screen.text
         server.script = {"text": "I have read both."}
         screen.type("and you?\r")
