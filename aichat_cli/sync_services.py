@@ -174,7 +174,8 @@ class SyncServices:
 
         connection = self.connect(address)
         if account.user_id and account.place == place.name:
-            return Tallied(connection, user_id=account.user_id)  # whoever is no longer there is told so by the first answer
+            # Whether this user is still there, the first answer tells.
+            return Tallied(connection, user_id=account.user_id)
         try:
             user_id = sync_calls.personal_user(connection)
             if account.user_id and user_id != account.user_id:

@@ -10,8 +10,8 @@ from aichat_cli.core.errors import HostedError, HostedFull, HostedLogin, HostedS
 _SCHEMA = ("42P01", "42883", "3F000", "42703")
 """No such table, function, schema or column."""
 _FULL = ("53100",)
-_GONE = ("57P01", "57P02", "57P03", "57014", "25006", "53300", "40001", "40P01")
-"""Shut down, crashed, starting up, cancelled, read-only, too many connections, deadlock."""
+_GONE = ("57P01", "57P02", "57P03", "57014", "53300", "40001", "40P01")
+"""Shut down, crashed, starting up, cancelled, too many connections, deadlock."""
 
 
 @contextmanager
@@ -32,9 +32,20 @@ def _translated(error: Exception, place: str) -> HostedError:
 
     state = getattr(error, "sqlstate", None) or ""
     said = _first_line(error)
-    login = _login(state, said, place)
-    if login is not None:
-        return login
+    known = _login(state, said, place) or _unusable(state, said, place)
+    if known is not None:
+        return known
+    if state in _GONE or state.startswith("08") or isinstance(error, psycopg.OperationalError):
+        why = f": {said}" if said else ""
+        return HostedUnavailable(
+            f"The database {place} cannot be reached, or the connection was lost{why}.",
+            hint="Nothing is lost. Try again: aichat sync now",
+        )
+    return HostedError(f"The database {place} failed: {said} ({state or type(error).__name__}).")
+
+
+def _unusable(state: str, said: str, place: str) -> HostedError | None:
+    """What has to be changed there, or in the address, before it can go on."""
     if "does not support SSL" in said:
         return HostedUnavailable(
             f"The database {place} does not encrypt its connections.",
@@ -51,13 +62,11 @@ def _translated(error: Exception, place: str) -> HostedError:
         )
     if state in _FULL:
         return HostedFull(f"No space left in the database {place}.", hint="Free some there; nothing here is lost")
-    if state in _GONE or state.startswith("08") or isinstance(error, psycopg.OperationalError):
-        why = f": {said}" if said else ""
-        return HostedUnavailable(
-            f"The database {place} cannot be reached, or the connection was lost{why}.",
-            hint="Nothing is lost. Try again: aichat sync now",
+    if state == "25006":
+        return HostedError(
+            f"The database {place} can only be read.", hint="Use the address of the primary server, not of a copy"
         )
-    return HostedError(f"The database {place} failed: {said} ({state or type(error).__name__}).")
+    return None
 
 
 def _login(state: str, said: str, place: str) -> HostedLogin | None:
