@@ -1570,9 +1570,12 @@ begin
     title = '', system_prompt = null, model = null, head_id = null, trashed_at = null, stamps = '{}'
   from jsonb_to_recordset(changes) as c (kind text, id uuid, seq bigint)
   where c.kind = 'conversation_delete' and v.user_id = for_user and v.id = c.id and v.deleted_at is null;
-  if not found then
-    return;
-  end if;
+  -- Also of one that never came here: a copy of the device that deleted it may still send it.
+  insert into public.conversations (user_id, id, seq, origin, created_at, updated_at, deleted_at)
+  select for_user, c.id, c.seq, device, now(), now(), now()
+  from jsonb_to_recordset(changes) as c (kind text, id uuid, seq bigint)
+  where c.kind = 'conversation_delete'
+  on conflict do nothing;
   update public.usage u set conversation_id = null
   from jsonb_to_recordset(changes) as c (kind text, id uuid)
   where c.kind = 'conversation_delete' and u.user_id = for_user and u.conversation_id = c.id;
@@ -1606,6 +1609,8 @@ begin
       embedding_model = null, dimensions = null, chunk_count = 0
     where user_id = for_user and id = d.id and deleted_at is null;
     delete from public.document_chunks where user_id = for_user and document_id = d.id;
+    insert into public.documents (user_id, id, seq, origin, stamp, created_at, updated_at, deleted_at)
+    values (for_user, d.id, d.seq, device, d.stamp, now(), now(), now()) on conflict do nothing;
   elsif current.deleted_at is null and (current.id is null or d.stamp collate "C" > current.stamp) then
     select count(*) into staged from aichat.staged_chunks s
     where s.user_id = for_user and s.document_id = d.id and s.version = change ->> 'version';

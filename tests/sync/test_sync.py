@@ -416,6 +416,26 @@ def test_a_copy_that_sends_at_the_same_time_as_the_original_is_noticed_by_the_ot
     assert len(one.conversation_ids()) == 3
 
 
+def test_what_was_deleted_before_it_was_ever_sent_does_not_come_from_a_copy(new_device: NewDevice) -> None:
+    one, copy = new_device(), new_device()
+    conversation = chat(one)
+    one.read("notes.md", "some text")
+    copy.database.close()
+    copy.path.unlink()
+    one.copy_to(copy.path)
+    copy.reopen()
+    one.delete(conversation)
+    one.forget_document("notes.md")
+
+    for device in (one, copy, one):
+        device.sync()
+
+    assert one.state() == copy.state()
+    assert one.conversation_ids() == []
+    assert one.paths() == []
+    assert "Because." in copy.kept_texts()
+
+
 @pytest.mark.parametrize("fault", ["twice", "unanswered"])
 def test_what_is_sent_again_is_taken_for_what_it_is(new_device: NewDevice, fault: str) -> None:
     one, other = new_device(), new_device()
