@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from aichat_cli.documents.hosted_corpus import HostedCorpora
     from aichat_cli.documents.library import Library
     from aichat_cli.hosted.connection import Connection, Place
+    from aichat_cli.sync.direct import DirectTransport
     from aichat_cli.sync.engine import SyncDeps
     from aichat_cli.sync.overview import Account
-    from aichat_cli.sync.tally import Tallied
 
 T = TypeVar("T")
 
@@ -99,7 +99,7 @@ class SyncServices:
 
         return Connection.open(address)
 
-    def transport(self, database: Database) -> Tallied:
+    def transport(self, database: Database) -> DirectTransport:
         """The other side of a database; close it.
 
         Raises:
@@ -115,7 +115,7 @@ class SyncServices:
             sync_overview.set_account(database, Account(place.name, transport.user.user_id).text)
         return transport
 
-    def ask(self, database: Database, question: Callable[[Tallied], T]) -> T:
+    def ask(self, database: Database, question: Callable[[DirectTransport], T]) -> T:
         """Ask the other side something beside the point, with little patience.
 
         Raises:
@@ -168,14 +168,14 @@ class SyncServices:
 
         return HostedCorpora(QuestionConnection(lambda: self.connect(address)), UUID(account.user_id), default_model)
 
-    def _opened(self, account: Account, address: Secret, place: Place) -> Tallied:
+    def _opened(self, account: Account, address: Secret, place: Place) -> DirectTransport:
         from aichat_cli.hosted import sync_calls
-        from aichat_cli.sync.tally import Tallied
+        from aichat_cli.sync.direct import DirectTransport
 
         connection = self.connect(address)
         if account.user_id and account.place == place.name:
             # Whether this user is still there, the first answer tells.
-            return Tallied(connection, user_id=account.user_id)
+            return DirectTransport(connection, user_id=account.user_id)
         try:
             user_id = sync_calls.personal_user(connection)
             if account.user_id and user_id != account.user_id:
@@ -183,9 +183,11 @@ class SyncServices:
         except BaseException:
             connection.close()
             raise
-        return Tallied(connection, user_id=user_id)
+        return DirectTransport(connection, user_id=user_id)
 
-    def sync(self, database: Database, transport: Tallied, progress: Callable[[SyncProgress], None]) -> SyncReport:
+    def sync(
+        self, database: Database, transport: DirectTransport, progress: Callable[[SyncProgress], None]
+    ) -> SyncReport:
         """Bring both sides to the same state; `sync.engine.sync` tells the errors."""
         from aichat_cli.sync.engine import SyncOptions, sync
 
@@ -193,7 +195,6 @@ class SyncServices:
         before = transport.round_trips
         report = sync(self._deps(database, transport, progress), SyncOptions(largest_file=self._largest_file))
         report.round_trips = transport.round_trips - before
-        transport.correct(report)
         return report
 
     def run(self, database: Database, progress: Callable[[SyncProgress], None]) -> SyncReport:
@@ -249,7 +250,9 @@ class SyncServices:
         if sync_state.get(database).with_documents != self.with_documents:
             sync_state.set_with_documents(database, with_documents=self.with_documents)
 
-    def _deps(self, database: Database, transport: Tallied, progress: Callable[[SyncProgress], None]) -> SyncDeps:
+    def _deps(
+        self, database: Database, transport: DirectTransport, progress: Callable[[SyncProgress], None]
+    ) -> SyncDeps:
         from aichat_cli.documents import synced
         from aichat_cli.documents.sqlite_vectors import SqliteVectors
         from aichat_cli.sync.engine import SyncDeps

@@ -30,7 +30,8 @@ class SyncReport(Struct):
     """What one sync did.
 
     Attributes:
-        sent, received: how many of each kind; what was deleted is counted apart.
+        sent, received: how many of each kind; what was deleted is counted apart, and of what was received, conversations that
+            were here before are counted as `changed`.
         kept: what lost and is kept in the trash of this device.
         resync: why everything was read.
         left_here: files that are larger than what is synced, or could not be fetched, by name.

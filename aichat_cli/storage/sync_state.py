@@ -15,6 +15,8 @@ from aichat_cli.storage.database import Database
 
 _LOCK = (1 << 31) - 2
 """The byte of the lock file that says somebody syncs: beyond those of turns, indexes and holds."""
+_NOTE_SECONDS = 1.0
+"""To wait for another process that writes, where only a note is written."""
 
 
 class SyncState(Struct, frozen=True):
@@ -107,7 +109,7 @@ def receive_clock(db: Database, clock: int) -> None:
 def note(db: Database, *, problem: str | None) -> None:
     """Write down when it was tried, and what kept it from being done."""
     now = utc_now()
-    with db.transaction():
+    with db.transaction(longest_wait_s=_NOTE_SECONDS):
         db.execute(
             "UPDATE sync_state SET tried_at = ?1, problem = ?2, synced_at = CASE WHEN ?2 IS NULL THEN ?1 ELSE synced_at END",
             (now, problem),

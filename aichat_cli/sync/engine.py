@@ -7,15 +7,16 @@ received is kept, and the next sync goes on from there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aichat_cli.core.errors import AichatError, SyncError
+from aichat_cli.core.errors import AichatError, StorageError, SyncError
 from aichat_cli.core.struct import Struct
 from aichat_cli.core.sync import Resync, SyncProgress, SyncReport
 from aichat_cli.storage import outbox, replicas, sync_state
 from aichat_cli.storage.database import Database
 from aichat_cli.sync.incoming import MOST_APPLIED, MOST_ROWS, Incoming
-from aichat_cli.sync.outgoing import MOST_CHANGES, Outgoing, VectorText
+from aichat_cli.sync.outgoing import MOST_CHANGES, Batch, Outgoing, VectorText
 from aichat_cli.sync.protocol import DocumentSink, Transport
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def sync(deps: SyncDeps, options: SyncOptions) -> SyncReport:
         try:
             report = _Sync(deps, options).run()
         except AichatError as exc:
-            sync_state.note(database, problem=exc.message)
+            with suppress(StorageError):  # which may be what failed
+                sync_state.note(database, problem=exc.message)
             raise
         sync_state.note(database, problem=None)
         return report
@@ -83,6 +85,7 @@ class _Sync:
         self._transport = deps.transport
         self._progress = deps.progress
         self._report = SyncReport()
+        self._conversations: set[str] = set()
         self._incoming = Incoming(
             deps.database,
             deps.transport,
@@ -171,11 +174,7 @@ class _Sync:
             if receipt.status == "gap":
                 raise _ReadAgain("restored", is_new_device=True)
             self._check_identity(receipt)
-            for kind in batch.kinds:
-                if kind.endswith("_delete"):
-                    self._report.deleted_there += 1
-                elif kind != "nothing":
-                    self._report.count_sent(kind)
+            self._count_sent(batch)
             sent += len(batch.changes)
             self._progress(SyncProgress("sending", sent, total))
             after = batch.last.mid
@@ -183,3 +182,15 @@ class _Sync:
             # What was set here may have lost there after all: receiving tells.
             self._receive()
         return outbox.number(self._database) == self._report.waiting and not outbox.has_numbered(self._database)
+
+    def _count_sent(self, batch: Batch) -> None:
+        """Count things rather than changes of them: three fields of one conversation are one conversation."""
+        for change in batch.changes:
+            kind = change["kind"]
+            if kind == "conversation":
+                self._conversations.add(change["id"])
+                self._report.sent[kind] = len(self._conversations)
+            elif kind.endswith("_delete"):
+                self._report.deleted_there += 1
+            elif kind != "nothing":
+                self._report.count_sent(kind)

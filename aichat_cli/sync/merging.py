@@ -49,6 +49,8 @@ class ConversationMerge:
         keep_fields(self._database, self._report, id_, here, [field for field in lost if field in pending])
         for field in lost:
             replicas.set_field(self._database, id_, field, change[field])
+        if lost:
+            self._report.count_received("changed")
         is_later = change["updated_at"] > here["updated_at"]
         if is_later or not outbox.has_changes_in(self._database, id_):
             replicas.set_updated(self._database, id_, change["updated_at"])

@@ -22,15 +22,10 @@ VectorText = Callable[[bytes], str]
 
 
 class Batch(Struct, frozen=True):
-    """Changes that are sent together, as they are sent, and by kind."""
+    """Changes that are sent together, as they are sent."""
 
     changes: Sequence[dict[str, Any]]
     last: Change
-
-    @property
-    def kinds(self) -> list[str]:
-        """The kind of each."""
-        return [change["kind"] for change in self.changes]
 
 
 class Outgoing:
