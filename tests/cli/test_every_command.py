@@ -78,6 +78,17 @@ STORIES = {
         models default gpt-4o
         models pull nonsense
     """,
+    "sync": """
+        sync status
+        sync now
+        sync now --dry-run
+        sync init --print
+        sync init nonsense
+        nonsense | sync init -
+        sync init postgresql://me@127.0.0.1:9/nowhere --yes
+        sync trash
+        sync off -y
+    """,
     "settings": """
         sk-of-mine | keys set mistral
         keys list

@@ -631,17 +631,17 @@ def test_6_what_a_device_pushes_reaches_nothing_of_another(hosted: Hosted, owner
     for change in (
         {"kind": "message", "id": uuid4(), "conversation_id": alice.conversation, **said},
         {"kind": "message", "id": alice.message, "conversation_id": alice.conversation, "parent_id": alice.answer, **said},
-        {"kind": "conversation_delete", "id": alice.conversation},
-        {"kind": "document_delete", "id": alice.document},
         {"kind": "conversation", "id": alice.conversation, "fields": {"title": "mine"}},
         {"kind": "document", "id": alice.document, "version": "9", "chunk_count": 1, "collection": "", "name": "", "path": "",
          "media_type": "", "size": 1, "settings": ""},
     ):  # fmt: skip
         assert push(bob, {**change, **at}) == "ok", change["kind"]
+    assert one(bob, "select count(*) from document_chunks where content = 'mine'") == 1
+    for kind, id_ in (("conversation_delete", alice.conversation), ("document_delete", alice.document)):
+        assert push(bob, {"kind": kind, "id": id_, **at}) == "ok"
     bob.execute("select sync_forget(%s)", (alice.conversation,))
     assert one(bob, "select sync_blob(%s)", (hashlib.sha256(b"secret").hexdigest(),)) is None
     assert everything_of(owner, alice.id) == before
-    assert one(bob, "select count(*) from document_chunks where content = 'mine'") == 1
 
 
 def test_4_usage_that_is_pushed_again_is_not_rewritten(hosted: Hosted, owner: Connection, alice: Person) -> None:

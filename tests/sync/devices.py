@@ -5,6 +5,7 @@ wrong on the way: requests that are lost, done without an answer, repeated or la
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -53,6 +54,11 @@ class _Clock(apsw.VFS):
         return int(super().xCurrentTimeInt64()) + self._offset_ms
 
 
+_USUAL = apsw.vfs_names()[0]
+_opening = threading.Lock()
+"""What a connection opens with is the whole process's: one is opened at a time."""
+
+
 @cache
 def _clock(offset_ms: int) -> _Clock:
     return _Clock(offset_ms)
@@ -60,12 +66,12 @@ def _clock(offset_ms: int) -> _Clock:
 
 def open_at(path: Path, offset_ms: int) -> Database:
     """Open a database on a device whose clock is wrong by so much."""
-    usual = apsw.vfs_names()[0]
-    apsw.set_default_vfs(_clock(offset_ms).name)
-    try:
-        return Database.open(path)
-    finally:
-        apsw.set_default_vfs(usual)
+    with _opening:
+        apsw.set_default_vfs(_clock(offset_ms).name)
+        try:
+            return Database.open(path)
+        finally:
+            apsw.set_default_vfs(_USUAL)
 
 
 @dataclass
