@@ -404,6 +404,7 @@ def test_a_copy_that_sends_at_the_same_time_as_the_original_is_noticed_by_the_ot
     one.copy_to(copy.path)
     copy.reopen()
     chat(copy, "on the copy")
+    chat(copy, "also on the copy: it has more to send than the original")
     chat(one, "on the original")
 
     copy.network.meanwhile = one.sync
@@ -413,7 +414,7 @@ def test_a_copy_that_sends_at_the_same_time_as_the_original_is_noticed_by_the_ot
     assert report is not None
     assert report.resync == "copied"
     assert one.state() == copy.state()
-    assert len(one.conversation_ids()) == 3
+    assert len(one.conversation_ids()) == 4
 
 
 def test_what_was_deleted_before_it_was_ever_sent_does_not_come_from_a_copy(new_device: NewDevice) -> None:
