@@ -12,7 +12,6 @@ Resync = Literal["", "first", "copied", "purged", "restored"]
 one, a device that was away for too long, or a hosted database that was restored. Empty where it need not be.
 """
 TrashKind = Literal["conversation", "title", "system_prompt", "document"]
-Kind = Literal["conversation", "message", "usage", "document", "file"]
 
 SCHEMA_VERSION = 1
 """Of schema.sql, which this program speaks with."""

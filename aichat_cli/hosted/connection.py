@@ -126,10 +126,6 @@ class Connection:
         with failures.translated(self.place.name), self._connection.transaction():
             yield
 
-    def cancel(self) -> None:
-        """End what another thread runs on this connection; it raises HostedError there."""
-        self._connection.cancel_safe(timeout=2)
-
     def close(self) -> None:
         """Close it. Closing twice is fine."""
         self._connection.close()

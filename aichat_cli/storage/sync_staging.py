@@ -45,11 +45,6 @@ def count(db: Database) -> int:
     return int(number)
 
 
-def ids(db: Database, kind: str) -> set[str]:
-    """The ids of what is staged of one kind."""
-    return {row[0] for row in db.rows("SELECT id FROM sync_staged WHERE kind = ?", (kind,))}
-
-
 def add_chunks(db: Database, document_id: str, stamp: str, chunks: Sequence[dict[str, Any]]) -> None:
     """Keep chunks of a version of a document."""
     with db.transaction():

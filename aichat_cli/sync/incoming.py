@@ -1,8 +1,4 @@
-"""What comes: staged page by page, and applied in one transaction once all of it is here.
-
-The other side has decided already what won. Here only one thing is asked of each field: whether it was set on this device
-and that is not confirmed yet. Then the later of the two is shown, and whatever loses here is kept in the trash.
-"""
+"""What comes: staged page by page, and applied once all of it is here; `merging` tells what becomes of each change."""
 
 from __future__ import annotations
 
