@@ -128,7 +128,7 @@ def print_overview(shown: Overview) -> None:
     if shown.devices is not None:
         # On a terminal the table brings a blank line of its own.
         print_text("" if sys.stdout.isatty() else "\n")
-        tables.devices(shown.devices)
+        tables.devices([(device.name, ago(device.seen_at), device_mark(device)) for device in shown.devices])
 
 
 def status_rows(shown: Overview) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from aichat_cli.core.documents import Collection, Document
 from aichat_cli.core.messages import Conversation
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import NANO_PER_DOLLAR
-from aichat_cli.core.sync import Device, TrashEntry
+from aichat_cli.core.sync import TrashEntry
 from aichat_cli.render.answer import print_text, write_all
 from aichat_cli.render.diagnostics import wants_color
 from aichat_cli.render.sanitize import safe_line
@@ -124,11 +124,8 @@ def keys(locations: Sequence[KeyLocation]) -> None:
     _table(("name", "kept in"), [(location.name, location.source) for location in locations], flexible={1: 1})
 
 
-def devices(listed: Sequence[Device]) -> None:
-    """The devices of `sync status`."""
-    from aichat_cli.render.sync_view import ago, device_mark
-
-    rows = [(device.name, ago(device.seen_at), device_mark(device)) for device in listed]
+def devices(rows: Sequence[tuple[str, str, str]]) -> None:
+    """The devices of `sync status`: name, when it was last seen, how far behind it is."""
     _table(("device", "seen", "how far"), rows, flexible={0: 1})
 
 
