@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from aichat_cli.document_services import DocumentServices
     from aichat_cli.documents.embedding.api import ApiEmbedder
     from aichat_cli.documents.embedding.base import Embedder
-    from aichat_cli.documents.hosted_corpus import HostedCorpora
     from aichat_cli.documents.library import Library
     from aichat_cli.providers.retry import RetryPolicy
+    from aichat_cli.sync_services import SyncServices
 
 
 class App:
@@ -164,12 +164,15 @@ class App:
         """What reads documents, and what embeds and ranks their text."""
         from aichat_cli.document_services import DocumentServices
 
-        return DocumentServices(lambda: self.settings, self.paths.model_dir, self.api_embedder, self._hosted_corpora)
+        hosted = lambda: self.sync.corpora(self.readable_database)  # noqa: E731 (opened on first use)
+        return DocumentServices(lambda: self.settings, self.paths.model_dir, self.api_embedder, hosted)
 
-    def _hosted_corpora(self) -> HostedCorpora:
+    @cached_property
+    def sync(self) -> SyncServices:
+        """What a sync is made of."""
         from aichat_cli.sync_services import SyncServices
 
-        return SyncServices(self.keys, lambda: self.settings, self.library_on).corpora(self.readable_database)
+        return SyncServices(self.keys, lambda: self.settings, self.library_on)
 
     def readers(self) -> Readers:
         """What reads files, folders and pages for a prompt."""
@@ -359,14 +362,11 @@ class App:
 
     def close(self) -> None:
         """Close connections and databases."""
-        for provider in self._providers.values():
-            provider.close()
         if "documents" in self.__dict__:
             self.documents.close()
-        for embedder in self._api_embedders:
-            embedder.close()
-        for database in self._databases:
-            database.close()
+        opened: list[Provider | ApiEmbedder | Database] = [*self._providers.values(), *self._api_embedders]
+        for each in [*opened, *self._databases]:
+            each.close()
 
     @cached_property
     def _in_memory(self) -> Database:

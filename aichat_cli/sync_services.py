@@ -16,7 +16,7 @@ from aichat_cli.core.errors import AichatError, EmbeddingError, SyncError
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.sync import SyncProgress, SyncReport
-from aichat_cli.storage import sync_overview, sync_state
+from aichat_cli.storage import sync_state
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class SyncServices:
         address, place = self.kept()
         transport = self._opened(account, address, place)
         if account.place != place.name:  # it has moved
-            sync_overview.set_account(database, Account(place.name, transport.user.user_id).text)
+            sync_state.set_account(database, Account(place.name, transport.user.user_id).text)
         return transport
 
     def ask(self, database: Database, question: Callable[[DirectTransport], T]) -> T:

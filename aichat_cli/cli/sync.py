@@ -37,7 +37,7 @@ def now(
 ) -> None:
     """Sync once."""
     with opened(as_json=as_json, debug=debug) as (house, diagnostics):
-        services = _services(house)
+        services = house.sync
         if not dry_run:
             synced(house, diagnostics, services, as_json=as_json, is_quiet=quiet)
             return
@@ -54,7 +54,7 @@ def status(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
     with opened(as_json=as_json, debug=debug) as (house, _):
         from aichat_cli.sync.overview import overview
 
-        services = _services(house)
+        services = house.sync
         shown = overview(house.readable_database, is_background=services.is_background)
         try:
             devices = services.ask(house.readable_database, lambda transport: transport.devices())
@@ -79,7 +79,7 @@ def off(
     with opened(debug=debug) as (house, diagnostics):
         from aichat_cli.sync.overview import Account, status
 
-        services = _services(house)
+        services = house.sync
         state = sync_state.find(house.database)
         if state is None:
             services.drop()
@@ -126,10 +126,6 @@ def trash(
             diagnostics.notice(f'Deleted "{entry.title}" from the trash.')
         else:
             _show_entry(database, entry, as_json=as_json)
-
-
-def _services(house: App) -> SyncServices:
-    return SyncServices(house.keys, lambda: house.settings, house.library_on)
 
 
 def _marked(devices: list[Device], this: str) -> tuple[Device, ...]:

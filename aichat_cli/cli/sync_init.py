@@ -54,7 +54,7 @@ def init(
 
             print_text(schema_text())
             return
-        services = SyncServices(house.keys, lambda: house.settings, house.library_on)
+        services = house.sync
         secret, place = services.guarded(*_given(address))
         _warn_of_history(address, secret, diagnostics)
         _Setup(house, diagnostics, services, secret, place).run(no_documents=no_documents, yes=yes)
@@ -117,7 +117,7 @@ class _Setup:
         if location.source != "keyring":
             self._diagnostics.notice(f"The address is kept in {location.source}: this machine has no keyring.")
         if is_on:
-            sync_overview.set_account(database, account)
+            sync_state.set_account(database, account)
         else:
             self._begin(account)
         self._first_sync()

@@ -12,7 +12,6 @@ from aichat_cli.core.struct import Struct, replace
 from aichat_cli.render.sanitize import safe_line
 from aichat_cli.repl.background_sync import BackgroundSync
 from aichat_cli.storage import messages, sync_overview
-from aichat_cli.sync_services import SyncServices
 
 if TYPE_CHECKING:
     from aichat_cli.core.messages import Message
@@ -43,7 +42,7 @@ class SessionSync:
         self._session = session
         self._news: News | None = None
         self._told: News | None = None
-        self.services = SyncServices(house.keys, lambda: house.settings, house.library_on)
+        self.services = house.sync
         self.background = BackgroundSync(
             self.services, house.database_path, redraw=session.show_status, done=self._look
         )

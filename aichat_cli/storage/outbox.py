@@ -205,9 +205,7 @@ _MESSAGE_FIELDS = (
     "extra",
     "created_at",
 )
-_USAGE_FIELDS = (
-    "conversation_id",
-    "message_id",
+USAGE_FIELDS = (
     "type",
     "provider",
     "model",
@@ -224,6 +222,7 @@ _USAGE_FIELDS = (
     "status",
     "created_at",
 )
+"""Of a call, besides what it belongs to."""
 _DOCUMENT_FIELDS = (
     "name",
     "path",
@@ -273,11 +272,11 @@ def sizes(db: Database, ids: Sequence[str]) -> dict[str, int]:
 def usage_to_send(db: Database, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Calls as they are sent, by the id of their request."""
     rows = db.rows(
-        f"SELECT request_id, {', '.join(_USAGE_FIELDS)} FROM usage"  # noqa: S608
+        f"SELECT request_id, conversation_id, message_id, {', '.join(USAGE_FIELDS)} FROM usage"  # noqa: S608
         " WHERE request_id IN (SELECT value FROM json_each(?))",
         (json.dumps(list(ids)),),
     )
-    return {row[0]: dict(zip(_USAGE_FIELDS, row[1:], strict=True)) for row in rows}
+    return {row[0]: dict(zip(("conversation_id", "message_id", *USAGE_FIELDS), row[1:], strict=True)) for row in rows}
 
 
 def document_to_send(db: Database, document_id: str) -> tuple[int, dict[str, Any]] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from aichat_cli.core.ids import LOCAL_PROFILE
+from aichat_cli.storage import outbox
 from aichat_cli.storage.database import Database
 
 FIELDS = {"title": "title", "system_prompt": "system_prompt", "model": "model", "trashed_at": "deleted_at"}
@@ -134,30 +135,11 @@ def insert_message(db: Database, change: dict[str, Any]) -> bool:
     return True
 
 
-_USAGE = (
-    "type",
-    "provider",
-    "model",
-    "served_model",
-    "provider_id",
-    "input_tokens",
-    "cached_tokens",
-    "cache_write_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "cost_nano",
-    "provenance",
-    "raw",
-    "status",
-    "created_at",
-)
-
-
 def insert_usage(db: Database, change: dict[str, Any]) -> bool:
     """Write a call that is not in the books here; whether it was written."""
-    places = ", ".join(f"?{number}" for number in range(5, 5 + len(_USAGE)))
+    places = ", ".join(f"?{number}" for number in range(5, 5 + len(outbox.USAGE_FIELDS)))
     written = db.execute(
-        f"INSERT INTO usage (request_id, user_id, conversation_id, message_id, {', '.join(_USAGE)})"  # noqa: S608
+        f"INSERT INTO usage (request_id, user_id, conversation_id, message_id, {', '.join(outbox.USAGE_FIELDS)})"  # noqa: S608
         " SELECT ?1, ?2, (SELECT id FROM conversations WHERE id = ?3), (SELECT id FROM messages WHERE id = ?4),"
         f" {places} WHERE NOT EXISTS (SELECT 1 FROM usage WHERE request_id = ?1)",
         (
@@ -165,7 +147,7 @@ def insert_usage(db: Database, change: dict[str, Any]) -> bool:
             LOCAL_PROFILE,
             change["conversation_id"],
             change["message_id"],
-            *(change[name] for name in _USAGE),
+            *(change[name] for name in outbox.USAGE_FIELDS),
         ),
     )
     return written > 0

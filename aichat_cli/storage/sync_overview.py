@@ -1,4 +1,4 @@
-"""What people are told of sync: how much there is here, what waits to be sent. It reads, but for where the other side is."""
+"""What people are told of sync: how much there is here, what waits to be sent."""
 
 from __future__ import annotations
 
@@ -80,9 +80,3 @@ def where(db: Database, conversation_id: str) -> Where:
     """How a conversation is now."""
     row = db.row("SELECT deleted_at IS NOT NULL, title, head_id FROM conversations WHERE id = ?", (conversation_id,))
     return Where(True, "", None) if row is None else Where(bool(row[0]), row[1], row[2])
-
-
-def set_account(db: Database, account: str) -> None:
-    """The other side has another address now."""
-    with db.transaction():
-        db.execute("UPDATE sync_state SET account = ?", (account,))

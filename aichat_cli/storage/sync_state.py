@@ -101,6 +101,12 @@ def set_with_documents(db: Database, *, with_documents: bool) -> None:
         start_over(db, "first", is_new_device=False)
 
 
+def set_account(db: Database, account: str) -> None:
+    """The other side has another address now."""
+    with db.transaction():
+        db.execute("UPDATE sync_state SET account = ?", (account,))
+
+
 def receive_clock(db: Database, clock: int) -> None:
     """Advance the clock by one that was received, inside the caller's transaction: what is changed next comes after."""
     db.execute("UPDATE sync_state SET clock = max(clock, ?)", (clock,))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aichat_cli.storage import sync_staging
+from aichat_cli.storage import documents
 from aichat_cli.storage.database import Database
 
 
@@ -14,15 +12,10 @@ def pending_clock(db: Database, document_id: str) -> int | None:
     return None if clock is None else int(clock)
 
 
-def staged_chunks(db: Database, document_id: str, stamp: str) -> list[dict[str, Any]]:
-    """The chunks of a version that were fetched."""
-    return sync_staging.chunks_of(db, document_id, stamp)
-
-
 def digest(db: Database, document_id: str) -> str | None:
     """The SHA-256 of a document's content in hexadecimal, None where it is not here."""
-    row = db.row("SELECT lower(hex(sha256)) FROM documents WHERE id = ?", (document_id,))
-    return None if row is None else str(row[0])
+    found = documents.find_id(db, document_id)
+    return None if found is None else found.sha256.hex()
 
 
 def at(db: Database, collection: str, path: str) -> str | None:
@@ -36,11 +29,8 @@ def at(db: Database, collection: str, path: str) -> str | None:
 
 def text_of(db: Database, document_id: str) -> tuple[str, str] | None:
     """The name and the whole text of a document, None where it is not here."""
-    row = db.row("SELECT seq, name FROM documents WHERE id = ?", (document_id,))
-    if row is None:
-        return None
-    chunks = db.rows("SELECT content FROM document_chunks WHERE document_seq = ? ORDER BY chunk_index", (row[0],))
-    return row[1], "".join(content for (content,) in chunks)
+    found = documents.find_id(db, document_id)
+    return None if found is None else (found.name, documents.text(db, found))
 
 
 def enqueue_deletion(db: Database, document_id: str) -> None:

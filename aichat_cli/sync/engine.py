@@ -133,16 +133,14 @@ class _Sync:
             if page.rows:
                 self._progress(SyncProgress("receiving", received, received + max(page.head - page.next, 0)))
             last = page
-        self._database_clock(last)
+        if last.clock > state.clock:
+            with self._database.transaction():
+                sync_state.receive_clock(self._database, last.clock)
         if received or state.resync or last.next != state.cursor or replicas.deferred_deletions(self._database):
             self._incoming.fetch_rest()
             self._incoming.apply(last.next, lambda done, total: self._progress(SyncProgress("applying", done, total)))
         if state.resync:
             self._report.resync = state.resync
-
-    def _database_clock(self, page: Page) -> None:
-        with self._database.transaction():
-            sync_state.receive_clock(self._database, page.clock)
 
     def _check_identity(self, answer: Page | Receipt) -> None:
         """Compare the last change of this device there with what is known here; what was received is confirmed."""

@@ -20,6 +20,20 @@ PROGRESS_EVERY = 500
 Advance = Callable[[int, int], None]
 
 
+def pages_from(
+    transport: Transport, device: str, after: int, *, horizon: int = -1, most_rows: int = MOST_ROWS
+) -> Iterator[Page]:
+    """Pages until nothing is left; `horizon` is what it was when everything was begun to be read, where that was before."""
+    while True:
+        page = transport.pull(device, after, most=most_rows, most_bytes=MOST_BYTES, horizon=horizon)
+        if after == 0:
+            horizon = page.horizon
+        yield page
+        if page.status != "ok" or page.is_all:
+            return
+        after = page.next
+
+
 class Incoming:
     """The way of others' changes into this database."""
 
@@ -43,19 +57,12 @@ class Incoming:
         self._largest_file = largest_file
 
     def pages(self, device: str, after: int, horizon: int) -> Iterator[Page]:
-        """Ask for pages until nothing is left; `horizon` is what it was when everything was begun to be read."""
-        while True:
-            page = self._transport.pull(device, after, most=self._most_rows, most_bytes=MOST_BYTES, horizon=horizon)
-            if after == 0:
-                horizon = page.horizon
-            yield page
-            if page.status != "ok" or page.is_all:
-                return
-            after = page.next
+        """Ask for pages until nothing is left; see `pages_from`."""
+        return pages_from(self._transport, device, after, horizon=horizon, most_rows=self._most_rows)
 
     def stage(self, page: Page, *, is_first: bool) -> None:
         """Keep a page until all are here; `is_first` of all there is."""
-        if page.rows or page.next:
+        if page.rows or page.next != sync_state.get(self._database).staged_to:
             sync_staging.add(self._database, page.rows, staged_to=page.next, horizon=page.horizon if is_first else None)
 
     def fetch_rest(self) -> None:

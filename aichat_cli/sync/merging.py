@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from aichat_cli.core.sync import Resync, SyncReport
-from aichat_cli.storage import outbox, replicas, sync_trash
+from aichat_cli.storage import outbox, replicas, sync_staging, sync_trash, synced_documents
 from aichat_cli.storage.database import Database
 from aichat_cli.sync.protocol import DocumentSink
 
@@ -97,8 +97,6 @@ class DocumentMerge:
 
     def apply(self, change: dict[str, Any]) -> None:
         """Write one document, with the chunks that were fetched."""
-        from aichat_cli.storage import synced_documents
-
         id_ = change["id"]
         pending = synced_documents.pending_clock(self._database, id_)
         if change["is_deleted"]:
@@ -110,7 +108,7 @@ class DocumentMerge:
             return
         if outbox.is_pending(self._database, "document_delete", id_):
             return
-        chunks = synced_documents.staged_chunks(self._database, id_, change["stamp"])
+        chunks = sync_staging.chunks_of(self._database, id_, change["stamp"])
         if len(chunks) != change["chunk_count"]:
             return  # replaced while it was fetched: the newer version comes with the next sync
         here = synced_documents.digest(self._database, id_)
@@ -128,8 +126,6 @@ class DocumentMerge:
 
     def _takes_the_place_of(self, other: str, change: dict[str, Any], chunks: list[dict[str, Any]]) -> bool:
         """Two devices have read the same path: the older document stays, on all of them; whether that is the new one."""
-        from aichat_cli.storage import synced_documents
-
         is_taken = bool(change["id"] < other)
         is_same = synced_documents.digest(self._database, other) == change["sha256"]
         if is_taken:
@@ -146,8 +142,6 @@ class DocumentMerge:
         return is_taken
 
     def _keep(self, id_: str) -> None:
-        from aichat_cli.storage import synced_documents
-
         found = synced_documents.text_of(self._database, id_)
         if found is not None:
             entry = sync_trash.keep_value(self._database, "document", id_, found[0], found[1])
@@ -164,8 +158,6 @@ class Resyncing:
 
     def reconcile(self, reason: Resync) -> None:
         """Send what is missing there, or delete here what was deleted there."""
-        from aichat_cli.storage import synced_documents
-
         if reason in {"copied", "purged"}:
             for id_ in replicas.absent_conversations(self._database):
                 if replicas.is_being_written(self._database, id_):
@@ -184,8 +176,6 @@ class Resyncing:
 
     def _prefer_the_later(self) -> None:
         """What both sides have, and nobody knows which is later: that of the conversation that was written to last."""
-        from aichat_cli.storage import sync_staging
-
         for change in sync_staging.of_kind(self._database, "conversation"):
             here = None if change["is_deleted"] else replicas.conversation(self._database, change["id"])
             if here is None:

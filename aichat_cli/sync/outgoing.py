@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -123,8 +124,6 @@ class Outgoing:
 
 
 def _conversation(change: Change, times: tuple[str, str]) -> dict[str, Any]:
-    import json
-
     fields = json.loads(change.value or "{}")
     return {"fields": fields, "created_at": times[0], "updated_at": times[1]}
 

@@ -8,7 +8,7 @@ from aichat_cli.core.struct import Struct, field
 from aichat_cli.core.sync import Device, Resync, SyncStatus
 from aichat_cli.storage import sync_overview, sync_state, sync_trash
 from aichat_cli.storage.database import Database
-from aichat_cli.sync.incoming import MOST_BYTES, MOST_ROWS
+from aichat_cli.sync.incoming import pages_from
 from aichat_cli.sync.protocol import Transport
 
 TITLES_SHOWN = 3
@@ -113,19 +113,16 @@ def plan(database: Database, transport: Transport) -> Plan:
     state = sync_state.get(database)
     planned = Plan(resync=state.resync, writing=sync_overview.writing(database))
     _count_outgoing(database, planned)
-    after, horizon = 0 if state.resync else state.cursor, -1
-    while True:
-        page = transport.pull(state.device_id, after, most=MOST_ROWS, most_bytes=MOST_BYTES, horizon=horizon)
+    for page in pages_from(transport, state.device_id, 0 if state.resync else state.cursor):
         if page.status == "purged" and not planned.resync:
             planned = _plan_of_everything(database, planned)
-            after, horizon = 0, -1
-            continue
-        if after == 0:
-            horizon = page.horizon
+            break
         _count_incoming(database, planned, page.rows, with_documents=state.with_documents)
-        if page.status != "ok" or page.is_all:
-            return planned
-        after = page.next
+    else:
+        return planned
+    for page in pages_from(transport, state.device_id, 0):
+        _count_incoming(database, planned, page.rows, with_documents=state.with_documents)
+    return planned
 
 
 def _plan_of_everything(database: Database, planned: Plan) -> Plan:
