@@ -159,6 +159,37 @@ create table if not exists public.api_keys (
 );
 create index if not exists api_keys_by_user on public.api_keys (user_id);
 
+-- Accounts of many people. A user of a gateway has a name; its operator may suspend them. A key has what it may be used for,
+-- can be held to a smaller plan than its user's and to a sum for each calendar month (UTC), and can end by itself.
+alter table public.profiles add column if not exists name text check (length(name) between 1 and 100);
+alter table public.profiles add column if not exists email text;
+alter table public.profiles add column if not exists suspended_at timestamptz;
+create unique index if not exists profiles_by_name on public.profiles (name);
+alter table public.api_keys add column if not exists scopes text[] not null default '{chat,embeddings,credits,sync}';
+alter table public.api_keys add column if not exists plan text check (plan in ('free', 'pro', 'enterprise'));
+alter table public.api_keys add column if not exists monthly_cap_nano bigint check (monthly_cap_nano >= 0);
+alter table public.api_keys add column if not exists expires_at timestamptz;
+
+-- Which key a call came with: what is held and charged through it is counted against its cap, its calls in its window.
+alter table public.credit_holds add column if not exists key_id uuid;
+alter table public.credit_ledger add column if not exists key_id uuid;
+alter table public.rate_events add column if not exists key_id uuid;
+create index if not exists credit_holds_by_key on public.credit_holds (key_id);
+create index if not exists credit_ledger_by_key on public.credit_ledger (key_id, created_at);
+create index if not exists rate_events_by_key on public.rate_events (key_id, at);
+
+-- What was done to accounts, and by whom; `detail` never holds a key. It outlives the account.
+create table if not exists aichat.audit_events (
+  id      bigint generated always as identity primary key,
+  at      timestamptz not null default clock_timestamp(),
+  actor   text not null,
+  action  text not null,
+  user_id uuid,
+  key_id  uuid,
+  detail  jsonb not null default '{}'
+);
+create index if not exists audit_events_by_user on aichat.audit_events (user_id, id);
+
 -- Who syncs. Every change of a user gets the next number of `head`, under a lock on this row, so that the order of the
 -- numbers is the order in which they became visible: whoever has seen up to one has seen all before it. `horizon` is the
 -- newest number among the tombstones that were purged; a reader from before it has to read everything again.
@@ -379,11 +410,13 @@ insert into public.profiles (id) select id from auth.users on conflict do nothin
 -- Refusals have states of their own, so that whoever asks can tell them apart:
 --
 --   AI400  an argument that means nothing: an amount below zero, an unknown plan
---   AI401  nobody is signed in
---   AI402  the balance does not cover it; DETAIL is what is left to spend, in nano-dollars
+--   AI401  nobody is signed in, or the key is none that can be used; DETAIL tells which: unknown, revoked, expired
+--   AI402  the balance does not cover it, or, with the hint `cap`, what the key may spend this month; DETAIL is what is left
+--          to spend, in nano-dollars
 --   AI403  what is written once is not changed, and sums are not written by hand
---   AI404  there is no such user
+--   AI404  there is no such user, or no such key
 --   AI409  the same id was used before, for something else
+--   AI423  the user is suspended
 --   AI429  as many calls as the plan allows were admitted within an hour; DETAIL is how many seconds to wait
 
 -- What a call that costs this much takes from a balance: whole credits, at least one, and nothing where it cost nothing.
@@ -506,24 +539,71 @@ create trigger sums_are_not_written before update of balance_nano, held_nano on 
 create or replace trigger sums_begin_at_nothing before insert on public.profiles
   for each row when (new.balance_nano <> 0 or new.held_nano <> 0) execute function aichat.refuse_change();
 
+-- What older versions had in the place of what follows.
+drop function if exists aichat.admit(uuid, uuid, bigint, jsonb, interval, boolean);
+drop function if exists aichat.authenticate(text, bytea);
+
+-- Take a place in the sliding window of an hour, of a user's, or of a key's where that is given: how many are left of how
+-- many. AI429 where there is none. The user is locked by whoever calls this.
+create or replace function aichat.take_place(user_id uuid, key_id uuid, plan text, is_counted boolean, moment timestamptz)
+returns table (calls_limit integer, calls_left integer, calls_reset_at timestamptz)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  calls integer;
+  oldest timestamptz;
+  free_at timestamptz;
+begin
+  calls_limit := aichat.calls_an_hour(take_place.plan);
+  select count(*), min(e.at) into calls, oldest from public.rate_events e
+  where e.user_id = take_place.user_id and (take_place.key_id is null or e.key_id = take_place.key_id);
+  if is_counted and calls >= calls_limit then
+    select e.at + interval '1 hour' into free_at from public.rate_events e
+    where e.user_id = take_place.user_id and (take_place.key_id is null or e.key_id = take_place.key_id)
+    order by e.at, e.id offset calls - calls_limit limit 1;
+    raise exception 'the % plan allows % calls an hour', take_place.plan, calls_limit
+      using errcode = 'AI429', detail = greatest(ceil(extract(epoch from free_at - moment)), 1)::integer::text,
+        hint = take_place.plan;
+  end if;
+  calls_left := greatest(calls_limit - calls - is_counted::integer, 0);
+  calls_reset_at := coalesce(oldest, case when is_counted then moment end) + interval '1 hour';
+  return next;
+end $$;
+
+-- What a key may still spend in this calendar month (UTC), in nano-dollars; null for any amount.
+create or replace function aichat.cap_left(key_id uuid) returns bigint
+language sql stable security definer set search_path = '' as $$
+  select k.monthly_cap_nano
+    - coalesce((select sum(h.amount_nano) from public.credit_holds h where h.key_id = k.id), 0)::bigint
+    + coalesce((
+        select sum(l.amount_nano) from public.credit_ledger l
+        where l.key_id = k.id and l.created_at >= date_trunc('month', clock_timestamp() at time zone 'utc') at time zone 'utc'
+      ), 0)::bigint
+  from public.api_keys k where k.id = cap_left.key_id
+$$;
+
 -- Admit a call: count it in the sliding window of its user's plan, and hold the most it can cost, in whole credits.
 --
 -- `call` is an object the caller knows the call by. `accrued_nano` in it is what it is charged should its holder die: at
 -- first what the prompt costs, then what `renew` says. `expires` is how long it may go without a sign of life. A fallback is
--- part of the call that failed: with `is_first` false the window does not count it. Returns the plan, what it allows within
--- an hour, what is left of that, when the oldest call leaves the window, and what is left to spend in nano-dollars.
--- Refuses with AI402 and AI429; then nothing was counted and nothing is held.
+-- part of the call that failed: with `is_first` false the window does not count it. A call that comes with a key also
+-- counts in the key's own window, where the key is held to another plan, and against its cap. Returns the plan, what it
+-- allows within an hour, what is left of that, when the oldest call leaves the window, and what is left to spend in
+-- nano-dollars; of the two windows, the one with less left.
+-- Refuses with AI401, AI402, AI409, AI423 and AI429; then nothing was counted and nothing is held.
 create or replace function aichat.admit(
-  user_id uuid, request_id uuid, amount_nano bigint, call jsonb, expires interval, is_first boolean default true
+  user_id uuid, request_id uuid, amount_nano bigint, call jsonb, expires interval, is_first boolean default true,
+  key_id uuid default null
 ) returns table (plan text, calls_limit integer, calls_left integer, calls_reset_at timestamptz, available_nano bigint)
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
   profile public.profiles;
+  api_key public.api_keys;
   moment timestamptz;
-  calls integer;
-  allowed integer;
-  free_at timestamptz;
+  due bigint;
+  cap_left bigint;
+  own record;
 begin
   if num_nulls(request_id, amount_nano, call, expires, is_first) > 0 or amount_nano < 0 or jsonb_typeof(call) <> 'object'
     or jsonb_typeof(call -> 'accrued_nano') <> 'number' or expires not between interval '1 second' and interval '1 day'
@@ -535,44 +615,62 @@ begin
   if not found then
     raise exception 'there is no user %', admit.user_id using errcode = 'AI404';
   end if;
-  -- A call that was charged is not charged again: under the same id it would be free.
+  if profile.suspended_at is not null then
+    raise exception 'the user is suspended' using errcode = 'AI423';
+  end if;
+  -- The clock is read under the lock, so that events are in the order of their times. What lies ahead is of a clock that
+  -- went wrong.
+  moment := clock_timestamp();
+  if admit.key_id is not null then
+    select * into api_key from public.api_keys k where k.id = admit.key_id and k.user_id = profile.id;
+    if not found or api_key.revoked_at is not null or api_key.expires_at <= moment then
+      raise exception 'the key can not be used' using errcode = 'AI401',
+        detail = case when api_key.revoked_at is not null then 'revoked' when api_key.id is not null then 'expired'
+                 else 'unknown' end;
+    end if;
+  end if;
+  -- A call that was charged is not charged again: under the same id it would be free. One whose usage is known was made.
   if exists (select from public.credit_holds h where h.request_id = admit.request_id)
     or exists (select from public.credit_ledger l where l.kind = 'charge' and l.ref = admit.request_id::text)
+    or exists (select from public.usage u where u.user_id = profile.id and u.request_id = admit.request_id)
   then
     raise exception 'call % was admitted before', admit.request_id using errcode = 'AI409';
   end if;
 
-  -- The clock is read under the lock, so that events are in the order of their times. What lies ahead is of a clock that
-  -- went wrong.
-  moment := clock_timestamp();
-  allowed := aichat.calls_an_hour(profile.plan);
   delete from public.rate_events e
   where e.user_id = profile.id and (e.at <= moment - interval '1 hour' or e.at > moment);
-  select count(*) into calls from public.rate_events e where e.user_id = profile.id;
-  if is_first then
-    if calls >= allowed then
-      select e.at + interval '1 hour' into free_at from public.rate_events e
-      where e.user_id = profile.id order by e.at, e.id offset calls - allowed limit 1;
-      raise exception 'the % plan allows % calls an hour', profile.plan, allowed
-        using errcode = 'AI429', detail = greatest(ceil(extract(epoch from free_at - moment)), 1)::integer::text;
+  plan := profile.plan;
+  select t.calls_limit, t.calls_left, t.calls_reset_at into calls_limit, calls_left, calls_reset_at
+  from aichat.take_place(profile.id, null, profile.plan, admit.is_first, moment) t;
+  if api_key.plan is not null then
+    select * into own from aichat.take_place(profile.id, api_key.id, api_key.plan, admit.is_first, moment);
+    if own.calls_left < calls_left then
+      plan := api_key.plan;
+      calls_limit := own.calls_limit;
+      calls_left := own.calls_left;
+      calls_reset_at := own.calls_reset_at;
     end if;
-    insert into public.rate_events (user_id, at) values (profile.id, moment);
-    calls := calls + 1;
+  end if;
+  if is_first then
+    insert into public.rate_events (user_id, key_id, at) values (profile.id, admit.key_id, moment);
   end if;
 
-  insert into public.credit_holds (request_id, user_id, amount_nano, call, expires_at)
-  select admit.request_id, p.id, aichat.charge_nano(admit.amount_nano), admit.call, moment + admit.expires
+  due := aichat.charge_nano(admit.amount_nano);
+  cap_left := case when due > 0 then aichat.cap_left(api_key.id) end;
+  if cap_left < due then
+    raise exception 'the key may not spend this much this month'
+      using errcode = 'AI402', detail = greatest(cap_left, 0)::text, hint = 'cap';
+  end if;
+  insert into public.credit_holds (request_id, user_id, key_id, amount_nano, call, expires_at)
+  select admit.request_id, p.id, admit.key_id, due, admit.call, moment + admit.expires
   from public.profiles p
-  where p.id = profile.id and p.balance_nano - p.held_nano >= aichat.charge_nano(admit.amount_nano);
+  where p.id = profile.id and p.balance_nano - p.held_nano >= due;
   if not found then
     raise exception 'the balance does not cover this call'
       using errcode = 'AI402', detail = (profile.balance_nano - profile.held_nano)::text;
   end if;
-
-  return query
-  select profile.plan, allowed, greatest(allowed - calls, 0),
-    (select min(e.at) + interval '1 hour' from public.rate_events e where e.user_id = profile.id),
-    (select p.balance_nano - p.held_nano from public.profiles p where p.id = profile.id);
+  select p.balance_nano - p.held_nano into available_nano from public.profiles p where p.id = profile.id;
+  return next;
 end $$;
 
 -- A sign of life of a call under way: what has accrued, laid over its `call`, and how long until the next. False says that
@@ -608,14 +706,15 @@ language plpgsql security definer set search_path = '' as $$
 declare
   holder uuid := aichat.lock_holder(settle.request_id);
   due bigint := aichat.charge_nano(settle.cost_nano);
+  key_of_call uuid;
 begin
   if due is null or settle.cost_nano < 0 then
     raise exception 'a call costs nothing or more' using errcode = 'AI400';
   end if;
-  delete from public.credit_holds h where h.request_id = settle.request_id;
+  delete from public.credit_holds h where h.request_id = settle.request_id returning h.key_id into key_of_call;
   if found and due > 0 then
-    insert into public.credit_ledger (user_id, kind, ref, amount_nano, uncovered_nano)
-    select p.id, 'charge', settle.request_id::text, -taken, due - taken
+    insert into public.credit_ledger (user_id, key_id, kind, ref, amount_nano, uncovered_nano)
+    select p.id, key_of_call, 'charge', settle.request_id::text, -taken, due - taken
     from public.profiles p, least(due, p.balance_nano - p.held_nano) as taken
     where p.id = holder;
   end if;
@@ -689,6 +788,31 @@ begin
     coalesce(row.created_at, clock_timestamp())
   );
   return true;
+end $$;
+
+-- End a call of a gateway's in one step: charged and written down, or, where `used` is null, released. Returns what it took
+-- in the end, and what its user has now; nothing where there never was such a call. One that has ended already, because its
+-- holder was thought dead, is neither charged nor written down again.
+create or replace function aichat.finish(request_id uuid, user_id uuid, cost_nano bigint, used jsonb)
+returns table (charged_nano bigint, uncovered_nano bigint, balance_nano bigint, held_nano bigint)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  is_open boolean := aichat.lock_holder(finish.request_id) is not null;
+begin
+  if finish.used is null then
+    perform aichat.release(finish.request_id);
+  else
+    perform from aichat.settle(finish.request_id, finish.cost_nano);
+    if is_open then
+      perform aichat.record_usage(finish.user_id, finish.request_id, finish.cost_nano, finish.used);
+    end if;
+  end if;
+  return query
+  select coalesce(-l.amount_nano, 0), coalesce(l.uncovered_nano, 0), p.balance_nano, p.held_nano
+  from public.profiles p
+  left join public.credit_ledger l on l.user_id = p.id and l.kind = 'charge' and l.ref = finish.request_id::text
+  where p.id = finish.user_id;
 end $$;
 
 -- Change a balance by an entry that happens once: true where it is new, false where it had happened, AI409 where something
@@ -815,21 +939,91 @@ begin
   return found;
 end $$;
 
--- Whose key it is; null where there is no such key or it was revoked. Keys are compared by their hashes, so the time this
--- takes tells nothing. When a key was last used is written once a minute: more often would be a write for each call.
-create or replace function aichat.authenticate(prefix text, key_hash bytea) returns uuid
+-- Somebody new, who is on the free plan and has the credits of a new profile. AI409 where the name is taken.
+create or replace function aichat.create_user(name text, email text) returns uuid
 language plpgsql security definer set search_path = '' as $$
 declare
-  key record;
+  made uuid := gen_random_uuid();
 begin
-  select k.id, k.user_id, coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true) as is_stale into key
-  from public.api_keys k
-  where k.prefix = authenticate.prefix and k.key_hash = authenticate.key_hash and k.revoked_at is null;
-  if key.is_stale then
-    update public.api_keys k set last_used_at = clock_timestamp()
-    where k.id = key.id and coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true);
+  if exists (select from public.profiles p where p.name = create_user.name) then
+    raise exception 'the name is taken' using errcode = 'AI409';
   end if;
-  return key.user_id;
+  insert into auth.users (id, email) values (made, create_user.email);
+  insert into public.profiles (id) values (made) on conflict do nothing;
+  update public.profiles p set name = create_user.name, email = create_user.email where p.id = made;
+  return made;
+exception when unique_violation then
+  raise exception 'the name or the address is taken' using errcode = 'AI409';
+end $$;
+
+-- Refuse a user's keys from now on, or take them again; whether that changed anything.
+create or replace function aichat.suspend(user_id uuid, is_suspended boolean) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.profiles p set suspended_at = case when is_suspended then clock_timestamp() end
+  where p.id = suspend.user_id and (p.suspended_at is not null) <> is_suspended;
+  return found;
+end $$;
+
+-- A key for a user, made by an operator. Only its hash comes here: the key was shown once.
+create or replace function aichat.create_api_key(
+  user_id uuid, name text, prefix text, key_hash bytea, scopes text[], plan text, monthly_cap_nano bigint,
+  expires_at timestamptz
+) returns uuid
+language sql security definer set search_path = '' as $$
+  insert into public.api_keys (user_id, name, prefix, key_hash, scopes, plan, monthly_cap_nano, expires_at)
+  values ($1, $2, $3, $4, $5, $6, $7, $8) returning id
+$$;
+
+-- Revoke anybody's key, at once and for good. False says that there is none, or that it was revoked already.
+create or replace function aichat.revoke_api_key(id uuid) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.api_keys k set revoked_at = clock_timestamp() where k.id = revoke_api_key.id and k.revoked_at is null;
+  return found;
+end $$;
+
+-- Write down what was done to an account, in the transaction that does it.
+create or replace function aichat.audit(actor text, action text, user_id uuid, key_id uuid, detail jsonb) returns void
+language sql security definer set search_path = '' as $$
+  insert into aichat.audit_events (actor, action, user_id, key_id, detail) values ($1, $2, $3, $4, coalesce($5, '{}'))
+$$;
+
+create or replace trigger audit_is_not_changed before update or delete on aichat.audit_events
+  for each row execute function aichat.refuse_change();
+create or replace trigger audit_is_not_truncated before truncate on aichat.audit_events
+  for each statement execute function aichat.refuse_change();
+
+-- Whose key it is, and what may be done with it. AI401 where there is no such key, or it was revoked or has expired; AI423
+-- where its user is suspended. Keys are compared by their hashes, so
+-- the time this takes tells nothing. When a key was last used is written once a minute: more often would be a write for
+-- each call.
+create or replace function aichat.authenticate(prefix text, key_hash bytea)
+returns table (user_id uuid, user_name text, key_id uuid, key_name text, scopes text[], plan text)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  found_key public.api_keys;
+  profile public.profiles;
+  moment timestamptz := clock_timestamp();
+begin
+  select * into found_key from public.api_keys k
+  where k.prefix = authenticate.prefix and k.key_hash = authenticate.key_hash;
+  if not found or found_key.revoked_at is not null or found_key.expires_at <= moment then
+    raise exception 'the key can not be used' using errcode = 'AI401',
+      detail = case when found_key.revoked_at is not null then 'revoked' when found_key.id is not null then 'expired'
+               else 'unknown' end;
+  end if;
+  select * into profile from public.profiles p where p.id = found_key.user_id;
+  if profile.suspended_at is not null then
+    raise exception 'the user is suspended' using errcode = 'AI423';
+  end if;
+  if coalesce(found_key.last_used_at < moment - interval '1 minute', true) then
+    update public.api_keys k set last_used_at = moment
+    where k.id = found_key.id and coalesce(k.last_used_at < moment - interval '1 minute', true);
+  end if;
+  return query select profile.id, coalesce(profile.name, profile.id::text), found_key.id, found_key.name, found_key.scopes,
+    coalesce(found_key.plan, profile.plan);
 end $$;
 
 -- 6. Search ------------------------------------------------------------------------------------------------------------
@@ -1775,11 +1969,11 @@ declare
   -- Tables of which a user may read rows of their own, with the columns where not all: neither the name a customer has at
   -- Stripe, nor the hash of a key. `select *` on those two is refused: ask for columns.
   readable constant jsonb := '{
-    "profiles": "id, plan, balance_nano, held_nano, credits, created_at",
+    "profiles": "id, name, email, plan, balance_nano, held_nano, credits, created_at, suspended_at",
     "credit_ledger": null,
     "credit_holds": null,
     "rate_events": null,
-    "api_keys": "id, user_id, name, prefix, created_at, last_used_at, revoked_at",
+    "api_keys": "id, user_id, name, prefix, scopes, plan, monthly_cap_nano, created_at, expires_at, last_used_at, revoked_at",
     "sync_heads": null,
     "sync_devices": null,
     "conversations": null,
@@ -1882,4 +2076,4 @@ end $$;
 
 -- 9. Done --------------------------------------------------------------------------------------------------------------
 
-insert into aichat.schema_versions (version) values (1) on conflict do nothing;
+insert into aichat.schema_versions (version) values (1), (2) on conflict do nothing;

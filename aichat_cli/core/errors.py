@@ -15,6 +15,11 @@
     ├── ApiKeyError             3    (401)
     │   ├── KeyMissing          3
     │   └── KeyRejected         3
+    ├── AccountError            3    what a gateway refuses somebody's key
+    │   ├── KeyRefused          3    (401) no such key, or one that was revoked or has expired
+    │   ├── ScopeMissing        3    (403) the key may not be used for this
+    │   └── AccountSuspended    3    (403)
+    ├── CallKnown               1    (409) a call was admitted under this id before
     ├── PaymentRequired         4    (402)
     │   ├── OutOfCredits        4
     │   ├── CapReached          4    of a day, a month or `--max-cost`
@@ -163,6 +168,40 @@ class KeyRejected(ApiKeyError):
     """The provider answered 401."""
 
     code = "key_rejected"
+
+
+class AccountError(AichatError):
+    """A gateway does not let this key do this."""
+
+    code = "account"
+    exit_code = EXIT_KEY
+    http_status = 403
+
+
+class KeyRefused(AccountError):
+    """There is no such key, or it was revoked or has expired."""
+
+    code = "invalid_api_key"
+    http_status = 401
+
+
+class ScopeMissing(AccountError):
+    """The key was not made for this."""
+
+    code = "scope_missing"
+
+
+class AccountSuspended(AccountError):
+    """The keys of this user are refused for now."""
+
+    code = "account_suspended"
+
+
+class CallKnown(AichatError):
+    """A call was admitted under this id before: it is not made, nor charged, a second time."""
+
+    code = "call_known"
+    http_status = 409
 
 
 class PaymentRequired(AichatError):

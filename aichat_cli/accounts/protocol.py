@@ -1,0 +1,175 @@
+"""What a gateway asks of its accounts, whatever keeps them. One instance serves one thread.
+
+Each method is one transaction: done, or nothing of it. All raise StorageError or HostedError where the database fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, TypeVar
+
+from aichat_cli.core.accounts import (
+    Admitted,
+    ApiKey,
+    AuditEvent,
+    Balance,
+    Caller,
+    Charge,
+    NewCall,
+    Progress,
+    Scope,
+    User,
+)
+from aichat_cli.core.credits import PlanName
+from aichat_cli.core.ids import ProfileId, RequestId
+from aichat_cli.core.struct import Struct
+from aichat_cli.core.usage import UsageRecord
+
+T = TypeVar("T")
+
+LIFE_SECONDS = 60
+"""A call that gave no sign of life for so long has lost its holder."""
+
+
+class Uncovered(Exception):  # noqa: N818 - it is an answer, which `accounts.admission` acts on
+    """A call may cost more than `available_nano`, which is what is left of the balance, or of the key's cap."""
+
+    def __init__(self, of: Literal["credits", "cap"], available_nano: int) -> None:
+        super().__init__(of)
+        self.of: Literal["credits", "cap"] = of
+        self.available_nano = available_nano
+
+
+class NewKey(Struct, frozen=True):
+    """A key to write down: its hash, never itself."""
+
+    user_id: ProfileId
+    name: str
+    prefix: str
+    key_hash: bytes
+    scopes: tuple[Scope, ...]
+    plan: PlanName | None = None
+    monthly_cap_nano: int | None = None
+    expires_at: str | None = None
+
+
+class CallBooks(Protocol):
+    """What every call asks."""
+
+    def authenticate(self, prefix: str, key_hash: bytes) -> Caller:
+        """Whose key it is. When it was last used is written at most once a minute.
+
+        Raises:
+            KeyRefused: there is no such key, or it was revoked or has expired; what is told apart is told only to whoever
+                has the whole key.
+            AccountSuspended: its user's keys are refused for now.
+        """
+        ...
+
+    def admit(self, call: NewCall) -> Admitted:
+        """Count a call in the sliding window and hold the most it can cost; refused, nothing of it was done.
+
+        Raises:
+            RateLimited: the window of the user or of the key is full; says when to try again.
+            Uncovered: it may cost more than there is.
+            CallKnown: a call was admitted under this id before.
+            KeyRefused, AccountSuspended: since it was authenticated.
+        """
+        ...
+
+    def settle(self, request_id: RequestId, record: UsageRecord | None) -> Charge:
+        """End a call: with its usage, charged once; or without, and nothing is charged.
+
+        A call that has ended already is not charged again, and its usage stays as it was written.
+        """
+        ...
+
+    def note(self, calls: Sequence[Progress]) -> list[RequestId]:
+        """Signs of life of calls under way; returns those that have ended meanwhile and are not paid for any longer."""
+        ...
+
+    def settle_the_dead(self) -> int:
+        """End the calls whose holder has died, each charged by what had accrued; returns how many."""
+        ...
+
+    def balance(self, user_id: ProfileId) -> Balance:
+        """A user's money, plan and window."""
+        ...
+
+    def together(self, tasks: Sequence[Callable[[], T]]) -> list[T | Exception]:
+        """Run calls of the methods above one after the other, durably stored when this returns, as cheaply as the database
+        can; each gives its result or its error, and one that fails undoes only itself.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class Users(Protocol):
+    """What an operator does. `actor` is who, for the audit."""
+
+    def create_user(self, name: str, *, email: str | None, plan: PlanName, actor: str) -> User:
+        """Somebody new, with the credits of a new profile; raises UsageError where the name is taken or cannot be one."""
+        ...
+
+    def user(self, name: str) -> User:
+        """The user of that name or id; raises NotFound."""
+        ...
+
+    def users(self, *, limit: int | None) -> list[User]:
+        """All users, by name."""
+        ...
+
+    def set_plan(self, user_id: ProfileId, plan: PlanName, *, actor: str) -> None:
+        """Put a user on a plan, from their next call on."""
+        ...
+
+    def grant(self, user_id: ProfileId, credits_: int, *, ref: str, actor: str) -> bool:
+        """Give whole credits, once for each ref; False where that was done before."""
+        ...
+
+    def suspend(self, user_id: ProfileId, *, suspended: bool, actor: str) -> None:
+        """Refuse a user's keys from now on, or take them again. Calls under way end as they would have."""
+        ...
+
+    def create_key(self, key: NewKey, *, actor: str) -> ApiKey:
+        """Write a key down."""
+        ...
+
+    def keys(self, *, user_id: ProfileId | None = None, limit: int | None = None) -> list[ApiKey]:
+        """Keys, the newest first, also those that were revoked."""
+        ...
+
+    def revoke_key(self, key_id: str, *, actor: str) -> bool:
+        """Refuse a key from now on, for good; False where it was revoked before."""
+        ...
+
+    def audit(self, *, user_id: ProfileId | None = None, limit: int | None = None) -> list[AuditEvent]:
+        """What was done, the newest first."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class AccountStore(Protocol):
+    """Where accounts are kept: gives out connections, each for one thread."""
+
+    workers: int
+    """How many threads are worth having: one where there is one writer, more where each waits for a network."""
+
+    @property
+    def name(self) -> str:
+        """In one word, as it may be shown."""
+        ...
+
+    def calls(self) -> CallBooks:
+        """For calls."""
+        ...
+
+    def users(self) -> Users:
+        """For operators."""
+        ...

@@ -1,0 +1,1 @@
+"""The gateway: models over HTTP, for people with keys, plans and credits."""
