@@ -31,7 +31,7 @@ LIFE_SECONDS = 60
 """A call that gave no sign of life for so long has lost its holder."""
 
 
-class Uncovered(Exception):  # noqa: N818 - it is an answer, which `accounts.admission` acts on
+class Uncovered(Exception):
     """A call may cost more than `available_nano`, which is what is left of the balance, or of the key's cap."""
 
     def __init__(self, of: Literal["credits", "cap"], available_nano: int) -> None:

@@ -6,8 +6,10 @@ The text that arrived is in the database to within a second; its tokens are coun
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from aichat_cli.core.ids import RequestId
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import Price, Rates, TokenUsage, cost_nano
 from aichat_cli.core.usage import UsageRecord, UsageType
@@ -20,20 +22,21 @@ CountTokens = Callable[[str, str], int]
 """Tokens of a text to a model, by the name it has on the wire."""
 
 
-def as_json(model: Model, usage_type: UsageType, input_tokens: int) -> str:
-    """The note of a call."""
+def as_json(model: Model, usage_type: UsageType, input_tokens: int, *, output_tokens: int | None = None) -> str:
+    """The note of a call. `output_tokens` are what of its answer has arrived, where that is noted here and not read from the
+    message it writes.
+    """
     price = model.price
-    return json.dumps(
-        {
-            "type": usage_type,
-            "provider": model.provider,
-            "model": model.name,
-            "wire_name": model.wire_name,
-            "input_tokens": input_tokens,
-            "rates": None if price is None else _numbers(price.rates),
-            "tiers": [] if price is None else [[threshold, _numbers(rates)] for threshold, rates in price.tiers],
-        }
-    )
+    noted = {
+        "type": usage_type,
+        "provider": model.provider,
+        "model": model.name,
+        "wire_name": model.wire_name,
+        "input_tokens": input_tokens,
+        "rates": None if price is None else _numbers(price.rates),
+        "tiers": [] if price is None else [[threshold, _numbers(rates)] for threshold, rates in price.tiers],
+    }
+    return json.dumps(noted if output_tokens is None else noted | {"output_tokens": output_tokens})
 
 
 def recover(db: Database, count: CountTokens) -> int:
@@ -70,19 +73,26 @@ def _settle(db: Database, held: Hold, record: UsageRecord | None, answer: Arrive
 def _record(held: Hold, answer: Arrived | None, count: CountTokens) -> UsageRecord | None:
     """The usage of a call that was cut off; None where nothing had arrived.
 
-    Of a call that wrote no message only the prompt is known, which was sent.
+    Of a call that wrote no message, and of whose answer nothing is noted, only the prompt is known, which was sent.
     """
     noted = json.loads(held.call)
+    if held.message_seq is None:
+        return record_of(held.request_id, noted)
     text = answer.text if answer else ""
-    if held.message_seq is not None and not text:
+    return record_of(held.request_id, noted | {"output_tokens": count(text, noted["wire_name"])}) if text else None
+
+
+def record_of(request_id: RequestId, noted: Mapping[str, Any]) -> UsageRecord | None:
+    """The usage of a call that was cut off, by its note; None where it says that nothing had arrived."""
+    if noted.get("output_tokens") == 0:
         return None
     price = None
     if noted["rates"] is not None:
         tiers = tuple((threshold, Rates(*numbers)) for threshold, numbers in noted["tiers"])
         price = Price(Rates(*noted["rates"]), tiers)
-    tokens = TokenUsage(noted["input_tokens"], count(text, noted["wire_name"]) if text else 0)
+    tokens = TokenUsage(noted["input_tokens"], noted.get("output_tokens", 0))
     return UsageRecord(
-        request_id=held.request_id,
+        request_id=request_id,
         type=noted["type"],
         provider=noted["provider"],
         model=noted["model"],

@@ -17,7 +17,7 @@ from aichat_cli.core.credits import CALLS_AN_HOUR, WINDOW_MS, charge_nano
 from aichat_cli.core.errors import StorageError
 from aichat_cli.core.ids import RequestId, new_id
 from aichat_cli.core.money import Price, usd_text
-from aichat_cli.core.struct import Struct
+from aichat_cli.core.struct import Struct, replace
 from aichat_cli.storage import accounts
 from aichat_cli.storage.accounts import NewHold
 from aichat_cli.storage.database import Database
@@ -137,22 +137,36 @@ def _take_place_in_window(books: Database) -> None:
     accounts.add_admitted(books, now)
 
 
-class _Reservation(Struct, frozen=True):
+class Reservation(Struct, frozen=True):
+    """The most a call can cost, in nano-dollars, with the longest answer that is paid for, in tokens; None for any."""
+
     most_nano: int
     output_limit: int | None
     notice: str | None = None
 
 
-def _reservation(call: Call, price: Price, tokens: int, before: Standing) -> _Reservation:
-    """The most the call costs; with a shorter answer where only that fits, and the user did not say how long it may be."""
+def shortened(call: Call, input_tokens: int, room_nano: int) -> Reservation | None:
+    """A call with a shorter answer, where only that fits into what may be spent, and the user did not say how long it may
+    be; None where none fits that is worth having.
+    """
+    if call.model.price is None:
+        return None
+    fitting = affordable_output(call.model.price, input_tokens, max(room_nano, 0)) // call.answers
+    if call.type == "embedding" or call.is_limit_given or fitting < min(LEAST_ANSWER, call.longest_answer):
+        return None
+    return Reservation(most_nano(call.model.price, input_tokens, fitting * call.answers), fitting)
+
+
+def _reservation(call: Call, price: Price, tokens: int, before: Standing) -> Reservation:
+    """The most the call costs, with a shorter answer where it has to be."""
     tightest = min(refusals.rooms(before), key=lambda room: room.nano)
     longest = call.longest_answer
     most = most_nano(price, tokens, longest * call.answers)
     if most <= tightest.nano:
-        return _Reservation(most, None if call.is_limit_known else longest)
-    fitting = affordable_output(price, tokens, max(tightest.nano, 0)) // call.answers
-    if call.type == "embedding" or call.is_limit_given or fitting < min(LEAST_ANSWER, longest):
+        return Reservation(most, None if call.is_limit_known else longest)
+    shorter = shortened(call, tokens, tightest.nano)
+    if shorter is None:
         raise refusals.too_expensive(tightest, before, call.model.name, most)
     left = refusals.counted(tightest.nano) if tightest.of == "credits" else usd_text(tightest.nano)
-    notice = f"What is left to spend, {left}, pays for an answer of up to {fitting:,} tokens."
-    return _Reservation(most_nano(price, tokens, fitting * call.answers), fitting, notice)
+    notice = f"What is left to spend, {left}, pays for an answer of up to {shorter.output_limit:,} tokens."
+    return replace(shorter, notice=notice)

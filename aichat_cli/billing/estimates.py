@@ -42,9 +42,9 @@ class Call(Struct, frozen=True):
             return self.most_input
         return min(self.most_input, self.count_input())
 
-    def as_json(self) -> str:
+    def as_json(self, *, output_tokens: int | None = None) -> str:
         """What it is charged by should its process die: `accrued.recover` reads it."""
-        return accrued.as_json(self.model, self.type, self.likely_input)
+        return accrued.as_json(self.model, self.type, self.likely_input, output_tokens=output_tokens)
 
 
 def most_nano(price: Price, input_tokens: int, output_tokens: int) -> int:

@@ -235,15 +235,19 @@ class RateLimited(AichatError):
 
     Args:
         retry_after: seconds to wait, where known.
+        limit: how many calls the window holds, where it is our own.
     """
 
     code = "rate_limited"
     exit_code = EXIT_RATE_LIMITED
     http_status = 429
 
-    def __init__(self, message: str, *, retry_after: float | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, limit: int | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+        self.limit = limit
 
 
 class ProviderError(AichatError):

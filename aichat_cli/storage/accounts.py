@@ -44,6 +44,7 @@ class NewHold(Struct, frozen=True):
         mode: `own-keys` is counted against caps, `credits` against the balance.
         call: JSON of what it is charged by should its process die.
         message_seq: the answer it writes, whose text tells then how much arrived.
+        key_id: the key of a gateway that it came with.
     """
 
     request_id: RequestId
@@ -51,6 +52,7 @@ class NewHold(Struct, frozen=True):
     mode: BillingMode
     call: str
     message_seq: int | None = None
+    key_id: str | None = None
 
 
 class Hold(Struct, frozen=True):
@@ -63,6 +65,7 @@ class Hold(Struct, frozen=True):
     mode: BillingMode
     call: str
     message_seq: int | None
+    key_id: str | None
 
 
 class Entry(Struct, frozen=True):
@@ -108,9 +111,9 @@ def hold(db: Database, new: NewHold, user_id: ProfileId = LOCAL_PROFILE) -> int:
         StorageError: the balance does not cover it.
     """
     [(seq,)] = db.rows(
-        "INSERT INTO credit_holds (request_id, user_id, mode, amount_nano, call, message_seq, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING seq",
-        (new.request_id, user_id, new.mode, new.amount_nano, new.call, new.message_seq, utc_now()),
+        "INSERT INTO credit_holds (request_id, user_id, mode, amount_nano, call, message_seq, key_id, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq",
+        (new.request_id, user_id, new.mode, new.amount_nano, new.call, new.message_seq, new.key_id, utc_now()),
     )
     liveness.hold(db.path, _LOCKS_FROM + seq)
     return int(seq)
@@ -152,7 +155,15 @@ def close(db: Database, request_id: RequestId, record: UsageRecord | None) -> No
     due = charge_nano(record.cost_nano or 0) if record is not None else 0
     if held.mode == "credits" and due:
         taken = min(due, account(db, held.user_id).available_nano)
-        add_entry(db, "charge", request_id, -taken, uncovered_nano=due - taken, user_id=held.user_id)
+        add_entry(
+            db,
+            "charge",
+            request_id,
+            -taken,
+            uncovered_nano=due - taken,
+            user_id=held.user_id,
+            key_id=held.key_id,
+        )
 
 
 def abandoned(db: Database) -> list[Hold]:
@@ -171,6 +182,7 @@ def add_entry(
     uncovered_nano: int = 0,
     purchase_id: str | None = None,
     user_id: ProfileId = LOCAL_PROFILE,
+    key_id: str | None = None,
 ) -> bool:
     """Change a balance, once for each kind and ref; False where that has happened before.
 
@@ -180,9 +192,9 @@ def add_entry(
     if db.row("SELECT 1 FROM credit_ledger WHERE kind = ? AND ref = ?", (kind, ref)):
         return False
     db.execute(
-        "INSERT INTO credit_ledger (id, user_id, kind, ref, purchase_id, amount_nano, uncovered_nano, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (new_id(), user_id, kind, ref, purchase_id, amount_nano, uncovered_nano, utc_now()),
+        "INSERT INTO credit_ledger (id, user_id, kind, ref, purchase_id, amount_nano, uncovered_nano, key_id, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (new_id(), user_id, kind, ref, purchase_id, amount_nano, uncovered_nano, key_id, utc_now()),
     )
     return True
 
@@ -212,21 +224,60 @@ def window(db: Database, *, now_ms: int, user_id: ProfileId = LOCAL_PROFILE) -> 
     return Window(limit, max(limit - calls, 0), None if oldest is None else oldest + WINDOW_MS)
 
 
-def admitted_since(db: Database, at_ms: int, *, now_ms: int, user_id: ProfileId = LOCAL_PROFILE) -> list[int]:
-    """When calls were admitted from a moment on, oldest first, in milliseconds; what is older, or of a clock that went
-    wrong and lies ahead, is forgotten.
+def admitted_since(
+    db: Database, at_ms: int, *, now_ms: int, user_id: ProfileId = LOCAL_PROFILE, key_id: str | None = None
+) -> list[int]:
+    """When calls were admitted from a moment on, oldest first, in milliseconds: those of a user, or of one of their keys.
+    What is older, or of a clock that went wrong and lies ahead, is forgotten.
     """
     db.execute("DELETE FROM rate_events WHERE user_id = ? AND (at_ms <= ? OR at_ms > ?)", (user_id, at_ms, now_ms))
+    if key_id is not None:
+        return [row[0] for row in db.rows("SELECT at_ms FROM rate_events WHERE key_id = ? ORDER BY at_ms", (key_id,))]
     return [row[0] for row in db.rows("SELECT at_ms FROM rate_events WHERE user_id = ? ORDER BY at_ms", (user_id,))]
 
 
-def add_admitted(db: Database, at_ms: int, *, user_id: ProfileId = LOCAL_PROFILE) -> None:
+def add_admitted(db: Database, at_ms: int, *, user_id: ProfileId = LOCAL_PROFILE, key_id: str | None = None) -> None:
     """A call was admitted at this moment."""
-    db.execute("INSERT INTO rate_events (user_id, at_ms) VALUES (?, ?)", (user_id, at_ms))
+    db.execute("INSERT INTO rate_events (user_id, key_id, at_ms) VALUES (?, ?, ?)", (user_id, key_id, at_ms))
+
+
+def spent_through(db: Database, key_id: str, iso_time: str) -> int:
+    """What was charged through a key from a moment on, and what is held for its calls under way, in nano-dollars."""
+    [(charged, held)] = db.rows(
+        "SELECT (SELECT coalesce(-sum(amount_nano), 0) FROM credit_ledger WHERE key_id = ?1 AND created_at >= ?2),"
+        " (SELECT coalesce(sum(amount_nano), 0) FROM credit_holds WHERE key_id = ?1)",
+        (key_id, iso_time),
+    )
+    return int(charged) + int(held)
+
+
+def note_output(db: Database, request_id: RequestId, output_tokens: int) -> bool:
+    """How much of an answer has arrived, which a call is charged by should its process die; False where it has ended."""
+    sql = "UPDATE credit_holds SET call = json_set(call, '$.output_tokens', ?) WHERE request_id = ?"
+    return db.execute(sql, (output_tokens, request_id)) > 0
+
+
+def payer(db: Database, request_id: RequestId) -> ProfileId | None:
+    """Who pays or paid for a call, None where there never was one."""
+    row = db.row(
+        "SELECT user_id FROM credit_holds WHERE request_id = ?1 UNION ALL"
+        " SELECT user_id FROM usage WHERE request_id = ?1 UNION ALL"
+        " SELECT user_id FROM credit_ledger WHERE kind = 'charge' AND ref = ?1",
+        (request_id,),
+    )
+    return None if row is None else row[0]
+
+
+def charge_of(db: Database, request_id: RequestId) -> tuple[int, int]:
+    """What a call took from its payer, and what of it was not covered, in nano-dollars."""
+    row = db.row(
+        "SELECT -amount_nano, uncovered_nano FROM credit_ledger WHERE kind = 'charge' AND ref = ?", (request_id,)
+    )
+    return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
 
 def _holds(db: Database, condition: str, *values: str) -> list[Hold]:
-    columns = "seq, user_id, request_id, amount_nano, mode, call, message_seq"
+    columns = "seq, user_id, request_id, amount_nano, mode, call, message_seq, key_id"
     query = f"SELECT {columns} FROM credit_holds WHERE {condition} ORDER BY seq"  # noqa: S608 (both are our own words)
     return [Hold(*row) for row in db.rows(query, values)]
 

@@ -183,7 +183,7 @@ def test_a_hold_of_a_process_that_lives_is_left_alone(tmp_path: Path) -> None:
     [
         "UPDATE credit_ledger SET amount_nano = 1",
         "DELETE FROM credit_ledger",
-        "REPLACE INTO credit_ledger SELECT seq, id, user_id, kind, ref, NULL, 5, 0, created_at FROM credit_ledger",
+        "REPLACE INTO credit_ledger SELECT seq, id, user_id, kind, ref, NULL, 5, 0, created_at, NULL FROM credit_ledger",
     ],
 )
 def test_the_ledger_cannot_be_changed(tmp_path: Path, statement: str) -> None:

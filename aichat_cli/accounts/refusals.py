@@ -1,0 +1,54 @@
+"""What an account refuses, in words for whoever calls a gateway: one wording for each."""
+
+from __future__ import annotations
+
+from aichat_cli.core.errors import AccountSuspended, CallKnown, KeyRefused, RateLimited, UsageError
+from aichat_cli.core.ids import RequestId
+
+LONGEST_NAME = 100
+
+
+def key_unknown() -> KeyRefused:
+    """Whatever was presented opens nothing."""
+    return KeyRefused("This is not an API key of this gateway.", hint="Ask its operator for one")
+
+
+def key_revoked() -> KeyRefused:
+    """The key was right once."""
+    return KeyRefused("This API key was revoked.", hint="Ask the operator for a new one")
+
+
+def key_expired() -> KeyRefused:
+    """The key was right once."""
+    return KeyRefused("This API key has expired.", hint="Ask the operator for a new one")
+
+
+def suspended() -> AccountSuspended:
+    """The user's keys are refused for now."""
+    return AccountSuspended("This account is suspended.", hint="Ask the operator")
+
+
+def call_known(request_id: RequestId) -> CallKnown:
+    """The same call comes again."""
+    return CallKnown(f"A call was made under the id {request_id} before; it is neither made nor charged again.")
+
+
+def window_full(plan: str, limit: int, retry_after: float) -> RateLimited:
+    """As many calls as the plan allows were admitted within the last hour."""
+    seconds = max(1, -(-int(retry_after * 1000) // 1000))
+    return RateLimited(
+        f"The {plan} plan allows {limit:,} calls an hour, and all are used. Try again in {seconds} s.",
+        retry_after=seconds,
+        limit=limit,
+    )
+
+
+def checked_name(name: str) -> str:
+    """A name somebody can have.
+
+    Raises:
+        UsageError: it is empty, too long, or holds blanks or control characters.
+    """
+    if not 1 <= len(name) <= LONGEST_NAME or any(char.isspace() or not char.isprintable() for char in name):
+        raise UsageError(f"A user's name is one word of up to {LONGEST_NAME} characters.")
+    return name

@@ -1,0 +1,50 @@
+"""The application: its paths, what wraps every request, and what opens and closes with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from aichat_cli.core.errors import AichatError
+from aichat_cli.gateway import account
+from aichat_cli.gateway.deps import GatewayDeps
+from aichat_cli.gateway.errors import error_response, of_http
+
+
+def create_app(deps: GatewayDeps) -> Starlette:
+    """The gateway as an ASGI application."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        deps.desk.open()
+        try:
+            yield
+        finally:
+            deps.desk.close()
+
+    app = Starlette(
+        routes=routes(),
+        lifespan=lifespan,
+        exception_handlers={AichatError: _failed, HTTPException: _refused},  # type: ignore[dict-item]
+    )
+    app.state.deps = deps
+    return app
+
+
+def routes() -> list[BaseRoute]:
+    """All paths."""
+    return [*account.routes()]
+
+
+async def _failed(request: Request, error: AichatError) -> Response:
+    return error_response(request, error)
+
+
+async def _refused(request: Request, error: HTTPException) -> Response:
+    return error_response(request, of_http(error))
