@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aichat_cli.core.errors import AccountSuspended, CallKnown, KeyRefused, RateLimited, UsageError
+from aichat_cli.core.errors import AccountSuspended, CallKnown, KeyRefused, NotFound, RateLimited, UsageError
 from aichat_cli.core.ids import RequestId
 
 LONGEST_NAME = 100
@@ -41,6 +41,26 @@ def window_full(plan: str, limit: int, retry_after: float) -> RateLimited:
         retry_after=seconds,
         limit=limit,
     )
+
+
+def name_taken(name: str) -> UsageError:
+    """There is a user of this name."""
+    return UsageError(f'There is a user "{name}" already.', hint="Run: aichat users list")
+
+
+def no_user(name: str) -> NotFound:
+    """Nobody has this name or id."""
+    return NotFound(f'There is no user "{name}".', hint="Run: aichat users list")
+
+
+def no_key(key_id: str) -> NotFound:
+    """No key has this id."""
+    return NotFound(f'There is no key "{key_id}".', hint="Run: aichat keys list")
+
+
+def granted_otherwise(ref: str) -> UsageError:
+    """Credits were granted under this name before, to somebody else or another number of them."""
+    return UsageError(f'Other credits were granted as "{ref}" before.', hint="Choose another --ref")
 
 
 def checked_name(name: str) -> str:

@@ -25,7 +25,6 @@ from aichat_cli.core.accounts import (
 )
 from aichat_cli.core.clock import now_ms, utc_now, utc_text
 from aichat_cli.core.credits import CALLS_AN_HOUR, NANO_PER_CREDIT, WINDOW_MS, PlanName, charge_nano
-from aichat_cli.core.errors import NotFound, UsageError
 from aichat_cli.core.ids import ProfileId, RequestId
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.storage import accounts, usage, users
@@ -219,7 +218,7 @@ class SqliteUsers:
         checked = refusals.checked_name(name)
         with self._db.transaction(durable=True):
             if users.find(self._db, checked) is not None:
-                raise UsageError(f'There is a user "{checked}" already.', hint="Run: aichat users list")
+                raise refusals.name_taken(checked)
             user_id = users.add(self._db, checked, email, plan)
             accounts.add_entry(
                 self._db, "grant", f"welcome:{user_id}", WELCOME_CREDITS * NANO_PER_CREDIT, user_id=user_id
@@ -231,7 +230,7 @@ class SqliteUsers:
         """`Users.user`."""
         found = users.find(self._db, name)
         if found is None:
-            raise NotFound(f'There is no user "{name}".', hint="Run: aichat users list")
+            raise refusals.no_user(name)
         return found
 
     def users(self, *, limit: int | None) -> list[User]:
