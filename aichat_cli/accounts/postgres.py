@@ -132,7 +132,7 @@ class PostgresCalls:
             return self._connection.again(_settle_the_dead)
 
     def balance(self, user_id: ProfileId) -> Balance:
-        """See `CallBooks`; raises NotFound where there is no such user."""
+        """See `CallBooks`."""
         with _answers():
             found = self._connection.again(lambda connection: accounts.balance(connection, user_id))
         if found is None:
@@ -184,28 +184,27 @@ class PostgresUsers:
             return self._connection.again(lambda connection: users.users(connection, limit=limit))
 
     def set_plan(self, user_id: ProfileId, plan: PlanName, *, actor: str) -> None:
-        """See `Users`; raises NotFound where there is no such user."""
+        """See `Users`."""
         with _answers(name=user_id):
             self._connection.once(lambda connection: users.set_plan(connection, user_id, plan, actor=actor))
 
     def grant(self, user_id: ProfileId, credits_: int, *, ref: str, actor: str) -> bool:
-        """See `Users`; raises NotFound where there is no such user, and UsageError where that is no number of credits, or
-        something else was granted under `ref`.
-        """
+        """See `Users`."""
+        refusals.checked_credits(credits_)
         with _answers(name=user_id, known=lambda: refusals.granted_otherwise(ref)):
             return self._connection.once(
                 lambda connection: users.grant(connection, user_id, credits_, ref=ref, actor=actor)
             )
 
     def suspend(self, user_id: ProfileId, *, suspended: bool, actor: str) -> None:
-        """See `Users`; raises NotFound where there is no such user."""
+        """See `Users`."""
         with _answers(name=user_id):
             self._connection.once(
                 lambda connection: users.suspend(connection, user_id, suspended=suspended, actor=actor)
             )
 
     def create_key(self, key: NewKey, *, actor: str) -> ApiKey:
-        """See `Users`; raises NotFound where there is no such user."""
+        """See `Users`."""
         terms = (key.scopes, key.plan, key.monthly_cap_nano, key.expires_at)
         with _answers(name=key.user_id):
             return self._connection.once(
@@ -220,7 +219,7 @@ class PostgresUsers:
             return self._connection.again(lambda connection: users.keys(connection, user_id=user_id, limit=limit))
 
     def revoke_key(self, key_id: str, *, actor: str) -> bool:
-        """See `Users`; raises NotFound where there is no such key."""
+        """See `Users`."""
         if users.as_uuid(key_id) is None:
             raise refusals.no_key(key_id)
         with _answers(key=key_id):

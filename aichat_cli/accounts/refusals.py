@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from aichat_cli.core.errors import AccountSuspended, CallKnown, KeyRefused, NotFound, RateLimited, UsageError
 from aichat_cli.core.ids import RequestId
 
 LONGEST_NAME = 100
+MOST_CREDITS = 1_000_000_000
+_AN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def key_unknown() -> KeyRefused:
@@ -67,8 +71,22 @@ def checked_name(name: str) -> str:
     """A name somebody can have.
 
     Raises:
-        UsageError: it is empty, too long, or holds blanks or control characters.
+        UsageError: it is empty, too long, or holds blanks or control characters; or it has the form of an id, by which
+            users are found as well.
     """
     if not 1 <= len(name) <= LONGEST_NAME or any(char.isspace() or not char.isprintable() for char in name):
         raise UsageError(f"A user's name is one word of up to {LONGEST_NAME} characters.")
+    if _AN_ID.fullmatch(name):
+        raise UsageError(f"{name} has the form of an id: nobody can be named so.", hint="Choose another name")
     return name
+
+
+def checked_credits(credits_: int) -> int:
+    """A number of credits that can be granted.
+
+    Raises:
+        UsageError: it is none, or too many.
+    """
+    if not 1 <= credits_ <= MOST_CREDITS:
+        raise UsageError(f"Between 1 and {MOST_CREDITS:,} credits are granted at once.")
+    return credits_

@@ -240,13 +240,18 @@ class SqliteUsers:
     def set_plan(self, user_id: ProfileId, plan: PlanName, *, actor: str) -> None:
         """`Users.set_plan`."""
         with self._db.transaction(durable=True):
+            self._require(user_id)
             users.set_plan(self._db, user_id, plan)
             users.audit(self._db, actor, "user.plan", user_id, detail={"plan": plan})
 
     def grant(self, user_id: ProfileId, credits_: int, *, ref: str, actor: str) -> bool:
         """`Users.grant`."""
+        amount = refusals.checked_credits(credits_) * NANO_PER_CREDIT
         with self._db.transaction(durable=True):
-            if not accounts.add_entry(self._db, "grant", ref, credits_ * NANO_PER_CREDIT, user_id=user_id):
+            self._require(user_id)
+            if not accounts.add_entry(self._db, "grant", ref, amount, user_id=user_id):
+                if accounts.entered(self._db, "grant", ref) != (user_id, amount):
+                    raise refusals.granted_otherwise(ref)
                 return False
             users.audit(self._db, actor, "credits.granted", user_id, detail={"credits": credits_, "ref": ref})
         return True
@@ -254,6 +259,7 @@ class SqliteUsers:
     def suspend(self, user_id: ProfileId, *, suspended: bool, actor: str) -> None:
         """`Users.suspend`."""
         with self._db.transaction(durable=True):
+            self._require(user_id)
             if users.set_suspended(self._db, user_id, suspended=suspended):
                 users.audit(self._db, actor, "user.suspended" if suspended else "user.resumed", user_id)
 
@@ -270,6 +276,7 @@ class SqliteUsers:
             key.expires_at,
         )
         with self._db.transaction(durable=True):
+            self._require(key.user_id)
             key_id = users.add_key(self._db, kept)
             users.audit(self._db, actor, "key.created", key.user_id, key_id=key_id, detail={"name": key.name})
         made = users.key_by_id(self._db, key_id)
@@ -284,7 +291,9 @@ class SqliteUsers:
         """`Users.revoke_key`."""
         with self._db.transaction(durable=True):
             key = users.key_by_id(self._db, key_id)
-            if key is None or not users.revoke_key(self._db, key_id):
+            if key is None:
+                raise refusals.no_key(key_id)
+            if not users.revoke_key(self._db, key_id):
                 return False
             users.audit(self._db, actor, "key.revoked", key.user_id, key_id=key_id)
         return True
@@ -296,6 +305,10 @@ class SqliteUsers:
     def close(self) -> None:
         """`Users.close`."""
         self._db.close()
+
+    def _require(self, user_id: ProfileId) -> None:
+        if users.find(self._db, user_id) is None:
+            raise refusals.no_user(user_id)
 
 
 def _month_began() -> str:
