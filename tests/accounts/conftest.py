@@ -26,6 +26,16 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         hosted.close()
 
 
+@pytest.fixture(scope="session", params=["postgres16", "supabase18"])
+def hosted(request: pytest.FixtureRequest) -> Iterator[PostgresPlace]:
+    """A database that the tests of Postgres alone share."""
+    cluster: Cluster = request.getfixturevalue(request.param)
+    with cluster.database(database.template(cluster)) as dsn:
+        kept = PostgresPlace(dsn)
+        yield kept
+        kept.close()
+
+
 @pytest.fixture
 def postgres_place(postgres16: Cluster) -> Iterator[PostgresPlace]:
     """A database of its own."""

@@ -18,6 +18,9 @@ Connection = psycopg.Connection[Any]
 
 CREDIT = 10_000_000
 
+USED = '{"provider": "openai", "model": "gpt-4o", "input_tokens": 3}'
+"""A call, as the service writes it down."""
+
 READABLE = (
     "profiles",
     "credit_ledger",
