@@ -4,7 +4,6 @@ in Postgres. `hosted.purchases.PostgresTill` is one, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -12,7 +11,7 @@ from aichat_cli.core.accounts import Action
 from aichat_cli.core.checkout import Funds, KeptReversal, Purchase, PurchaseEntryKind, PurchaseState, Reversal
 from aichat_cli.core.credits import Package
 from aichat_cli.core.ids import ProfileId
-from aichat_cli.storage import accounts, audit, purchases
+from aichat_cli.storage import accounts, purchases, users
 from aichat_cli.storage.database import Database
 
 
@@ -95,7 +94,7 @@ class Till(Protocol):
         """Change the balance of a purchase's user, once for each kind and ref; False where that has happened before."""
         ...
 
-    def audit(self, action: Action, user_id: ProfileId, detail: Mapping[str, str | int | None]) -> None:
+    def audit(self, action: Action, user_id: ProfileId, detail: dict[str, str | int | None]) -> None:
         """Write down what Stripe's word did to an account, where accounts are kept."""
         ...
 
@@ -173,6 +172,6 @@ class SqliteTill:
             user_id=purchase.user_id,
         )
 
-    def audit(self, action: Action, user_id: ProfileId, detail: Mapping[str, str | int | None]) -> None:
+    def audit(self, action: Action, user_id: ProfileId, detail: dict[str, str | int | None]) -> None:
         if self._is_audited:
-            audit.add(self._db, "stripe", action, user_id=user_id, detail=detail)
+            users.audit(self._db, "stripe", action, user_id, detail=detail)

@@ -4,7 +4,7 @@ which the owner of the database and `service_role` may call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -158,7 +158,7 @@ class PostgresTill:
             )
         )
 
-    def audit(self, action: Action, user_id: ProfileId, detail: Mapping[str, str | int | None]) -> None:
+    def audit(self, action: Action, user_id: ProfileId, detail: dict[str, str | int | None]) -> None:
         """Write down what Stripe's word did to an account."""
         self._connection.rows(
             "SELECT aichat.audit('stripe', %s, %s, NULL, %s)", (action, user_id, json_text(to_json(detail).decode()))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aichat_cli.core.credits import PACKAGES
+from aichat_cli.hosted.connection import Connection
+from aichat_cli.storage.database import Database
 from tests.billing.payments import begun, paid, session_id_of, spend, told
-from tests.billing.tills import Books
+from tests.billing.tills import Books, PostgresBooks, SqliteBooks
 from tests.servers.stripe_double import StripeDouble
 
 
@@ -135,33 +137,53 @@ def test_a_won_dispute_does_not_give_back_what_was_refunded_meanwhile(books: Boo
     assert books.balance == 100
 
 
-@given(
-    cents=st.lists(st.integers(1, 2500), max_size=6),
-    won=st.lists(st.booleans(), min_size=6, max_size=6),
-    spent=st.integers(0, 600),
-    package=st.sampled_from(["small", "medium", "large"]),
-)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # each example is another user's
+WHAT_GOES_BACK = {
+    "cents": st.lists(st.integers(1, 2500), max_size=6),
+    "won": st.lists(st.booleans(), min_size=6, max_size=6),
+    "spent": st.integers(0, 600),
+    "package": st.sampled_from(["small", "medium", "large"]),
+}
+
+
+@given(**WHAT_GOES_BACK)
 def test_whatever_goes_back_the_purchase_is_never_taken_more_than_once(
-    books: Books, stripe_for_examples: StripeDouble, cents: list[int], won: list[bool], spent: int, package: str
+    stripe_for_examples: StripeDouble, cents: list[int], won: list[bool], spent: int, package: str
 ) -> None:
-    stripe = stripe_for_examples
+    with Database.in_memory() as db:
+        _whatever_goes_back(SqliteBooks(db), stripe_for_examples, cents, won, spent, package)
+
+
+@settings(max_examples=8)
+@given(**WHAT_GOES_BACK)
+def test_in_postgres_too_the_purchase_is_never_taken_more_than_once(
+    hosted_till: tuple[Connection, str],
+    stripe_for_examples: StripeDouble,
+    cents: list[int],
+    won: list[bool],
+    spent: int,
+    package: str,
+) -> None:
+    _whatever_goes_back(PostgresBooks(*hosted_till), stripe_for_examples, cents, won, spent, package)
+
+
+def _whatever_goes_back(
+    books: Books, stripe: StripeDouble, cents: list[int], won: list[bool], spent: int, package: str
+) -> None:
     bought = PACKAGES[package]
-    buyer = books.somebody_else()
-    purchase = paid(buyer, stripe, package)
-    spend(buyer, max(100 + bought.credits - spent, 0))
+    purchase = paid(books, stripe, package)
+    spend(books, max(100 + bought.credits - spent, 0))
     for number, (amount, is_won) in enumerate(zip(cents, won, strict=False)):
         if number % 2:
-            refunded(buyer, stripe, purchase, amount)
+            refunded(books, stripe, purchase, amount)
             continue
-        dispute = disputed(buyer, stripe, purchase, amount)
+        dispute = disputed(books, stripe, purchase, amount)
         if is_won:
-            told(buyer, stripe, "charge.dispute.closed", {**dispute, "status": "won"})
+            told(books, stripe, "charge.dispute.closed", {**dispute, "status": "won"})
     standing = [amount for number, amount in enumerate(cents) if number % 2 or not won[number]]
-    taken = -sum(amount for kind, amount, _ in buyer.ledger if kind in {"refund", "dispute", "dispute_won"})
+    taken = -sum(amount for kind, amount, _ in books.ledger if kind in {"refund", "dispute", "dispute_won"})
     share = bought.credits * min(sum(standing), bought.amount_cents) // bought.amount_cents
     assert 0 <= taken <= share
-    assert buyer.balance >= 0
+    assert books.balance >= 0
     if not spent:
         assert taken == share
 
