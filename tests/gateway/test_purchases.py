@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from aichat_cli.gateway.deps import ServerOptions
 from aichat_cli.gateway.purchases import MOST_EVENT_BYTES
 from aichat_cli.storage.database import Database
-from tests.servers.gateway import RunningGateway, ServerOptions
+from tests.servers.gateway import RunningGateway
 from tests.servers.scripted import ScriptedServer
 from tests.servers.stripe_double import WEBHOOK_SECRET, StripeDouble
 
