@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from aichat_cli.core.errors import AichatError
-from aichat_cli.gateway import account
+from aichat_cli.gateway import account, purchases
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.errors import error_response, of_http
 
@@ -39,7 +39,7 @@ def create_app(deps: GatewayDeps) -> Starlette:
 
 def routes() -> list[BaseRoute]:
     """All paths."""
-    return [*account.routes()]
+    return [*account.routes(), *purchases.routes()]
 
 
 async def _failed(request: Request, error: AichatError) -> Response:
