@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from aichat_cli.core.events import Finished
 from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage, cost_nano, nano_from_usd
+from aichat_cli.core.struct import replace
 from aichat_cli.core.usage import UsageRecord, UsageType
 
 
@@ -39,6 +41,35 @@ def chat_usage(
         cost_nano=computed if named is None else named,
         provenance="estimated" if is_estimate else "calculated" if named is None else "provider",
         status=status,
+    )
+
+
+def usage_of_call(
+    request_id: RequestId,
+    model: Model,
+    counted: TokenUsage | None,
+    usage_type: UsageType = "chat",
+    *,
+    finished: Finished | None,
+    status: Status,
+    has_arrived: bool,
+    prompt_tokens: Callable[[], int],
+    answer_tokens: Callable[[], int],
+) -> UsageRecord | None:
+    """The usage row of a call that ended in whatever way: the provider's count where the answer came to its end, ours for
+    what is missing.
+
+    None where nothing was counted and nothing arrived.
+    """
+    if counted is None and not has_arrived:
+        return None
+    is_estimate = finished is None or counted is None
+    if counted is None:
+        counted = TokenUsage(prompt_tokens(), answer_tokens())
+    elif is_estimate:
+        counted = replace(counted, output_tokens=max(answer_tokens(), counted.output_tokens))
+    return chat_usage(
+        request_id, model, counted, usage_type, is_estimate=is_estimate, finished=finished, status=status
     )
 
 

@@ -11,7 +11,7 @@ from math import ceil, isfinite
 
 from aichat_cli.billing import admission as admissions
 from aichat_cli.billing.admission import Admission
-from aichat_cli.billing.charges import chat_usage
+from aichat_cli.billing.charges import usage_of_call
 from aichat_cli.billing.estimates import Call, most_nano
 from aichat_cli.billing.limits import Limits
 from aichat_cli.billing.standing import standing, warnings
@@ -22,7 +22,7 @@ from aichat_cli.core.interrupts import shielded
 from aichat_cli.core.messages import AttachmentSummary, ChatMessage, Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.core.struct import Struct, replace
+from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageRecord, UsageType
 from aichat_cli.providers import tokens
 from aichat_cli.providers.base import OptionValue, longest_answer
@@ -146,15 +146,16 @@ class Payment:
 
         None where nothing was counted and nothing arrived.
         """
-        if counted is None and not arrived:
-            return None
-        is_estimate = finished is None or counted is None
-        if counted is None:
-            counted = TokenUsage(prompt_tokens(), tokens.count(arrived, model))
-        elif is_estimate:
-            counted = replace(counted, output_tokens=max(tokens.count(arrived, model), counted.output_tokens))
-        return chat_usage(
-            self.request_id, model, counted, self._type, is_estimate=is_estimate, finished=finished, status=status
+        return usage_of_call(
+            self.request_id,
+            model,
+            counted,
+            self._type,
+            finished=finished,
+            status=status,
+            has_arrived=bool(arrived),
+            prompt_tokens=prompt_tokens,
+            answer_tokens=lambda: tokens.count(arrived, model),
         )
 
     def settled(self, cost_nano: int | None) -> None:

@@ -81,6 +81,11 @@ class Reading(Protocol):
 class Tap(Reading, Protocol):
     """Reads an answer in the client's own protocol as it is passed on."""
 
+    @property
+    def is_done(self) -> bool:
+        """The provider said that nothing more follows."""
+        ...
+
     def feed(self, chunk: bytes) -> bytes:
         """What to pass on of the next bytes of a stream: whole events; the usage and the end are held back.
 
