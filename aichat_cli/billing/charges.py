@@ -68,9 +68,7 @@ def usage_of_call(
         counted = TokenUsage(prompt_tokens(), answer_tokens())
     elif is_estimate:
         counted = replace(counted, output_tokens=max(answer_tokens(), counted.output_tokens))
-    return chat_usage(
-        request_id, model, counted, usage_type, is_estimate=is_estimate, finished=finished, status=status
-    )
+    return chat_usage(request_id, model, counted, usage_type, is_estimate=is_estimate, finished=finished, status=status)
 
 
 def embedding_usage(

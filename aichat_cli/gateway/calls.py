@@ -85,7 +85,18 @@ class Running:
         ending: why it was ended from outside, None where it was not.
     """
 
-    __slots__ = ("_loop", "_task", "ending", "model", "moved_at", "noted_at", "noted_tokens", "reading", "ticket", "waits_for")
+    __slots__ = (
+        "_loop",
+        "_task",
+        "ending",
+        "model",
+        "moved_at",
+        "noted_at",
+        "noted_tokens",
+        "reading",
+        "ticket",
+        "waits_for",
+    )
 
     def __init__(self, ticket: Ticket, model: Model, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
         self.ticket = ticket

@@ -12,6 +12,24 @@ from aichat_cli.providers.base import Call, Timeouts
 from aichat_cli.providers.connect import basic_authorization, tls_context
 from aichat_cli.providers.failures import who
 
+_Kinds = type[Exception] | tuple[type[Exception], ...]
+
+# The first that fits counts: some are kinds of others.
+_MEANINGS: tuple[tuple[_Kinds, type[AichatError], str], ...] = (
+    (aiohttp.ConnectionTimeoutError, TimedOut, "Could not connect to {name}: no connection within {connect:g} s."),
+    (TimeoutError, TimedOut, "{name} did not answer within {first_byte:g} s."),
+    (
+        aiohttp.ClientConnectorCertificateError,
+        ProviderError,
+        "Could not connect to {name}: its certificate is not trusted.",
+    ),
+    (aiohttp.ClientConnectorDNSError, ConnectFailed, "Could not connect to {name}: the host was not found."),
+    ((aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError), ConnectFailed, "Could not connect to {name}."),
+    (aiohttp.ClientPayloadError, ConnectFailed, "{name} closed the connection before the answer was complete."),
+    (aiohttp.ClientConnectionError, ConnectFailed, "{name} closed the connection without an answer."),
+    ((aiohttp.InvalidURL, ValueError), ConfigError, "The address or a header of {name} cannot be used."),
+)
+
 
 class Target(Struct, frozen=True):
     """Where a request goes, and with which headers."""
@@ -46,22 +64,8 @@ def target(url: str, headers: dict[str, str]) -> Target:
 def network_error(request: Call, error: Exception, timeouts: Timeouts) -> AichatError:
     """What kept a request from being sent, or its answer from arriving."""
     name = who(request)
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            return TimedOut(f"Could not connect to {name}: no connection within {timeouts.connect:g} s.")
-        case TimeoutError():
-            return TimedOut(f"{name} did not answer within {timeouts.first_byte:g} s.")
-        case aiohttp.ClientConnectorCertificateError():
-            return ProviderError(f"Could not connect to {name}: its certificate is not trusted.")
-        case aiohttp.ClientConnectorDNSError():
-            return ConnectFailed(f"Could not connect to {name}: the host was not found.")
-        case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
-            return ConnectFailed(f"Could not connect to {name}.")
-        case aiohttp.ClientPayloadError():
-            return ConnectFailed(f"{name} closed the connection before the answer was complete.")
-        case aiohttp.ClientConnectionError():
-            return ConnectFailed(f"{name} closed the connection without an answer.")
-        case aiohttp.InvalidURL() | ValueError():
-            return ConfigError(f"The address or a header of {name} cannot be used.")
-        case _:
-            return BadResponse(f"{name} does not answer in HTTP.")
+    for kinds, error_class, what in _MEANINGS:
+        if isinstance(error, kinds):
+            seconds = {"connect": timeouts.connect, "first_byte": timeouts.first_byte}
+            return error_class(what.format(name=name, **seconds))
+    return BadResponse(f"{name} does not answer in HTTP.")

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.struct import Struct
-from aichat_cli.gateway.calls import Calls, CallObserver, Unobserved
+from aichat_cli.gateway.calls import CallObserver, Calls, Unobserved
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.models import ServedModels
 from aichat_cli.gateway.upstream import Upstream

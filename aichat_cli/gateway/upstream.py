@@ -171,9 +171,7 @@ class Upstream:
         finally:
             self._leave(response, is_done=decoder.is_done)
 
-    async def _decoded(
-        self, job: Job, reader: AnswerReader, response: aiohttp.ClientResponse
-    ) -> AsyncIterator[bytes]:
+    async def _decoded(self, job: Job, reader: AnswerReader, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         running = job.running
         encoder = job.wire.encoder(job.asked, job.served.model, job.request_id)
         running.reading = encoder

@@ -51,7 +51,7 @@ class AnthropicTap:
         self._written = Written()
         self._usage: dict[str, Any] = {}
         self._reason: str | None = None
-        self._is_done = False
+        self.is_done = False
         self._provider_id: str | None = None
         self._served_model: str | None = None
         self._last: dict[str, Any] = {}
@@ -88,7 +88,7 @@ class AnthropicTap:
     def _passed(self, event: bytes) -> bytes:
         """The event as it is passed on, empty where it is held back."""
         data = data_of(event)
-        if self._is_done:
+        if self.is_done:
             return b""
         if not data:
             return event
@@ -118,7 +118,7 @@ class AnthropicTap:
                 self._stop(loosely(self._peer, data))
                 return b""
             case "message_stop":
-                self._is_done = True
+                self.is_done = True
                 return b""
             case "error":
                 raise said_error(self._peer, loosely(self._peer, data))

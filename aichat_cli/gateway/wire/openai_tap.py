@@ -72,7 +72,7 @@ class OpenAITap:
         self._usage: dict[str, Any] | None = None
         self._reasons: dict[int, str] = {}
         self._has_refusal = False
-        self._is_done = False
+        self.is_done = False
         self._provider_id: str | None = None
         self._served_model: str | None = None
         self._created = 0
@@ -94,7 +94,7 @@ class OpenAITap:
     @property
     def finished(self) -> Finished | None:
         choices = self._asked.options.get("n") or 1
-        if not self._is_done and (not isinstance(choices, int) or len(self._reasons) < choices):
+        if not self.is_done and (not isinstance(choices, int) or len(self._reasons) < choices):
             return None
         reason = self._reasons.get(0) or next(iter(self._reasons.values()), None)
         if reason is None and not self._written.tokens:
@@ -120,11 +120,11 @@ class OpenAITap:
     def _passes(self, event: bytes) -> bool:
         data = data_of(event)
         if not data:
-            return not self._is_done
-        if self._is_done:
+            return not self.is_done
+        if self.is_done:
             return False
         if data == b"[DONE]":
-            self._is_done = True
+            self.is_done = True
             return False
         try:
             chunk = _chunk_in(data)
@@ -202,7 +202,7 @@ class OpenAITap:
             ],
         }
         self._read(_chunk_of(as_chunk), b"", body)
-        self._is_done = True
+        self.is_done = True
         self._answer = answer
 
     def whole_answer(self, totals: Totals | None) -> dict[str, Any]:
