@@ -52,22 +52,25 @@ def usage_of_call(
     *,
     finished: Finished | None,
     status: Status,
-    has_arrived: bool,
     prompt_tokens: Callable[[], int],
-    answer_tokens: Callable[[], int],
+    answer_tokens: Callable[[], int] | None,
 ) -> UsageRecord | None:
     """The usage row of a call that ended in whatever way: the provider's count where the answer came to its end, ours for
     what is missing.
 
-    None where nothing was counted and nothing arrived.
+    Args:
+        answer_tokens: counts what arrived, None where nothing did; with nothing counted either there is no row.
     """
-    if counted is None and not has_arrived:
+    if counted is None and answer_tokens is None:
         return None
     is_estimate = finished is None or counted is None
-    if counted is None:
-        counted = TokenUsage(prompt_tokens(), answer_tokens())
-    elif is_estimate:
-        counted = replace(counted, output_tokens=max(answer_tokens(), counted.output_tokens))
+    if is_estimate:
+        arrived = answer_tokens() if answer_tokens else 0
+        if counted is None:
+            counted = TokenUsage(prompt_tokens(), arrived)
+        else:
+            counted = replace(counted, output_tokens=max(arrived, counted.output_tokens))
+    assert counted is not None
     return chat_usage(request_id, model, counted, usage_type, is_estimate=is_estimate, finished=finished, status=status)
 
 

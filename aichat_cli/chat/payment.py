@@ -153,9 +153,8 @@ class Payment:
             self._type,
             finished=finished,
             status=status,
-            has_arrived=bool(arrived),
             prompt_tokens=prompt_tokens,
-            answer_tokens=lambda: tokens.count(arrived, model),
+            answer_tokens=(lambda: tokens.count(arrived, model)) if arrived else None,
         )
 
     def settled(self, cost_nano: int | None) -> None:

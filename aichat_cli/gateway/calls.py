@@ -21,7 +21,7 @@ from aichat_cli.core.money import TokenUsage, cost_nano
 from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.gateway.desk import Desk
-from aichat_cli.gateway.wire.base import Reading
+from aichat_cli.gateway.wire.base import Encoder, Tap
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ class Running:
     def __init__(self, ticket: Ticket, model: Model, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
         self.ticket = ticket
         self.model = model
-        self.reading: Reading = Nothing()
+        self.reading: Tap | Encoder | Nothing = Nothing()
         self.ending: Ending | None = None
         self.waits_for: Literal["provider", "client", "nobody"] = "nobody"
         self.noted_tokens = 0

@@ -199,11 +199,10 @@ class Relay(Response):
             reading.tokens,
             finished=reading.finished,
             status=status,
-            has_arrived=reading.output_tokens > 0,
             prompt_tokens=lambda: (
                 tokens.count_messages(asked.messages, asked.system, model) + tokens.count(asked.other_input, model)
             ),
-            answer_tokens=lambda: tokens.count(reading.text, model),
+            answer_tokens=(lambda: tokens.count(reading.text, model)) if reading.output_tokens else None,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 
 from aichat_cli.core.events import ProviderEvent
@@ -19,7 +19,7 @@ _Handed = ProviderEvent | Exception | None
 
 async def events_in_thread(
     provider: Provider, request: ChatRequest, interrupt: Callable[[], None] | None
-) -> AsyncIterator[ProviderEvent]:
+) -> AsyncGenerator[ProviderEvent, None]:
     """The events of a call, read in a thread; leaving the iterator early closes the provider's there.
 
     Args:

@@ -6,7 +6,7 @@ Nothing here knows what an answer costs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -91,7 +91,7 @@ class Upstream:
                 code="unsupported_field",
             )
 
-    async def answer(self, job: Job) -> AsyncIterator[bytes]:
+    async def answer(self, job: Job) -> AsyncGenerator[bytes, None]:
         """What to pass on of the answer, as it comes; a whole answer gives nothing until `job.running.reading` tells it.
 
         A failure that may pass is tried again while nothing has arrived.
@@ -120,13 +120,13 @@ class Upstream:
             await asyncio.sleep(delay)
             attempt += 1
 
-    def _tried(self, job: Job) -> AsyncIterator[bytes]:
+    def _tried(self, job: Job) -> AsyncGenerator[bytes, None]:
         wire = job.served.model.wire
         if wire == job.asked.dialect:
             return self._native(job)
         return self._translated(job) if wire in self._wires else self._threaded(job)
 
-    async def _native(self, job: Job) -> AsyncIterator[bytes]:
+    async def _native(self, job: Job) -> AsyncGenerator[bytes, None]:
         model, asked, running = job.served.model, job.asked, job.running
         tap = job.wire.tap(asked, model, job.request_id)
         running.reading = tap
@@ -157,7 +157,7 @@ class Upstream:
         finally:
             self._leave(response, is_done=tap.is_done)
 
-    async def _translated(self, job: Job) -> AsyncIterator[bytes]:
+    async def _translated(self, job: Job) -> AsyncGenerator[bytes, None]:
         request = job.chat_request
         wire = self._wires[job.served.model.wire]
         body, _ = wire.body(request)
@@ -171,7 +171,9 @@ class Upstream:
         finally:
             self._leave(response, is_done=decoder.is_done)
 
-    async def _decoded(self, job: Job, reader: AnswerReader, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async def _decoded(
+        self, job: Job, reader: AnswerReader, response: aiohttp.ClientResponse
+    ) -> AsyncGenerator[bytes, None]:
         running = job.running
         encoder = job.wire.encoder(job.asked, job.served.model, job.request_id)
         running.reading = encoder
@@ -184,7 +186,7 @@ class Upstream:
                 break
         yield b"".join([encoder.event(event) for event in reader.end()])
 
-    async def _threaded(self, job: Job) -> AsyncIterator[bytes]:
+    async def _threaded(self, job: Job) -> AsyncGenerator[bytes, None]:
         request, running = job.chat_request, job.running
         encoder = job.wire.encoder(job.asked, job.served.model, job.request_id)
         running.reading = encoder
