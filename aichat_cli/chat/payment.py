@@ -30,7 +30,9 @@ from aichat_cli.storage.accounts import NewHold
 from aichat_cli.storage.database import Database
 
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
-_MOST_PER_IMAGE = 48_000
+_MOST_PER_IMAGE = 5_000
+"""Tokens, to the models of OpenAI and Anthropic that look closest."""
+_MOST_PER_IMAGE_MINI = 48_000
 """Tokens, to gpt-4o-mini, which counts an image as some thirty of what it costs to gpt-4o."""
 
 
@@ -191,8 +193,11 @@ class Payment:
 
 
 def _most_of_file(file: AttachmentSummary, model: Model) -> int:
-    if file.kind == "image" and "gpt-4o-mini" in model.wire_name:
-        return _MOST_PER_IMAGE
+    """Of a file without content nothing but its kind is known, as where a provider fetches it by its address."""
+    if file.kind == "image":
+        return _MOST_PER_IMAGE_MINI if "gpt-4o-mini" in model.wire_name else _MOST_PER_IMAGE
+    if file.kind == "pdf" and not file.bytes:
+        return 2 * tokens.MOST_TOKENS_PER_PDF
     return 2 * tokens.estimate_file(file)
 
 

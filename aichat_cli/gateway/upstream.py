@@ -145,7 +145,12 @@ class Upstream:
             read = response.content.readany
             while chunk := await read():
                 running.waits("provider")
-                if passed := tap.feed(chunk):
+                try:
+                    passed = tap.feed(chunk)
+                except AichatError:
+                    yield tap.unsent
+                    raise
+                if passed:
                     yield passed
                     running.waits("provider")
                 if tap.is_done:

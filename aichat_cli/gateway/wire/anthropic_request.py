@@ -34,6 +34,8 @@ _TOOLS_TOKENS = 900
 _FORMAT_TOKENS = 400
 _THINKING_TOKENS = 60
 """What Anthropic itself tells the model about tools, the shape of an answer, and thinking, at most."""
+_LEAST_THINKING = 1024
+"""Anthropic takes no smaller budget, and none as large as the whole answer."""
 _TOOL_FIELDS = (
     "type",
     "name",
@@ -178,5 +180,8 @@ def native_body(asked: Asked, model: Model, output_limit: int | None) -> dict[st
     body, _ = without_sampling(model, asked.body)
     body["model"] = model.wire_name
     if output_limit is not None:
-        body["max_tokens"] = min(body["max_tokens"], output_limit)
+        limit = body["max_tokens"] = min(body["max_tokens"], output_limit)
+        thinking = body.get("thinking") or {}
+        if thinking.get("budget_tokens", 0) >= limit > _LEAST_THINKING:
+            body["thinking"] = {**thinking, "budget_tokens": max(limit // 2, _LEAST_THINKING)}
     return body

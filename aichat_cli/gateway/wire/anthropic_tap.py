@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aichat_cli.core.errors import BadResponse
+from aichat_cli.core.errors import AichatError, BadResponse
 from aichat_cli.core.events import Finished
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
@@ -18,6 +18,7 @@ from aichat_cli.gateway.wire.shared import (
     Written,
     data_of,
     event_bytes,
+    joined,
     loosely,
     objects,
     text_or_none,
@@ -25,6 +26,8 @@ from aichat_cli.gateway.wire.shared import (
 )
 from aichat_cli.providers.anthropic_wire import REASONS, token_usage
 from aichat_cli.providers.wire import not_the_protocol, said_error
+
+_HEAD = b"event: content_block_delta\ndata: "
 
 
 class _Piece(Struct, frozen=True, gc=False):
@@ -44,6 +47,8 @@ _event_in = json_reader(_Event)
 class AnthropicTap:
     """See `base.Tap`."""
 
+    unsent = b""
+
     def __init__(self, model: Model, request_id: str) -> None:
         self._peer = Peer(model)
         self._id = message_id(request_id)
@@ -51,11 +56,15 @@ class AnthropicTap:
         self._written = Written()
         self._usage: dict[str, Any] = {}
         self._reason: str | None = None
-        self.is_done = False
+        self._is_done = False
         self._provider_id: str | None = None
         self._served_model: str | None = None
         self._last: dict[str, Any] = {}
         self._answer: dict[str, Any] = {}
+
+    @property
+    def is_done(self) -> bool:
+        return self._is_done
 
     @property
     def text(self) -> str:
@@ -76,19 +85,23 @@ class AnthropicTap:
         return Finished(REASONS.get(self._reason, self._reason), self._provider_id, self._served_model)
 
     def feed(self, chunk: bytes) -> bytes:
+        if self._frames.is_whole(chunk, _HEAD):
+            event = chunk[:-2]
+            kept = self._passed(event, event[len(_HEAD) :])
+            return chunk if kept is event else joined([kept] if kept else [])
         passed: list[bytes] = []
-        for event in self._frames.feed(chunk):
-            if kept := self._passed(event):
-                passed.append(kept)
-        if not passed:
-            return b""
-        passed.append(b"")
-        return b"\n\n".join(passed)
+        try:
+            for event in self._frames.feed(chunk):
+                if kept := self._passed(event, data_of(event)):
+                    passed.append(kept)
+        except AichatError:
+            self.unsent = joined(passed)
+            raise
+        return joined(passed)
 
-    def _passed(self, event: bytes) -> bytes:
+    def _passed(self, event: bytes, data: bytes) -> bytes:
         """The event as it is passed on, empty where it is held back."""
-        data = data_of(event)
-        if self.is_done:
+        if self._is_done:
             return b""
         if not data:
             return event
@@ -118,7 +131,7 @@ class AnthropicTap:
                 self._stop(loosely(self._peer, data))
                 return b""
             case "message_stop":
-                self.is_done = True
+                self._is_done = True
                 return b""
             case "error":
                 raise said_error(self._peer, loosely(self._peer, data))

@@ -90,8 +90,14 @@ class Tap(Reading, Protocol):
         """What to pass on of the next bytes of a stream: whole events; the usage and the end are held back.
 
         Raises:
-            AichatError: the provider reports an error, or sends what is not its protocol.
+            AichatError: the provider reports an error, or sends what is not its protocol; what came before that in the same
+                bytes is `unsent`.
         """
+        ...
+
+    @property
+    def unsent(self) -> bytes:
+        """What `feed` could not return because it raised an error: passed on before the error is told."""
         ...
 
     def end(self, totals: Totals | None) -> bytes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from aichat_cli.core.errors import BadResponse
+from aichat_cli.core.errors import AichatError, BadResponse
 from aichat_cli.core.events import Finished
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.core.struct import Struct, json_reader
+from aichat_cli.core.struct import Struct, json_reader, to_json
 from aichat_cli.gateway.wire.base import Asked, Totals
 from aichat_cli.gateway.wire.openai_shapes import DONE, completion_id, usage_chunk, usage_shape
 from aichat_cli.gateway.wire.shared import (
@@ -16,6 +16,7 @@ from aichat_cli.gateway.wire.shared import (
     Peer,
     Written,
     data_of,
+    joined,
     loosely,
     objects,
     text_or_none,
@@ -49,9 +50,6 @@ class _Choice(Struct, frozen=True, gc=False):
 
 
 class _Chunk(Struct, frozen=True, gc=False):
-    id: str | None = None
-    model: str | None = None
-    created: int | None = None
     choices: list[_Choice] | None = None
     usage: dict[str, Any] | None = None
     error: Any = None
@@ -63,6 +61,8 @@ _chunk_in = json_reader(_Chunk)
 class OpenAITap:
     """See `base.Tap`."""
 
+    unsent = b""
+
     def __init__(self, asked: Asked, model: Model, request_id: str) -> None:
         self._asked = asked
         self._peer = Peer(model)
@@ -72,12 +72,17 @@ class OpenAITap:
         self._usage: dict[str, Any] | None = None
         self._reasons: dict[int, str] = {}
         self._has_refusal = False
-        self.is_done = False
+        self._is_done = False
+        self._is_named = False
         self._provider_id: str | None = None
         self._served_model: str | None = None
         self._created = 0
         self._answer: dict[str, Any] = {}
         self._their_head = self._our_head = b""
+
+    @property
+    def is_done(self) -> bool:
+        return self._is_done
 
     @property
     def text(self) -> str:
@@ -94,7 +99,7 @@ class OpenAITap:
     @property
     def finished(self) -> Finished | None:
         choices = self._asked.options.get("n") or 1
-        if not self.is_done and (not isinstance(choices, int) or len(self._reasons) < choices):
+        if not self._is_done and (not isinstance(choices, int) or len(self._reasons) < choices):
             return None
         reason = self._reasons.get(0) or next(iter(self._reasons.values()), None)
         if reason is None and not self._written.tokens:
@@ -105,67 +110,72 @@ class OpenAITap:
         return Finished(reason, self._provider_id, self._served_model)
 
     def feed(self, chunk: bytes) -> bytes:
-        passed = [event for event in self._frames.feed(chunk) if self._passes(event)]
-        if not passed:
-            return b""
-        if self._their_head:
-            passed = [self._renamed(event) for event in passed]
-        passed.append(b"")
-        return b"\n\n".join(passed)
+        if self._frames.is_whole(chunk, b"data: "):
+            return self._renamed(chunk) if self._passes(chunk, chunk[6:-2]) else b""
+        passed: list[bytes] = []
+        try:
+            for event in self._frames.feed(chunk):
+                if self._passes(event, data_of(event)):
+                    passed.append(self._renamed(event))
+        except AichatError:
+            self.unsent = joined(passed)
+            raise
+        return joined(passed)
 
     def _renamed(self, event: bytes) -> bytes:
         head = self._their_head
-        return self._our_head + event[len(head) :] if event.startswith(head) else event
+        return self._our_head + event[len(head) :] if head and event.startswith(head) else event
 
-    def _passes(self, event: bytes) -> bool:
-        data = data_of(event)
+    def _passes(self, event: bytes, data: bytes) -> bool:
+        if self._is_done or data == b"[DONE]":
+            self._is_done = True
+            return False
         if not data:
-            return not self.is_done
-        if self.is_done:
-            return False
-        if data == b"[DONE]":
-            self.is_done = True
-            return False
+            return True
         try:
             chunk = _chunk_in(data)
         except (ValueError, RecursionError):
             chunk = _chunk_of(loosely(self._peer, data))
-        return self._read(chunk, event, data)
-
-    def _read(self, chunk: _Chunk, event: bytes, data: bytes) -> bool:
         if chunk.error:
             raise said_error(self._peer, loosely(self._peer, data))
-        if self._provider_id is None and chunk.id:
-            self._name(chunk, event)
+        if not self._is_named:
+            self._name(loosely(self._peer, data), event)
+            self._is_named = self._provider_id is not None or bool(chunk.choices)
+        self._read(chunk)
+        return bool(chunk.choices) or not chunk.usage
+
+    def _read(self, chunk: _Chunk) -> None:
         if chunk.usage:
             self._usage = chunk.usage
-        if not chunk.choices:
-            return not chunk.usage
-        add = self._written.add
-        for choice in chunk.choices:
+        for choice in chunk.choices or ():
             delta = choice.delta
             if delta is not None:
                 if delta.content:
-                    add(delta.content)
-                if reasoning := delta.reasoning_content or delta.reasoning:
-                    add(reasoning)
-                if delta.refusal:
-                    self._has_refusal = True
-                    add(delta.refusal)
-                if delta.tool_calls:
-                    self._add_calls(delta.tool_calls)
+                    self._written.add(delta.content)
+                self._read_rest(delta)
             if choice.finish_reason:
                 self._reasons[choice.index or 0] = choice.finish_reason
-        return True
 
-    def _name(self, chunk: _Chunk, event: bytes) -> None:
-        self._provider_id, self._served_model = chunk.id, chunk.model
-        self._created = chunk.created or 0
+    def _read_rest(self, delta: _Delta) -> None:
+        if reasoning := delta.reasoning_content or delta.reasoning:
+            self._written.add(reasoning)
+        if delta.refusal:
+            self._has_refusal = True
+            self._written.add(delta.refusal)
+        if delta.tool_calls:
+            self._add_calls(delta.tool_calls)
+
+    def _name(self, chunk: dict[str, Any], event: bytes) -> None:
+        """Keep what the answer calls itself, and find how the gateway's own name for it takes that one's place."""
+        self._provider_id = text_or_none(chunk.get("id"))
+        self._served_model = text_or_none(chunk.get("model"))
+        created = chunk.get("created")
+        self._created = created if isinstance(created, int) else 0
         for space in (b"", b" "):
-            start = b'data: {"id":' + space + b'"'
-            head = start + (chunk.id or "").encode("utf-8", "replace") + b'"'
-            if event.startswith(head):
-                self._their_head, self._our_head = head, start + self._id.encode() + b'"'
+            start = b'data: {"id":' + space
+            head = start + to_json(self._provider_id)
+            if self._provider_id and event.startswith(head):
+                self._their_head, self._our_head = head, start + to_json(self._id)
 
     def _add_calls(self, calls: list[_ToolCall]) -> None:
         for call in calls:
@@ -201,8 +211,9 @@ class OpenAITap:
                 for index, choice in enumerate(choices)
             ],
         }
-        self._read(_chunk_of(as_chunk), b"", body)
-        self.is_done = True
+        self._name(answer, b"")
+        self._read(_chunk_of(as_chunk))
+        self._is_done = True
         self._answer = answer
 
     def whole_answer(self, totals: Totals | None) -> dict[str, Any]:
@@ -212,11 +223,8 @@ class OpenAITap:
 
 def _chunk_of(data: dict[str, Any]) -> _Chunk:
     """A chunk of a provider that bends the shape, such as content in parts."""
-    usage, created = data.get("usage"), data.get("created")
+    usage = data.get("usage")
     return _Chunk(
-        id=text_or_none(data.get("id")),
-        model=text_or_none(data.get("model")),
-        created=created if isinstance(created, int) else None,
         choices=[_choice_of(choice) for choice in objects(data.get("choices"))],
         usage=usage if isinstance(usage, dict) else None,
         error=data.get("error"),

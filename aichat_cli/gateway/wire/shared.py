@@ -37,6 +37,18 @@ class Frames:
         self._after_return = False
         self._at_start = True
 
+    def is_whole(self, chunk: bytes, head: bytes) -> bool:
+        """Whether the next bytes are exactly one event that is this head and one line of data: most chunks are, and this is
+        the hot path of every answer.
+        """
+        return (
+            chunk.startswith(head)
+            and chunk.find(b"\n", len(head)) == len(chunk) - 2
+            and chunk.endswith(b"\n\n")
+            and b"\r" not in chunk
+            and not (self._held or self._after_return or self._at_start)
+        )
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take the next bytes and return the events they complete; raises BadResponse where one grows too large."""
         if b"\r" in chunk or self._after_return:
@@ -82,6 +94,11 @@ def data_of(event: bytes) -> bytes:
         if name == b"data":
             values.append(value.removeprefix(b" "))
     return b"\n".join(values)
+
+
+def joined(events: list[bytes]) -> bytes:
+    """The events as bytes again."""
+    return b"\n\n".join([*events, b""]) if events else b""
 
 
 def event_bytes(value: Any, name: str | None = None) -> bytes:
