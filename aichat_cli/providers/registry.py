@@ -143,6 +143,21 @@ class Registry:
             models.setdefault(model.name, model)
         return list(models.values())
 
+    def embedding_listing(self) -> list[Model]:
+        """The embedding models of litellm's map."""
+        models: dict[str, Model] = {}
+        for name in self._catalog.names_of(EMBEDDING_MODE):
+            try:
+                model = self.embedding_model(name)
+            except (UnknownModel, ConfigError):
+                continue
+            models.setdefault(model.name, model)
+        return list(models.values())
+
+    def is_custom(self, name: str) -> bool:
+        """Whether the user added this model themselves."""
+        return name in self._custom
+
     def _priced(self, model: Model, *, is_embedding: bool) -> Model:
         """The model with the price that the user gave it, if they did."""
         given = self._prices.get(model.name)
