@@ -177,6 +177,10 @@ class AccountStore(Protocol):
         """In one word, as it may be shown."""
         ...
 
+    def prepare(self) -> object:
+        """Make the database ready: set up where it is empty, brought forward where it is older."""
+        ...
+
     def calls(self) -> CallBooks:
         """For calls."""
         ...
