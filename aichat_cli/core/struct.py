@@ -6,12 +6,14 @@ msgspec: every value is `class Name(Struct, frozen=True)`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
-__all__ = ["Struct", "asdict", "field", "from_json", "replace", "to_json"]
+__all__ = ["Struct", "asdict", "field", "from_json", "read_json", "replace", "to_json"]
+
+T = TypeVar("T")
 
 
 def asdict(struct: Struct) -> dict[str, Any]:
@@ -32,3 +34,10 @@ def from_json(text: bytes | str) -> Any:
     from msgspec import json
 
     return json.decode(text)
+
+
+def read_json(text: bytes | str, kind: type[T]) -> T:
+    """JSON as a value of this kind; raises ValueError where it is none. Fields that nobody knows are passed over."""
+    from msgspec import json
+
+    return json.decode(text, type=kind)

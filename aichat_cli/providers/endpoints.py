@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from aichat_cli.core.errors import ConfigError
+from aichat_cli.core.models import GATEWAY
 from aichat_cli.core.struct import Struct
 
 
@@ -76,6 +77,7 @@ KEY_NAMES = (
     "cohere",
     "perplexity",
     "stripe",
+    GATEWAY,
 )
 """The names under which keys are usually kept."""
 
@@ -88,6 +90,7 @@ _KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "huggingface": ("HUGGINGFACE_API_KEY", "HF_TOKEN"),
     "stripe": ("STRIPE_API_KEY", "STRIPE_SECRET_KEY"),
     "sync": ("AICHAT_SYNC_DSN",),
+    GATEWAY: ("AICHAT_GATEWAY_KEY",),
 }
 _KEY_NAME_OF_PROVIDER: Mapping[str, str | None] = {
     "cohere_chat": "cohere",
