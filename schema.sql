@@ -309,6 +309,8 @@ create unique index if not exists usage_by_seq on public.usage (user_id, seq);
 create index if not exists usage_by_time on public.usage (user_id, created_at);
 create index if not exists usage_by_conversation on public.usage (user_id, conversation_id);
 create index if not exists usage_by_message on public.usage (user_id, message_id);
+-- Calls that the service made, of which it may know no more than the id.
+create index if not exists usage_of_service on public.usage (request_id) where origin is null;
 
 -- A document and the version of it that is there: `stamp` is when and by which device it was last set. `embedding_model`
 -- and `dimensions` are those of its vectors; devices with another model make their own.
@@ -522,6 +524,11 @@ create or replace trigger usage_is_not_deleted before delete on public.usage
 create or replace trigger usage_is_not_truncated before truncate on public.usage
   for each statement execute function aichat.refuse_change();
 
+create or replace trigger audit_is_not_changed before update or delete on aichat.audit_events
+  for each row execute function aichat.refuse_change();
+create or replace trigger audit_is_not_truncated before truncate on aichat.audit_events
+  for each statement execute function aichat.refuse_change();
+
 -- The sums as of now, for what was written before these triggers were there: whoever had signed up before all of this.
 drop trigger if exists sums_are_not_written on public.profiles;
 update public.profiles p set balance_nano = s.balance_nano, held_nano = s.held_nano
@@ -541,6 +548,7 @@ create or replace trigger sums_begin_at_nothing before insert on public.profiles
 
 -- What older versions had in the place of what follows.
 drop function if exists aichat.admit(uuid, uuid, bigint, jsonb, interval, boolean);
+drop function if exists aichat.renew(uuid, jsonb, interval);
 drop function if exists aichat.authenticate(text, bytea);
 
 -- Take a place in the sliding window of an hour, of a user's, or of a key's where that is given: how many are left of how
@@ -673,19 +681,37 @@ begin
   return next;
 end $$;
 
--- A sign of life of a call under way: what has accrued, laid over its `call`, and how long until the next. False says that
--- it has ended meanwhile, and is not paid for any longer.
-create or replace function aichat.renew(request_id uuid, accrued jsonb, expires interval) returns boolean
+-- Signs of life of calls under way: `calls` is an array of objects with the `request_id` of each and what has accrued of it,
+-- which is laid over its `call`; `expires` is how long until the next. Returns those that have ended meanwhile, and are not
+-- paid for any longer. It waits for nobody: a call that is just being ended is passed over, so that however many calls are
+-- told of at once, nobody can wait for them in a circle.
+create or replace function aichat.renew(calls jsonb, expires interval) returns setof uuid
 language plpgsql security definer set search_path = '' as $$
 begin
-  if num_nulls(accrued, expires) > 0 or jsonb_typeof(accrued) <> 'object'
-    or jsonb_typeof(accrued -> 'accrued_nano') <> 'number' or expires not between interval '1 second' and interval '1 day'
+  if num_nulls(calls, expires) > 0 or jsonb_typeof(calls) <> 'array'
+    or expires not between interval '1 second' and interval '1 day'
   then
-    raise exception 'what has accrued is an object, and ends within a day' using errcode = 'AI400';
+    raise exception 'signs of life are an array, and last for a day at most' using errcode = 'AI400';
   end if;
-  update public.credit_holds h set call = h.call || renew.accrued, expires_at = clock_timestamp() + renew.expires
-  where h.request_id = renew.request_id;
-  return found;
+  if exists (
+    select from jsonb_array_elements(calls) told
+    where jsonb_typeof(told) <> 'object' or jsonb_typeof(told -> 'request_id') is distinct from 'string'
+      or jsonb_typeof(told -> 'accrued_nano') <> 'number'
+  ) then
+    raise exception 'a sign of life is an object, with the id of a call' using errcode = 'AI400';
+  end if;
+  with told as materialized (
+    select (told ->> 'request_id')::uuid as id, told - 'request_id' as accrued from jsonb_array_elements(calls) told
+  ), alive as materialized (
+    select h.request_id as id from public.credit_holds h where h.request_id in (select told.id from told)
+    for no key update skip locked
+  )
+  update public.credit_holds h set call = h.call || told.accrued, expires_at = clock_timestamp() + renew.expires
+  from told join alive on alive.id = told.id
+  where h.request_id = told.id;
+  return query
+  select (told ->> 'request_id')::uuid from jsonb_array_elements(calls) told
+  where not exists (select from public.credit_holds h where h.request_id = (told ->> 'request_id')::uuid);
 end $$;
 
 -- Whose call it is, or nothing where it has ended; the user is locked until the transaction ends.
@@ -749,8 +775,8 @@ begin
   loop
     perform aichat.lock_holder(late.request_id);
     select h.call into call from public.credit_holds h
-    where h.request_id = late.request_id and h.expires_at <= expire.moment for update;
-    continue when not found;  -- it was renewed, or has ended
+    where h.request_id = late.request_id and h.expires_at <= expire.moment for update skip locked;
+    continue when not found;  -- it was renewed, or is being renewed, or has ended
     request_id := late.request_id;
     user_id := late.user_id;
     select s.charged_nano, s.uncovered_nano into charged_nano, uncovered_nano
@@ -791,28 +817,33 @@ begin
 end $$;
 
 -- End a call of a gateway's in one step: charged and written down, or, where `used` is null, released. Returns what it took
--- in the end, and what its user has now; nothing where there never was such a call. One that has ended already, because its
--- holder was thought dead, is neither charged nor written down again.
-create or replace function aichat.finish(request_id uuid, user_id uuid, cost_nano bigint, used jsonb)
+-- in the end, and what its user has now; nothing where nobody knows whose call it was. One that has ended already, because
+-- its holder was thought dead, is neither charged nor written down again. A cost that is not known is charged as nothing.
+create or replace function aichat.finish(request_id uuid, cost_nano bigint, used jsonb)
 returns table (charged_nano bigint, uncovered_nano bigint, balance_nano bigint, held_nano bigint)
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
-  is_open boolean := aichat.lock_holder(finish.request_id) is not null;
+  holder uuid;
 begin
-  if finish.used is null then
+  perform aichat.lock_holder(finish.request_id);
+  -- It may have ended while this waited for its user.
+  select h.user_id into holder from public.credit_holds h where h.request_id = finish.request_id;
+  if holder is null then
+    holder := coalesce(
+      (select l.user_id from public.credit_ledger l where l.kind = 'charge' and l.ref = finish.request_id::text),
+      (select u.user_id from public.usage u where u.request_id = finish.request_id and u.origin is null limit 1));
+  elsif finish.used is null then
     perform aichat.release(finish.request_id);
   else
-    perform from aichat.settle(finish.request_id, finish.cost_nano);
-    if is_open then
-      perform aichat.record_usage(finish.user_id, finish.request_id, finish.cost_nano, finish.used);
-    end if;
+    perform from aichat.settle(finish.request_id, coalesce(finish.cost_nano, 0));
+    perform aichat.record_usage(holder, finish.request_id, finish.cost_nano, finish.used);
   end if;
   return query
   select coalesce(-l.amount_nano, 0), coalesce(l.uncovered_nano, 0), p.balance_nano, p.held_nano
   from public.profiles p
   left join public.credit_ledger l on l.user_id = p.id and l.kind = 'charge' and l.ref = finish.request_id::text
-  where p.id = finish.user_id;
+  where p.id = holder;
 end $$;
 
 -- Change a balance by an entry that happens once: true where it is new, false where it had happened, AI409 where something
@@ -939,30 +970,37 @@ begin
   return found;
 end $$;
 
--- Somebody new, who is on the free plan and has the credits of a new profile. AI409 where the name is taken.
+-- Somebody new, who is on the free plan and has the credits of a new profile. AI409 where the name is taken. The address is
+-- where they are written to, not what they sign in with: several may share one.
 create or replace function aichat.create_user(name text, email text) returns uuid
 language plpgsql security definer set search_path = '' as $$
 declare
   made uuid := gen_random_uuid();
 begin
-  if exists (select from public.profiles p where p.name = create_user.name) then
-    raise exception 'the name is taken' using errcode = 'AI409';
-  end if;
-  insert into auth.users (id, email) values (made, create_user.email);
+  insert into auth.users (id) values (made);
   insert into public.profiles (id) values (made) on conflict do nothing;
   update public.profiles p set name = create_user.name, email = create_user.email where p.id = made;
   return made;
 exception when unique_violation then
-  raise exception 'the name or the address is taken' using errcode = 'AI409';
+  raise exception 'the name is taken' using errcode = 'AI409';
 end $$;
 
 -- Refuse a user's keys from now on, or take them again; whether that changed anything.
 create or replace function aichat.suspend(user_id uuid, is_suspended boolean) returns boolean
 language plpgsql security definer set search_path = '' as $$
+declare
+  was_suspended boolean;
 begin
-  update public.profiles p set suspended_at = case when is_suspended then clock_timestamp() end
-  where p.id = suspend.user_id and (p.suspended_at is not null) <> is_suspended;
-  return found;
+  select p.suspended_at is not null into was_suspended
+  from public.profiles p where p.id = suspend.user_id for no key update;
+  if not found then
+    raise exception 'there is no user %', suspend.user_id using errcode = 'AI404';
+  end if;
+  if was_suspended <> is_suspended then
+    update public.profiles p set suspended_at = case when is_suspended then clock_timestamp() end
+    where p.id = suspend.user_id;
+  end if;
+  return was_suspended <> is_suspended;
 end $$;
 
 -- A key for a user, made by an operator. Only its hash comes here: the key was shown once.
@@ -970,17 +1008,33 @@ create or replace function aichat.create_api_key(
   user_id uuid, name text, prefix text, key_hash bytea, scopes text[], plan text, monthly_cap_nano bigint,
   expires_at timestamptz
 ) returns uuid
-language sql security definer set search_path = '' as $$
-  insert into public.api_keys (user_id, name, prefix, key_hash, scopes, plan, monthly_cap_nano, expires_at)
-  values ($1, $2, $3, $4, $5, $6, $7, $8) returning id
-$$;
-
--- Revoke anybody's key, at once and for good. False says that there is none, or that it was revoked already.
-create or replace function aichat.revoke_api_key(id uuid) returns boolean
 language plpgsql security definer set search_path = '' as $$
+declare
+  made uuid;
 begin
-  update public.api_keys k set revoked_at = clock_timestamp() where k.id = revoke_api_key.id and k.revoked_at is null;
-  return found;
+  insert into public.api_keys (user_id, name, prefix, key_hash, scopes, plan, monthly_cap_nano, expires_at)
+  select p.id, create_api_key.name, create_api_key.prefix, create_api_key.key_hash, create_api_key.scopes,
+    create_api_key.plan, create_api_key.monthly_cap_nano, create_api_key.expires_at
+  from public.profiles p where p.id = create_api_key.user_id
+  returning api_keys.id into made;
+  if not found then
+    raise exception 'there is no user %', create_api_key.user_id using errcode = 'AI404';
+  end if;
+  return made;
+end $$;
+
+-- Revoke anybody's key, at once and for good; whose it was, and null where it was revoked already.
+create or replace function aichat.revoke_api_key(id uuid) returns uuid
+language plpgsql security definer set search_path = '' as $$
+declare
+  holder uuid;
+begin
+  update public.api_keys k set revoked_at = clock_timestamp() where k.id = revoke_api_key.id and k.revoked_at is null
+  returning k.user_id into holder;
+  if not found and not exists (select from public.api_keys k where k.id = revoke_api_key.id) then
+    raise exception 'there is no key %', revoke_api_key.id using errcode = 'AI404';
+  end if;
+  return holder;
 end $$;
 
 -- Write down what was done to an account, in the transaction that does it.
@@ -989,15 +1043,9 @@ language sql security definer set search_path = '' as $$
   insert into aichat.audit_events (actor, action, user_id, key_id, detail) values ($1, $2, $3, $4, coalesce($5, '{}'))
 $$;
 
-create or replace trigger audit_is_not_changed before update or delete on aichat.audit_events
-  for each row execute function aichat.refuse_change();
-create or replace trigger audit_is_not_truncated before truncate on aichat.audit_events
-  for each statement execute function aichat.refuse_change();
-
 -- Whose key it is, and what may be done with it. AI401 where there is no such key, or it was revoked or has expired; AI423
--- where its user is suspended. Keys are compared by their hashes, so
--- the time this takes tells nothing. When a key was last used is written once a minute: more often would be a write for
--- each call.
+-- where its user is suspended. Keys are compared by their hashes, so the time this takes tells nothing. When a key was last
+-- used is written once a minute: more often would be a write for each call.
 create or replace function aichat.authenticate(prefix text, key_hash bytea)
 returns table (user_id uuid, user_name text, key_id uuid, key_name text, scopes text[], plan text)
 language plpgsql security definer set search_path = '' as $$

@@ -253,7 +253,7 @@ class App:
 
         model = self.registry.embedding_model(name)
         access = embedders.Access(
-            self.key_for(model), self.timeouts, self._retry, self._admit_embedding, self._release_embedding
+            self.key_for(model), self.timeouts, self.retry, self._admit_embedding, self._release_embedding
         )
         embedder = embedders.api_embedder(model, access, self._record_usage)
         self._api_embedders.append(embedder)
@@ -291,7 +291,8 @@ class App:
             self.limits.budget.settle(record.request_id, record.cost_nano or 0)
 
     @property
-    def _retry(self) -> RetryPolicy:
+    def retry(self) -> RetryPolicy:
+        """How often a provider is asked again."""
         from aichat_cli.providers.retry import RetryPolicy
 
         return RetryPolicy(attempts=int(self.settings.number("retry.attempts")))
@@ -354,7 +355,7 @@ class App:
             key_for=self.key_for,
             timeouts=self.timeouts,
             prepare=prepare,
-            retry=self._retry,
+            retry=self.retry,
             retrieve=self._retrieve,
             limits=self.limits,
             confirm=confirm,

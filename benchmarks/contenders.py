@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = {"llm": ("llm==0.36",), "sgpt": ("shell-gpt==1.5.1", "click"), "lancedb": ("lancedb==0.40.0",)}
+PEERS = {
+    "llm": ("llm==0.36",),
+    "sgpt": ("shell-gpt==1.5.1", "click"),
+    "lancedb": ("lancedb==0.40.0",),
+    "litellm-proxy": ("litellm[proxy]==1.106.12",),
+}
 """Command to requirements; shell-gpt imports click without declaring it. Each gets an environment of its own: their
 dependencies exclude each other."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks import (
     contenders,
     documents,
+    gateway,
     large_history,
     measure,
     sidebar,
@@ -84,6 +85,7 @@ def _rows(folder: Path, server: ScriptedServer, arguments: argparse.Namespace) -
         "documents": lambda: documents.rows(
             ours, arguments.cache, folder / "documents", vector_data.texts(arguments.texts), min(runs, INGESTS)
         ),
+        "gateway": lambda: gateway.rows(folder / "gateway", peers),
         "sync": lambda: sync.rows(folder / "sync"),
         "vectors": lambda: vectors.rows(arguments.cache, peers, arguments.texts),
     }

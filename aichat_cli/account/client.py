@@ -23,7 +23,7 @@ from aichat_cli.core.errors import (
 )
 from aichat_cli.core.money import nano_from_usd
 from aichat_cli.core.secret import Secret
-from aichat_cli.core.struct import Struct, field, read_json, to_json
+from aichat_cli.core.struct import Struct, field, json_reader, to_json
 from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.failures import Said, retry_after, said_in
 from aichat_cli.providers.gateway import ListedModel, refusal
@@ -171,7 +171,7 @@ class GatewayClient:
             said = said_in(answer, self._key)
             raise self._failure(response.status, said, retry_after(response.headers.get))
         try:
-            return read_json(answer, kind)
+            return json_reader(kind)(answer)
         except ValueError:
             raise self._no_gateway() from None
 

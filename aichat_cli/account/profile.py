@@ -11,7 +11,7 @@ from pathlib import Path
 from aichat_cli.config.settings_file import write_private
 from aichat_cli.core.clock import now_ms, utc_text
 from aichat_cli.core.errors import ConfigError
-from aichat_cli.core.struct import Struct, read_json, to_json
+from aichat_cli.core.struct import Struct, json_reader, to_json
 from aichat_cli.providers.gateway import ListedModel, Listing
 
 FRESH_MS = 86_400_000
@@ -87,7 +87,7 @@ def load(path: Path) -> Profile | None:
         ConfigError: the file cannot be read, or is damaged.
     """
     try:
-        return read_json(path.read_bytes(), Profile)
+        return json_reader(Profile)(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as exc:

@@ -93,7 +93,7 @@ class CallBooks(Protocol):
         ...
 
     def balance(self, user_id: ProfileId) -> Balance:
-        """A user's money, plan and window."""
+        """A user's money, plan and window, whose `reset_at` is 0 where it is empty; raises NotFound."""
         ...
 
     def together(self, tasks: Sequence[Callable[[], T]]) -> list[T | Exception]:
@@ -123,19 +123,28 @@ class Users(Protocol):
         ...
 
     def set_plan(self, user_id: ProfileId, plan: PlanName, *, actor: str) -> None:
-        """Put a user on a plan, from their next call on."""
+        """Put a user on a plan, from their next call on; raises NotFound where there is no such user."""
         ...
 
     def grant(self, user_id: ProfileId, credits_: int, *, ref: str, actor: str) -> bool:
-        """Give whole credits, once for each ref; False where that was done before."""
+        """Give whole credits, once for each ref; False where that was done before.
+
+        Raises:
+            NotFound: there is no such user.
+            UsageError: that is no number of credits to give, or others were given under this ref.
+        """
         ...
 
     def suspend(self, user_id: ProfileId, *, suspended: bool, actor: str) -> None:
-        """Refuse a user's keys from now on, or take them again. Calls under way end as they would have."""
+        """Refuse a user's keys from now on, or take them again. Calls under way end as they would have.
+
+        Raises:
+            NotFound: there is no such user.
+        """
         ...
 
     def create_key(self, key: NewKey, *, actor: str) -> ApiKey:
-        """Write a key down."""
+        """Write a key down; raises NotFound where there is no such user."""
         ...
 
     def keys(self, *, user_id: ProfileId | None = None, limit: int | None = None) -> list[ApiKey]:
@@ -143,7 +152,7 @@ class Users(Protocol):
         ...
 
     def revoke_key(self, key_id: str, *, actor: str) -> bool:
-        """Refuse a key from now on, for good; False where it was revoked before."""
+        """Refuse a key from now on, for good; False where it was revoked before. Raises NotFound where there is none."""
         ...
 
     def audit(self, *, user_id: ProfileId | None = None, limit: int | None = None) -> list[AuditEvent]:

@@ -25,7 +25,6 @@ from aichat_cli.core.accounts import (
 )
 from aichat_cli.core.clock import now_ms, utc_now, utc_text
 from aichat_cli.core.credits import CALLS_AN_HOUR, NANO_PER_CREDIT, WINDOW_MS, PlanName, charge_nano
-from aichat_cli.core.errors import NotFound, UsageError
 from aichat_cli.core.ids import ProfileId, RequestId
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.storage import accounts, usage, users
@@ -219,7 +218,7 @@ class SqliteUsers:
         checked = refusals.checked_name(name)
         with self._db.transaction(durable=True):
             if users.find(self._db, checked) is not None:
-                raise UsageError(f'There is a user "{checked}" already.', hint="Run: aichat users list")
+                raise refusals.name_taken(checked)
             user_id = users.add(self._db, checked, email, plan)
             accounts.add_entry(
                 self._db, "grant", f"welcome:{user_id}", WELCOME_CREDITS * NANO_PER_CREDIT, user_id=user_id
@@ -231,7 +230,7 @@ class SqliteUsers:
         """`Users.user`."""
         found = users.find(self._db, name)
         if found is None:
-            raise NotFound(f'There is no user "{name}".', hint="Run: aichat users list")
+            raise refusals.no_user(name)
         return found
 
     def users(self, *, limit: int | None) -> list[User]:
@@ -241,13 +240,18 @@ class SqliteUsers:
     def set_plan(self, user_id: ProfileId, plan: PlanName, *, actor: str) -> None:
         """`Users.set_plan`."""
         with self._db.transaction(durable=True):
+            self._require(user_id)
             users.set_plan(self._db, user_id, plan)
             users.audit(self._db, actor, "user.plan", user_id, detail={"plan": plan})
 
     def grant(self, user_id: ProfileId, credits_: int, *, ref: str, actor: str) -> bool:
         """`Users.grant`."""
+        amount = refusals.checked_credits(credits_) * NANO_PER_CREDIT
         with self._db.transaction(durable=True):
-            if not accounts.add_entry(self._db, "grant", ref, credits_ * NANO_PER_CREDIT, user_id=user_id):
+            self._require(user_id)
+            if not accounts.add_entry(self._db, "grant", ref, amount, user_id=user_id):
+                if accounts.entered(self._db, "grant", ref) != (user_id, amount):
+                    raise refusals.granted_otherwise(ref)
                 return False
             users.audit(self._db, actor, "credits.granted", user_id, detail={"credits": credits_, "ref": ref})
         return True
@@ -255,6 +259,7 @@ class SqliteUsers:
     def suspend(self, user_id: ProfileId, *, suspended: bool, actor: str) -> None:
         """`Users.suspend`."""
         with self._db.transaction(durable=True):
+            self._require(user_id)
             if users.set_suspended(self._db, user_id, suspended=suspended):
                 users.audit(self._db, actor, "user.suspended" if suspended else "user.resumed", user_id)
 
@@ -271,6 +276,7 @@ class SqliteUsers:
             key.expires_at,
         )
         with self._db.transaction(durable=True):
+            self._require(key.user_id)
             key_id = users.add_key(self._db, kept)
             users.audit(self._db, actor, "key.created", key.user_id, key_id=key_id, detail={"name": key.name})
         made = users.key_by_id(self._db, key_id)
@@ -285,7 +291,9 @@ class SqliteUsers:
         """`Users.revoke_key`."""
         with self._db.transaction(durable=True):
             key = users.key_by_id(self._db, key_id)
-            if key is None or not users.revoke_key(self._db, key_id):
+            if key is None:
+                raise refusals.no_key(key_id)
+            if not users.revoke_key(self._db, key_id):
                 return False
             users.audit(self._db, actor, "key.revoked", key.user_id, key_id=key_id)
         return True
@@ -297,6 +305,10 @@ class SqliteUsers:
     def close(self) -> None:
         """`Users.close`."""
         self._db.close()
+
+    def _require(self, user_id: ProfileId) -> None:
+        if users.find(self._db, user_id) is None:
+            raise refusals.no_user(user_id)
 
 
 def _month_began() -> str:

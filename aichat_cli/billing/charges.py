@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from aichat_cli.core.events import Finished
 from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import TokenUsage, cost_nano, nano_from_usd
+from aichat_cli.core.struct import replace
 from aichat_cli.core.usage import UsageRecord, UsageType
 
 
@@ -40,6 +42,36 @@ def chat_usage(
         provenance="estimated" if is_estimate else "calculated" if named is None else "provider",
         status=status,
     )
+
+
+def usage_of_call(
+    request_id: RequestId,
+    model: Model,
+    counted: TokenUsage | None,
+    usage_type: UsageType = "chat",
+    *,
+    finished: Finished | None,
+    status: Status,
+    prompt_tokens: Callable[[], int],
+    answer_tokens: Callable[[], int] | None,
+) -> UsageRecord | None:
+    """The usage row of a call that ended in whatever way: the provider's count where the answer came to its end, ours for
+    what is missing.
+
+    Args:
+        answer_tokens: counts what arrived, None where nothing did; with nothing counted either there is no row.
+    """
+    if counted is None and answer_tokens is None:
+        return None
+    is_estimate = finished is None or counted is None
+    if is_estimate:
+        arrived = answer_tokens() if answer_tokens else 0
+        if counted is None:
+            counted = TokenUsage(prompt_tokens(), arrived)
+        else:
+            counted = replace(counted, output_tokens=max(arrived, counted.output_tokens))
+    assert counted is not None
+    return chat_usage(request_id, model, counted, usage_type, is_estimate=is_estimate, finished=finished, status=status)
 
 
 def embedding_usage(

@@ -11,7 +11,7 @@ from math import ceil, isfinite
 
 from aichat_cli.billing import admission as admissions
 from aichat_cli.billing.admission import Admission
-from aichat_cli.billing.charges import chat_usage
+from aichat_cli.billing.charges import usage_of_call
 from aichat_cli.billing.estimates import Call, most_nano
 from aichat_cli.billing.limits import Limits
 from aichat_cli.billing.standing import standing, warnings
@@ -22,7 +22,7 @@ from aichat_cli.core.interrupts import shielded
 from aichat_cli.core.messages import AttachmentSummary, ChatMessage, Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.core.struct import Struct, replace
+from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageRecord, UsageType
 from aichat_cli.providers import tokens
 from aichat_cli.providers.base import OptionValue, longest_answer
@@ -30,7 +30,9 @@ from aichat_cli.storage.accounts import NewHold
 from aichat_cli.storage.database import Database
 
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
-_MOST_PER_IMAGE = 48_000
+_MOST_PER_IMAGE = 5_000
+"""Tokens, to the models of OpenAI and Anthropic that look closest."""
+_MOST_PER_IMAGE_MINI = 48_000
 """Tokens, to gpt-4o-mini, which counts an image as some thirty of what it costs to gpt-4o."""
 
 
@@ -146,15 +148,15 @@ class Payment:
 
         None where nothing was counted and nothing arrived.
         """
-        if counted is None and not arrived:
-            return None
-        is_estimate = finished is None or counted is None
-        if counted is None:
-            counted = TokenUsage(prompt_tokens(), tokens.count(arrived, model))
-        elif is_estimate:
-            counted = replace(counted, output_tokens=max(tokens.count(arrived, model), counted.output_tokens))
-        return chat_usage(
-            self.request_id, model, counted, self._type, is_estimate=is_estimate, finished=finished, status=status
+        return usage_of_call(
+            self.request_id,
+            model,
+            counted,
+            self._type,
+            finished=finished,
+            status=status,
+            prompt_tokens=prompt_tokens,
+            answer_tokens=(lambda: tokens.count(arrived, model)) if arrived else None,
         )
 
     def settled(self, cost_nano: int | None) -> None:
@@ -191,8 +193,11 @@ class Payment:
 
 
 def _most_of_file(file: AttachmentSummary, model: Model) -> int:
-    if file.kind == "image" and "gpt-4o-mini" in model.wire_name:
-        return _MOST_PER_IMAGE
+    """Of a file without content nothing but its kind is known, as where a provider fetches it by its address."""
+    if file.kind == "image":
+        return _MOST_PER_IMAGE_MINI if "gpt-4o-mini" in model.wire_name else _MOST_PER_IMAGE
+    if file.kind == "pdf" and not file.bytes:
+        return 2 * tokens.MOST_TOKENS_PER_PDF
     return 2 * tokens.estimate_file(file)
 
 

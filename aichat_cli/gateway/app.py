@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from aichat_cli.core.errors import AichatError
-from aichat_cli.gateway import account
+from aichat_cli.gateway import account, chat, models, traffic
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.errors import error_response, of_http
 
@@ -21,10 +21,11 @@ def create_app(deps: GatewayDeps) -> Starlette:
     """The gateway as an ASGI application."""
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         deps.desk.open()
         try:
-            yield
+            async with traffic.opened(deps) as app.state.traffic:
+                yield
         finally:
             deps.desk.close()
 
@@ -39,7 +40,7 @@ def create_app(deps: GatewayDeps) -> Starlette:
 
 def routes() -> list[BaseRoute]:
     """All paths."""
-    return [*account.routes()]
+    return [*account.routes(), *models.routes(), *chat.routes()]
 
 
 async def _failed(request: Request, error: AichatError) -> Response:

@@ -126,6 +126,18 @@ class Connection:
         with failures.translated(self.place.name), self._connection.transaction():
             yield
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the other side has hung up, as far as that is known here: nobody is asked."""
+        server = self._connection.pgconn
+        try:
+            # What a server says before it hangs up comes first, and that it did, next.
+            server.consume_input()
+            server.consume_input()
+        except _psycopg().OperationalError:
+            return True
+        return self._connection.closed
+
     def close(self) -> None:
         """Close it. Closing twice is fine."""
         self._connection.close()

@@ -7,11 +7,31 @@ from contextlib import contextmanager
 
 from aichat_cli.core.errors import HostedError, HostedFull, HostedLogin, HostedSchema, HostedUnavailable
 
+_REFUSED = "AI"
+"""How the states of schema.sql begin."""
 _SCHEMA = ("42P01", "42883", "3F000", "42703")
 """No such table, function, schema or column."""
 _FULL = ("53100",)
 _GONE = ("57P01", "57P02", "57P03", "57014", "53300", "40001", "40P01")
 """Shut down, crashed, starting up, cancelled, too many connections, deadlock."""
+
+
+class Refused(HostedError):
+    """A function of schema.sql said no, and nothing of it was done.
+
+    Args:
+        said: in its words.
+        state: why, one of the states named there, such as `AI402`.
+        detail: what comes with it, such as what is left, or how long to wait.
+        remark: what it is about where there are several, such as `cap`.
+    """
+
+    def __init__(self, message: str, *, said: str, state: str, detail: str | None, remark: str | None) -> None:
+        super().__init__(message)
+        self.said = said
+        self.state = state
+        self.detail = detail
+        self.remark = remark
 
 
 @contextmanager
@@ -41,7 +61,13 @@ def _translated(error: Exception, place: str) -> HostedError:
             f"The database {place} cannot be reached, or the connection was lost{why}.",
             hint="Nothing is lost. Try again: aichat sync now",
         )
-    return HostedError(f"The database {place} failed: {said} ({state or type(error).__name__}).")
+    message = f"The database {place} failed: {said} ({state or type(error).__name__})."
+    if isinstance(error, psycopg.Error) and state.startswith(_REFUSED):
+        diagnostic = error.diag
+        return Refused(
+            message, said=said, state=state, detail=diagnostic.message_detail, remark=diagnostic.message_hint
+        )
+    return HostedError(message)
 
 
 def _unusable(state: str, said: str, place: str) -> HostedError | None:

@@ -48,7 +48,8 @@ _OPENAI_ONLY = frozenset(
         "user",
     )
 )
-_REASONS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
+REASONS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
+"""Why an answer ended, in our words; any other word is kept."""
 
 
 class AnthropicWire(HttpWire):
@@ -169,7 +170,7 @@ class _AnthropicDecoder:
 
     def _stop(self, reason: Any) -> None:
         if isinstance(reason, str) and reason:
-            self._reason = _REASONS.get(reason, reason)
+            self._reason = REASONS.get(reason, reason)
 
     def _count(self, usage: Any) -> Iterator[ProviderEvent]:
         """Counts are cumulative, and each report may hold only some of them."""

@@ -67,7 +67,7 @@ def open_connection(route: Route, timeout: float) -> http.client.HTTPConnection:
             connection.set_tunnel(route.host, route.port, route.proxy.headers)
         connection.connect()
         if route.scheme == "https":
-            connection.sock = _tls_context().wrap_socket(connection.sock, server_hostname=route.host)
+            connection.sock = tls_context().wrap_socket(connection.sock, server_hostname=route.host)
     except (OSError, http.client.HTTPException, UnicodeError) as exc:
         connection.close()
         raise _failure(route, exc, timeout) from exc
@@ -148,7 +148,7 @@ def _proxy(url: str, variable: str) -> Proxy:
     return Proxy(host, port, basic_authorization(unquote(parts.username), unquote(parts.password or "")))
 
 
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """The context of OpenSSL's own defaults, which honour SSL_CERT_FILE and SSL_CERT_DIR; certifi's where it has none."""
     wanted = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     if wanted not in _tls:

@@ -6,7 +6,7 @@ Nothing is looked up over the network, so a name that looks right is passed on a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,14 +143,15 @@ class Registry:
         hosted = listing.names() if (listing := self._gateway()) else []
         names = dict.fromkeys([*self._custom, *self._aliases, *hosted, *shipped.NAMES, *self._model_files()])
         names.update(dict.fromkeys(entry.name for entry in self._catalog.entries() if all or _is_current(entry)))
-        models: dict[str, Model] = {}
-        for name in names:
-            try:
-                model = self.resolve(name)
-            except (UnknownModel, ConfigError):
-                continue
-            models.setdefault(model.name, model)
-        return list(models.values())
+        return _each(names, self.resolve)
+
+    def embedding_listing(self) -> list[Model]:
+        """The embedding models of litellm's map."""
+        return _each(self._catalog.names_of(EMBEDDING_MODE), self.embedding_model)
+
+    def is_custom(self, name: str) -> bool:
+        """Whether the user added this model themselves."""
+        return name in self._custom
 
     def _priced(self, model: Model, *, is_embedding: bool) -> Model:
         """The model with the price that the user gave it, if they did."""
@@ -347,6 +348,18 @@ class Registry:
             ),
             entry,
         )
+
+
+def _each(names: Iterable[str], resolve: Callable[[str], Model]) -> list[Model]:
+    """The models that these names lead to, each once; a name that leads nowhere is left out."""
+    models: dict[str, Model] = {}
+    for name in names:
+        try:
+            model = resolve(name)
+        except (UnknownModel, ConfigError):
+            continue
+        models.setdefault(model.name, model)
+    return list(models.values())
 
 
 def _with_entry(model: Model, entry: CatalogEntry | None) -> Model:

@@ -62,7 +62,7 @@ def stream_with_retries(
                 if has_content or attempt >= policy.attempts or not is_transient(exc):
                     raise
                 error = exc
-        delay = _delay(error, attempt, policy, random)
+        delay = delay_before_next(error, attempt, policy, random)
         if delay is None:
             raise error
         yield Retrying(error, attempt, delay)
@@ -97,7 +97,7 @@ def attempts(
         yield tried
         if tried.error is None or number >= policy.attempts or not is_transient(tried.error):
             return
-        delay = _delay(tried.error, number, policy, random)
+        delay = delay_before_next(tried.error, number, policy, random)
         if delay is None:
             return
         if sleep(delay):
@@ -105,8 +105,10 @@ def attempts(
         number += 1
 
 
-def _delay(error: AichatError, attempt: int, policy: RetryPolicy, random: Callable[[], float]) -> float | None:
-    """Seconds to wait, None where the provider asks for more than we would."""
+def delay_before_next(
+    error: AichatError, attempt: int, policy: RetryPolicy, random: Callable[[], float] = _random
+) -> float | None:
+    """Seconds to wait after the attempt of that number, None where the provider asks for more than we would."""
     named: float | None = getattr(error, "retry_after", None)
     if named is not None:
         return named if named <= policy.max_wait else None

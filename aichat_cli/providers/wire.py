@@ -129,42 +129,93 @@ class HttpWire(ABC):
                 return Said("", is_structured=False)
 
     def _events(self, request: ChatRequest, response: HttpResponse) -> Iterator[ProviderEvent]:
-        """The events of a stream, or of one JSON object: its first character tells which."""
-        decoder = self.decoder(request)
-        chunks = response.chunks()
-        head = b""
-        for chunk in chunks:
-            head += chunk
-            if head.removeprefix(b"\xef\xbb\xbf").strip():
+        reader = AnswerReader(request, self.decoder(request))
+        for chunk in response.chunks():
+            yield from reader.feed(chunk)
+            if reader.is_done:
                 break
-        start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-        if start == b"{":
-            yield from self._whole(request, decoder, head, chunks)
-        elif start in (b"", b"<"):
-            raise not_the_protocol(request, head)
-        else:
-            yield from _stream(request, decoder, head, chunks)
+        yield from reader.end()
 
-    def _whole(
-        self, request: ChatRequest, decoder: Decoder, head: bytes, chunks: Iterator[bytes]
-    ) -> Iterator[ProviderEvent]:
-        body = bytearray(head)
-        for chunk in chunks:
-            body += chunk
-            if len(body) > MAX_EVENT_BYTES:
-                raise BadResponse(f"{who(request)} sent an answer larger than {MAX_EVENT_BYTES} bytes.")
+
+class AnswerReader:
+    """The events of one response, fed as it arrives: of a stream, or of one JSON object; its first character tells which.
+
+    No input or output. Both methods raise AichatError where the provider reports an error or sends what is not its protocol.
+    """
+
+    def __init__(self, request: ChatRequest, decoder: Decoder) -> None:
+        self._request = request
+        self._decoder = decoder
+        self._head = bytearray()
+        self._parser: SseParser | None = None
+        self._is_whole = False
+        self._has_event = False
+
+    @property
+    def is_done(self) -> bool:
+        """The provider said that nothing more follows."""
+        return self._decoder.is_done
+
+    def feed(self, chunk: bytes) -> Iterator[ProviderEvent]:
+        """The events that the next bytes complete."""
+        if self._parser is None:
+            chunk = self._begun(chunk)
+            if self._parser is None:
+                return
+        elif not self._has_event and len(self._head) < _SNIFFED_BYTES:
+            self._head += chunk
+        decoder = self._decoder
+        for event in self._parser.feed(chunk):
+            self._has_event = True
+            if event.data == "[DONE]":
+                decoder.is_done = True
+            else:
+                yield from decoder.event(_parsed(self._request, event.data))
+            if decoder.is_done:
+                return
+
+    def end(self) -> Iterator[ProviderEvent]:
+        """What follows from the end of the response."""
+        if self._is_whole:
+            yield from self._whole()
+            return
+        if not self._has_event:
+            raise not_the_protocol(self._request, bytes(self._head))
+        is_complete = False
+        for last in self._decoder.end():
+            is_complete = is_complete or isinstance(last, Finished)
+            yield last
+        if not is_complete:
+            raise ConnectFailed(f"{who(self._request)} closed the connection before the answer was complete.")
+
+    def _begun(self, chunk: bytes) -> bytes:
+        """What came so far, to be parsed as a stream where it is one."""
+        self._head += chunk
+        if not self._is_whole:
+            start = self._head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+            if start == b"<":
+                raise not_the_protocol(self._request, bytes(self._head))
+            self._is_whole = start == b"{"
+            if start and not self._is_whole:
+                self._parser = SseParser()
+        elif len(self._head) > MAX_EVENT_BYTES:
+            raise BadResponse(f"{who(self._request)} sent an answer larger than {MAX_EVENT_BYTES} bytes.")
+        return bytes(self._head)
+
+    def _whole(self) -> Iterator[ProviderEvent]:
+        body = bytes(self._head)
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError) as exc:
-            raise not_the_protocol(request, bytes(body)) from exc
+            raise not_the_protocol(self._request, body) from exc
         if answer.get("error"):
-            raise said_error(request, answer)
+            raise said_error(self._request, answer)
         finished = False
-        for event in decoder.whole(answer):
+        for event in self._decoder.whole(answer):
             finished = finished or isinstance(event, Finished)
             yield event
         if not finished:
-            raise not_the_protocol(request, bytes(body))
+            raise not_the_protocol(self._request, body)
 
 
 def broken_after_content(events: Generator[ProviderEvent, None, None]) -> Iterator[ProviderEvent]:
@@ -179,36 +230,6 @@ def broken_after_content(events: Generator[ProviderEvent, None, None]) -> Iterat
             if not has_content:
                 raise
             raise StreamBroken(f"The answer broke off: {exc.message}") from exc
-
-
-def _stream(request: ChatRequest, decoder: Decoder, head: bytes, chunks: Iterator[bytes]) -> Iterator[ProviderEvent]:
-    parser = SseParser()
-    has_event = False
-    events = parser.feed(head)
-    sniffed = head
-    while True:
-        for event in events:
-            has_event = True
-            if event.data == "[DONE]":
-                decoder.is_done = True
-            else:
-                yield from decoder.event(_parsed(request, event.data))
-            if decoder.is_done:
-                break
-        chunk = None if decoder.is_done else next(chunks, None)
-        if chunk is None:
-            break
-        if not has_event and len(sniffed) < _SNIFFED_BYTES:
-            sniffed += chunk
-        events = parser.feed(chunk)
-    if not has_event:
-        raise not_the_protocol(request, sniffed)
-    is_complete = False
-    for last in decoder.end():
-        is_complete = is_complete or isinstance(last, Finished)
-        yield last
-    if not is_complete:
-        raise ConnectFailed(f"{who(request)} closed the connection before the answer was complete.")
 
 
 def _parsed(request: ChatRequest, data: str) -> Any:

@@ -199,6 +199,12 @@ def add_entry(
     return True
 
 
+def entered(db: Database, kind: EntryKind, ref: str) -> tuple[ProfileId, int] | None:
+    """Whose entry that is, and what it changed, in nano-dollars; None where there is none."""
+    row = db.row("SELECT user_id, amount_nano FROM credit_ledger WHERE kind = ? AND ref = ?", (kind, ref))
+    return None if row is None else (row[0], int(row[1]))
+
+
 def entries(db: Database, *, limit: int | None = None, user_id: ProfileId = LOCAL_PROFILE) -> list[Entry]:
     """The ledger, newest first."""
     rows = db.rows(

@@ -62,6 +62,14 @@ def test_files_count_and_an_image_counts_most_to_the_smallest_model() -> None:
     assert plain + 3000 < large < mini
 
 
+def test_a_file_that_the_provider_fetches_counts_as_the_largest_of_its_kind() -> None:
+    def most_of(media_type: str, content: bytes) -> int:
+        return call_of(MODEL, said("?", Attachment("a", media_type, content)), None, {}, "chat").most_input
+
+    assert most_of("image/*", b"") == most_of("image/png", b"\x89PNG" * 1_000_000)
+    assert most_of("application/pdf", b"") == most_of("application/pdf", b"%PDF" * 10_000_000)
+
+
 @pytest.mark.parametrize(
     ("options", "longest", "is_given"),
     [

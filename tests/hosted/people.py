@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from psycopg import sql
 Connection = psycopg.Connection[Any]
 
 CREDIT = 10_000_000
+
+USED = '{"provider": "openai", "model": "gpt-4o", "input_tokens": 3}'
+"""A call, as the service writes it down."""
 
 READABLE = (
     "profiles",
@@ -194,6 +198,16 @@ def admit(connection: Connection, user_id: UUID, request_id: UUID, amount_nano: 
     assert row is not None
     assert isinstance(row[0], int)
     return row[0]
+
+
+def renew(connection: Connection, request_id: UUID, accrued_nano: int | None = None, lasts: str = "1 minute") -> bool:
+    """A sign of life of a call; False where it has ended."""
+    told: dict[str, object] = {"request_id": str(request_id)}
+    if accrued_nano is not None:
+        told["accrued_nano"] = accrued_nano
+    ended = connection.execute("select aichat.renew(%s, %s::interval)", (json.dumps([told]), lasts)).fetchall()
+    assert ended in ([], [(request_id,)])
+    return not ended
 
 
 def sums(owner: Connection, user_id: UUID) -> tuple[int, int]:

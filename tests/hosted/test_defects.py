@@ -273,10 +273,15 @@ def test_3_a_user_does_not_set_their_plan_or_credits(
             "select aichat.enter(%s, 'grant', 'me', 1, 0)",
             "select aichat.admit(%s, gen_random_uuid(), 0, '{}', '1 minute')",
             "select aichat.record_usage(%s, gen_random_uuid(), 0, '{}')",
+            "select aichat.suspend(%s, false)",
+            "select aichat.create_api_key(%s, 'a', 'sk-aichat-a', '', '{}', null, null, null)",
+            "select aichat.audit('me', 'user.plan', %s, null, '{}')",
+            "select from aichat.audit_events where user_id = %s",
         ):
             with refused(FORBIDDEN):
                 user.execute(statement, (someone.id,))
-    for statement in ("settle(%s, 0)", "release(%s)", "renew(%s, '{}', '1 hour')", "lock_holder(%s)"):
+    renew = """renew(jsonb_build_array(jsonb_build_object('request_id', %s::uuid)), '1 hour')"""
+    for statement in ("settle(%s, 0)", "release(%s)", renew, "finish(%s, 0, null)", "lock_holder(%s)"):
         with refused(FORBIDDEN):
             user.execute(f"select aichat.{statement}", (alice.call,))
     with refused(FORBIDDEN):
@@ -334,6 +339,11 @@ def test_3_who_asks_is_asked_once_for_a_query(hosted: Hosted, alice: Person) -> 
 # 3. Keys.
 
 
+def whose(connection: Connection, prefix: str | None, key_hash: bytes | None) -> object:
+    """The user that a key authenticates."""
+    return one(connection, "select user_id from aichat.authenticate(%s, %s)", (prefix, key_hash))
+
+
 def test_3_a_key_is_made_for_whoever_is_signed_in(
     hosted: Hosted, owner: Connection, alice: Person, bob: Person
 ) -> None:
@@ -341,7 +351,7 @@ def test_3_a_key_is_made_for_whoever_is_signed_in(
     prefix = f"sk-aichat-{uuid4().hex[:8]}"
     key = one(user, "select create_api_key('work', %s, %s)", (prefix, key_hash))
     assert one(owner, "select user_id from api_keys where id = %s", (key,)) == alice.id
-    assert one(owner, "select aichat.authenticate(%s, %s)", (prefix, key_hash)) == alice.id
+    assert whose(owner, prefix, key_hash) == alice.id
     for statement in (
         "insert into api_keys (user_id, name, prefix, key_hash) values (%(bob)s, 'a', 'sk-aichat-x', %(hash)s)",
         "update api_keys set user_id = %(bob)s",
@@ -361,17 +371,18 @@ def test_3_a_key_is_made_for_whoever_is_signed_in(
 
 
 def test_3_a_revoked_key_gets_nothing(hosted: Hosted, owner: Connection, alice: Person, bob: Person) -> None:
-    authenticate = "select aichat.authenticate(%s, %s)"
     service = hosted.service()
-    assert one(service, authenticate, (alice.prefix, alice.key_hash)) == alice.id
+    assert whose(service, alice.prefix, alice.key_hash) == alice.id
     assert one(hosted.role("authenticated", bob.id), "select revoke_api_key(%s)", (alice.key,)) is False
-    assert one(service, authenticate, (alice.prefix, alice.key_hash)) == alice.id
+    assert whose(service, alice.prefix, alice.key_hash) == alice.id
     user = hosted.role("authenticated", alice.id)
     assert [one(user, "select revoke_api_key(%s)", (alice.key,)) for _ in range(2)] == [True, False]
     owner.execute("update api_keys set last_used_at = null where id = %s", (alice.key,))
-    assert one(service, authenticate, (alice.prefix, alice.key_hash)) is None
+    with refused("AI401") as why:
+        whose(service, alice.prefix, alice.key_hash)
+    assert why.detail == "revoked"
     assert one(owner, "select last_used_at from api_keys where id = %s", (alice.key,)) is None
-    assert one(service, authenticate, (bob.prefix, bob.key_hash)) == bob.id
+    assert whose(service, bob.prefix, bob.key_hash) == bob.id
 
 
 def test_3_half_a_key_gets_nothing(hosted: Hosted, alice: Person, bob: Person) -> None:
@@ -384,7 +395,9 @@ def test_3_half_a_key_gets_nothing(hosted: Hosted, alice: Person, bob: Person) -
         (alice.prefix, b""),
         ("%", alice.key_hash),
     ):
-        assert one(service, "select aichat.authenticate(%s, %s)", (prefix, key_hash)) is None
+        with refused("AI401") as why:
+            whose(service, prefix, key_hash)
+        assert why.detail == "unknown"
     for role in STRANGERS:
         with refused(FORBIDDEN):
             hosted.role(role, alice.id).execute("select aichat.authenticate('a', 'a')")
@@ -396,7 +409,7 @@ def test_3_half_a_key_gets_nothing(hosted: Hosted, alice: Person, bob: Person) -
 
 def test_3_when_a_key_was_used_is_written_once_a_minute(owner: Connection, alice: Person) -> None:
     def use() -> object:
-        one(owner, "select aichat.authenticate(%s, %s)", (alice.prefix, alice.key_hash))
+        whose(owner, alice.prefix, alice.key_hash)
         return one(owner, "select last_used_at from api_keys where id = %s", (alice.key,))
 
     first = use()

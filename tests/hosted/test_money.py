@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.hosted.database import Hosted
-from tests.hosted.people import CREDIT, FORBIDDEN, Connection, admit, count, one, refused, sign_up, sums
+from tests.hosted.people import CREDIT, FORBIDDEN, Connection, admit, count, one, refused, renew, sign_up, sums
 
 
 def settle(connection: Connection, request_id: UUID, cost_nano: int) -> tuple[int, int]:
@@ -249,9 +249,9 @@ def test_what_had_accrued_is_charged_when_a_holder_dies(owner: Connection, user:
         'select aichat.admit(%s, %s, %s, \'{"accrued_nano": 5, "model": "m"}\', interval \'1 minute\')',
         (user, dead, 5 * CREDIT),
     )
-    assert one(owner, "select aichat.renew(%s, '{\"accrued_nano\": 25000000}', interval '2 minutes')", (dead,)) is True
+    assert renew(owner, dead, 25_000_000, "2 minutes")
     admit(owner, user, alive, CREDIT)
-    one(owner, "select aichat.renew(%s, '{\"accrued_nano\": 1}', interval '1 hour')", (alive,))
+    assert renew(owner, alive, 1, "1 hour")
     expired = (
         "select request_id, user_id, call, charged_nano, uncovered_nano from aichat.expire(now() + %s::interval)"
         " where user_id = %s"
@@ -261,7 +261,7 @@ def test_what_had_accrued_is_charged_when_a_holder_dies(owner: Connection, user:
         (dead, user, {"accrued_nano": 25_000_000, "model": "m"}, 3 * CREDIT, 0)
     ]
     assert sums(owner, user) == (97 * CREDIT, CREDIT)
-    assert one(owner, "select aichat.renew(%s, '{}', interval '1 minute')", (dead,)) is False
+    assert not renew(owner, dead)
     assert settle(owner, dead, 9 * CREDIT) == (3 * CREDIT, 0)
 
 
@@ -280,7 +280,7 @@ def test_a_call_that_is_renewed_while_others_wait_to_end_it_goes_on(
             while one(owner, waits, (other.info.backend_pid,)) == 0:
                 assert not ended.done()
                 owner.execute("select pg_stat_clear_snapshot()")
-            assert one(hosted.owner(), "select aichat.renew(%s, '{}', '1 minute')", (call,)) is True
+            assert renew(hosted.owner(), call)
         assert ended.result() == 0
     assert sums(owner, user) == (100 * CREDIT, CREDIT)
 
@@ -332,9 +332,13 @@ def test_a_call_that_means_nothing_is_not_admitted(owner: Connection, user: UUID
     [
         "select aichat.settle(%(call)s, -1)",
         "select aichat.settle(%(call)s, null)",
-        "select aichat.renew(%(call)s, '{}', '0')",
-        "select aichat.renew(%(call)s, '[]', '1 minute')",
-        "select aichat.renew(%(call)s, '{\"accrued_nano\": null}', '1 minute')",
+        "select aichat.renew('[]', '0')",
+        "select aichat.renew('[]', null)",
+        "select aichat.renew(null, '1 minute')",
+        "select aichat.renew('{}', '1 minute')",
+        "select aichat.renew('[1]', '1 minute')",
+        "select aichat.renew('[{}]', '1 minute')",
+        "select aichat.renew(jsonb_build_array(jsonb_build_object('request_id', %(call)s, 'accrued_nano', null)), '1 minute')",
         "select aichat.set_plan(%(user)s, 'gold')",
         "select aichat.set_plan(%(user)s, null)",
         "select aichat.grant_credits(%(user)s, 'charge', 'a', 1)",

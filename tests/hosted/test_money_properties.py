@@ -96,8 +96,8 @@ class Bank:
 
     def renew(self, call: UUID, amount: int) -> tuple[str, str]:
         self.account.accrued[call] = max(amount, 0)
-        accrued = f'{{"accrued_nano": {amount}}}'
-        return self.asked("aichat.renew(%s, %s, '1 hour')", call, accrued), "ok"
+        told = f'[{{"request_id": "{call}", "accrued_nano": {amount}}}]'
+        return self.asked("aichat.renew(%s, '1 hour')", told), "ok"
 
     def expire(self, *_: object) -> tuple[str, str]:
         asked = self.asked("count(*) from aichat.expire(clock_timestamp() + interval '2 hours')")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.hosted.database import SCHEMA, apply_schema, template
-from tests.hosted.people import CREDIT, one, refused, sign_up, sums
+from tests.hosted.people import CREDIT, USED, everything_of, one, refused, settled_in, sign_up, sums
 from tests.servers.postgres import (
     BARE,
     SUPABASE_CLOSED,
@@ -20,6 +21,9 @@ from tests.servers.postgres import (
     connect,
     own_cluster,
 )
+
+SCHEMA_1 = (Path(__file__).parent / "schema_1.sql").read_text()
+"""The first version, as it was released."""
 
 CATALOG = """
 select 'table', o.oid::regclass::text, o.relrowsecurity::text, o.relacl::text
@@ -130,6 +134,34 @@ def test_an_older_one_is_brought_forward(postgres18: Cluster) -> None:
             apply_schema(dsn)
             assert sums(owner, user) == (100 * CREDIT, 0)
             assert catalog(dsn) == expected
+
+
+@pytest.mark.parametrize("name", ["postgres16", "supabase18"])
+def test_the_first_version_is_brought_forward_with_all_that_is_in_it(name: str, request: pytest.FixtureRequest) -> None:
+    cluster: Cluster = request.getfixturevalue(name)
+    with cluster.database(template(cluster)) as fresh:
+        expected = catalog(fresh)
+    with cluster.database() as dsn, connect(dsn) as owner:
+        apply_schema(dsn, SCHEMA_1)
+        someone, other = settled_in(owner), settled_in(owner)
+        before = {table: len(rows) for table, rows in everything_of(owner, someone.id).items()}
+        for _ in range(2):
+            apply_schema(dsn)
+            assert catalog(dsn) == expected
+        assert {table: len(rows) for table, rows in everything_of(owner, someone.id).items()} == before
+        assert sums(owner, someone.id) == (100 * CREDIT, CREDIT)
+        caller = owner.execute(
+            "select user_id, user_name, key_id, key_name, scopes, plan from aichat.authenticate(%s, %s)",
+            (someone.prefix, someone.key_hash),
+        ).fetchone()
+        everything = ["chat", "embeddings", "credits", "sync"]
+        assert caller == (someone.id, str(someone.id), someone.key, "laptop", everything, "free")
+        # A call that was admitted before ends as one that came without a key.
+        ended = owner.execute("select * from aichat.finish(%s, 1, %s)", (someone.call, USED)).fetchone()
+        assert ended == (CREDIT, 0, 99 * CREDIT, 0)
+        owner.execute("delete from auth.users where id = %s", (someone.id,))
+        assert not any(everything_of(owner, someone.id).values())
+        assert sums(owner, other.id) == (100 * CREDIT, CREDIT)
 
 
 def test_what_a_project_grants_by_itself_makes_no_difference(supabase18: Cluster) -> None:

@@ -403,7 +403,7 @@ def test_certifi_is_used_where_openssl_has_no_certificates(monkeypatch: pytest.M
     with ScriptedServer(tls=tls_context()) as server, closing(HttpTransport()) as transport:
         with pytest.raises(ProviderError, match="not trusted"):
             _read(transport, _url(server))
-        assert connect._tls_context().cert_store_stats()["x509_ca"] > 50
+        assert connect.tls_context().cert_store_stats()["x509_ca"] > 50
 
 
 def test_an_untrusted_certificate_is_no_reason_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:

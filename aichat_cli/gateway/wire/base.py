@@ -81,12 +81,23 @@ class Reading(Protocol):
 class Tap(Reading, Protocol):
     """Reads an answer in the client's own protocol as it is passed on."""
 
+    @property
+    def is_done(self) -> bool:
+        """The provider said that nothing more follows."""
+        ...
+
     def feed(self, chunk: bytes) -> bytes:
         """What to pass on of the next bytes of a stream: whole events; the usage and the end are held back.
 
         Raises:
-            AichatError: the provider reports an error, or sends what is not its protocol.
+            AichatError: the provider reports an error, or sends what is not its protocol; what came before that in the same
+                bytes is `unsent`.
         """
+        ...
+
+    @property
+    def unsent(self) -> bytes:
+        """What `feed` could not return because it raised an error: passed on before the error is told."""
         ...
 
     def end(self, totals: Totals | None) -> bytes:

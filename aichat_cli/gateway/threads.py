@@ -1,0 +1,81 @@
+"""Providers that can only be waited for: their events, from a thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+
+from aichat_cli.core.events import ProviderEvent
+from aichat_cli.providers.base import ChatRequest, Provider
+
+_MOST_AHEAD = 64
+"""Events that wait to be sent on: then the provider waits."""
+_INTERRUPT_SECONDS = 0.5
+
+_Handed = ProviderEvent | Exception | None
+
+
+async def events_in_thread(
+    provider: Provider, request: ChatRequest, interrupt: Callable[[], None] | None
+) -> AsyncGenerator[ProviderEvent, None]:
+    """The events of a call, read in a thread; leaving the iterator early closes the provider's there.
+
+    Args:
+        interrupt: what wakes the thread where its provider does not answer meanwhile, None where nothing does.
+    """
+    reader = _Reader(provider, request)
+    reader.thread.start()
+    try:
+        while True:
+            handed = await reader.handed.get()
+            reader.room.release()
+            if handed is None:
+                return
+            if isinstance(handed, Exception):
+                raise handed
+            yield handed
+    finally:
+        reader.leave()
+        if interrupt is not None and reader.thread.is_alive():
+            asyncio.get_running_loop().call_later(_INTERRUPT_SECONDS, _interrupted, reader.thread, interrupt)
+
+
+def _interrupted(thread: threading.Thread, interrupt: Callable[[], None]) -> None:
+    if thread.is_alive():
+        threading.Thread(target=interrupt, name="interrupt", daemon=True).start()
+
+
+class _Reader:
+    def __init__(self, provider: Provider, request: ChatRequest) -> None:
+        self.handed: asyncio.Queue[_Handed] = asyncio.Queue()
+        self.room = threading.Semaphore(_MOST_AHEAD)
+        self.thread = threading.Thread(target=self._read, name="provider", daemon=True)
+        self._loop = asyncio.get_running_loop()
+        self._provider = provider
+        self._request = request
+        self._is_left = False
+
+    def leave(self) -> None:
+        """Nobody wants more of it."""
+        self._is_left = True
+        self.room.release()
+
+    def _read(self) -> None:
+        events = self._provider.stream(self._request)
+        try:
+            for event in events:
+                self.room.acquire()
+                if self._is_left:
+                    break
+                self._hand(event)
+        except Exception as exc:  # noqa: BLE001 (raised where the events are read)
+            self._hand(exc)
+        finally:
+            getattr(events, "close", lambda: None)()
+            self._hand(None)
+
+    def _hand(self, handed: _Handed) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self.handed.put_nowait, handed)
