@@ -123,9 +123,7 @@ class Registry:
         return self._unknown_embedding(name)
 
     def default_model(self, configured: str | None, has_key: Callable[[str], bool]) -> Model:
-        """The model to use when none was named: the setting, else that of the gateway logged in to, else the first provider
-        that can be reached, else ours.
-        """
+        """The model to use when none was named: the setting, the gateway's, the first provider with a key, or ours."""
         if named := configured or self._default_at_gateway():
             return self.resolve(named)
         if url_from_environment(OPENAI, self._environ) or has_key("openai"):
@@ -135,8 +133,7 @@ class Registry:
         return self.resolve(shipped.DEFAULT_LOCAL)
 
     def listing(self, *, all: bool) -> list[Model]:  # noqa: A002 - the flag's name
-        """Models to choose from: the user's own first, then those of the gateway logged in to, then ours, then those of OpenAI
-        and Anthropic that are current.
+        """Models to choose from: the user's own, their gateway's, ours, then those of OpenAI and Anthropic that are current.
 
         With `all`, every model of litellm's map too.
         """
