@@ -107,6 +107,14 @@ STORIES = {
         serve --host nowhere.invalid
         serve --tls-cert nowhere.pem
         serve --host 0.0.0.0 --database empty.db
+    "account": """
+        whoami
+        logout
+        login
+        login http://chat.example.org
+        sk-of-a-provider | login http://127.0.0.1:9
+        login http://127.0.0.1:9 a-key
+        -m gateway/gpt-4o hello
     """,
     "settings": """
         sk-of-mine | keys set mistral
