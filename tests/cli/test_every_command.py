@@ -107,6 +107,7 @@ STORIES = {
         serve --host nowhere.invalid
         serve --tls-cert nowhere.pem
         serve --host 0.0.0.0 --database empty.db
+    """,
     "account": """
         whoami
         logout
