@@ -54,6 +54,11 @@ class SqliteAccounts:
         """The file."""
         return str(self.path)
 
+    @property
+    def hosted(self) -> None:
+        """See `AccountStore`: there is no Postgres."""
+        return None
+
     def calls(self) -> SqliteCalls:
         """`AccountStore.calls`; raises StorageError."""
         return SqliteCalls(Database.open(self.path))

@@ -12,9 +12,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from aichat_cli.core.errors import AichatError
-from aichat_cli.gateway import account, chat, models, purchases, traffic
+from aichat_cli.gateway import account, chat, models, purchases, sync, traffic
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.errors import error_response, of_http
+from aichat_cli.gateway.sync_desk import SyncDesk
 
 
 def create_app(deps: GatewayDeps) -> Starlette:
@@ -23,10 +24,12 @@ def create_app(deps: GatewayDeps) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         deps.desk.open()
+        app.state.sync = SyncDesk(deps.store.hosted)
         try:
             async with traffic.opened(deps) as app.state.traffic:
                 yield
         finally:
+            app.state.sync.close()
             deps.desk.close()
 
     app = Starlette(
@@ -40,7 +43,7 @@ def create_app(deps: GatewayDeps) -> Starlette:
 
 def routes() -> list[BaseRoute]:
     """All paths."""
-    return [*account.routes(), *models.routes(), *chat.routes(), *purchases.routes()]
+    return [*account.routes(), *models.routes(), *chat.routes(), *purchases.routes(), *sync.routes()]
 
 
 async def _failed(request: Request, error: AichatError) -> Response:
