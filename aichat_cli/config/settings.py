@@ -92,6 +92,22 @@ def _cap(raw: str) -> float | str:
         raise ValueError("an amount of dollars, 0 or more, or none") from None
 
 
+def _address(raw: str) -> str:
+    """Where a gateway is, without the /v1 that clients of OpenAI's are given; empty for nowhere."""
+    from urllib.parse import urlsplit
+
+    raw = raw.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+    try:
+        parts = urlsplit(raw)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    is_plain = not any(character.isspace() or not character.isprintable() or character in "@?#" for character in raw)
+    if raw and not (is_usable and is_plain):
+        raise ValueError("an address such as https://chat.example.org")
+    return raw
+
+
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
         try:
@@ -153,6 +169,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("sync.every_minutes", 5, "Minutes from one sync to the next while a chat is open.", _whole(1, 1440)),
     Setting("sync.documents", True, "Sync documents too; false keeps them on each device.", _boolean),
     Setting("sync.attachments_max_mb", 10, "Largest attached file to sync, in megabytes.", _whole(0, 1000)),
+    Setting("gateway.url", "", "Gateway that you have an account on; aichat login sets it.", _address),
     _choice(
         "billing.mode", "Who pays for calls: your own keys, or the credits of your profile.", "own-keys", "credits"
     ),

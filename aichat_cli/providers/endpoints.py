@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from aichat_cli.core.errors import ConfigError
+from aichat_cli.core.models import GATEWAY
 from aichat_cli.core.struct import Struct
 
 
@@ -77,6 +78,7 @@ KEY_NAMES = (
     "perplexity",
     "stripe",
     "stripe_webhook",
+    GATEWAY,
 )
 """The names under which keys are usually kept."""
 
@@ -90,6 +92,7 @@ _KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "stripe": ("STRIPE_API_KEY", "STRIPE_SECRET_KEY"),
     "stripe_webhook": ("STRIPE_WEBHOOK_SECRET",),
     "sync": ("AICHAT_SYNC_DSN",),
+    GATEWAY: ("AICHAT_GATEWAY_KEY",),
 }
 _KEY_NAME_OF_PROVIDER: Mapping[str, str | None] = {
     "cohere_chat": "cohere",

@@ -89,6 +89,15 @@ STORIES = {
         sync trash
         sync off -y
     """,
+    "account": """
+        whoami
+        logout
+        login
+        login http://chat.example.org
+        sk-of-a-provider | login http://127.0.0.1:9
+        login http://127.0.0.1:9 a-key
+        -m gateway/gpt-4o hello
+    """,
     "settings": """
         sk-of-mine | keys set mistral
         keys list
