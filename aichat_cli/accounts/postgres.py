@@ -60,6 +60,11 @@ class PostgresAccounts:
         """Such as `db.example.com/aichat`."""
         return self._place.name
 
+    @property
+    def hosted(self) -> Callable[[], Connection]:
+        """See `AccountStore`."""
+        return self._opened
+
     def prepare(self) -> setup.Applied:
         """Set the database up, or bring it forward; where it is up to date nothing is changed.
 

@@ -61,6 +61,11 @@ class SqliteAccounts:
             if db.is_read_only:
                 raise DatabaseReadOnly(f"{self.path} cannot be written.", hint="Check its permissions")
 
+    @property
+    def hosted(self) -> None:
+        """See `AccountStore`: there is no Postgres."""
+        return None
+
     def calls(self) -> SqliteCalls:
         """`AccountStore.calls`; raises StorageError."""
         return SqliteCalls(Database.open(self.path))

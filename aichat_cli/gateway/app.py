@@ -13,10 +13,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from aichat_cli.core.errors import AichatError
-from aichat_cli.gateway import account, chat, embeddings, models, operations, purchases, traffic
+from aichat_cli.gateway import account, chat, embeddings, models, operations, purchases, sync, traffic
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.errors import error_response, of_http
 from aichat_cli.gateway.middleware import Watched
+from aichat_cli.gateway.sync_desk import SyncDesk
 
 
 def create_app(deps: GatewayDeps) -> Starlette:
@@ -25,10 +26,12 @@ def create_app(deps: GatewayDeps) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         deps.desk.open()
+        app.state.sync = SyncDesk(deps.store.hosted)
         try:
             async with traffic.opened(deps) as app.state.traffic:
                 yield
         finally:
+            app.state.sync.close()
             deps.desk.close()
 
     app = Starlette(
@@ -49,6 +52,7 @@ def routes() -> list[BaseRoute]:
         *chat.routes(),
         *embeddings.routes(),
         *purchases.routes(),
+        *sync.routes(),
         *operations.routes(),
     ]
 
