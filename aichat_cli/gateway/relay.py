@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 
 from starlette.requests import Request
 from starlette.types import Send
@@ -82,13 +83,17 @@ class Relay(PaidAnswer):
 
     def _usage(self, running: Running, status: Status) -> UsageRecord | None:
         asked, model, reading = self._asked, self.served.model, running.reading
-        of_rest = lambda: tokens.count(asked.other_input, model)  # noqa: E731
+
+        def prompt_tokens() -> int:
+            of_messages = tokens.count_messages(asked.messages, asked.system, model)
+            return of_messages + tokens.count(asked.other_input, model)
+
         return usage_of_call(
             self.id,
             model,
             reading.tokens,
             finished=reading.finished,
             status=status,
-            prompt_tokens=lambda: tokens.count_messages(asked.messages, asked.system, model) + of_rest(),
-            answer_tokens=(lambda: tokens.count(reading.text, model)) if reading.output_tokens else None,
+            prompt_tokens=prompt_tokens,
+            answer_tokens=partial(tokens.count, reading.text, model) if reading.output_tokens else None,
         )
