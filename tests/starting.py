@@ -3,7 +3,7 @@
 Loading takes three quarters of a short command's time, and is the same each time. A forked child is a process of its own: it has
 the environment, folder, arguments, descriptors, session and signals it was given and nothing else, which
 `tests/test_starting.py` compares with what a new one has, and it ends as Python ends. What it does not prove is that a command
-imports what it uses: `LOADED`, what any one-shot or chat loads, is there already; all else it imports itself. So
+imports what it uses: `LOADED`, what any one-shot or chat loads, is there already; of the program, all else it imports itself. So
 `tests/cli/test_every_command.py` starts each command anew as well, and `pytest --fresh-starts` starts everything anew.
 
 Starting anew is right where a test is about starting: what is imported, signals before there is a handler, the command line in
@@ -36,6 +36,23 @@ PYTHON = (sys.executable, "-m")
 LOADED = ("aichat_cli.cli.main", "aichat_cli.cli.chat", "aichat_cli.providers.openai_wire")
 """What a one-shot loads."""
 
+LIBRARIES = (
+    "Crypto.Cipher.AES",
+    "Crypto.Protocol.KDF",
+    "Crypto.Random",
+    "numpy.typing",
+    "pathspec",
+    "platformdirs",
+    "psycopg.types.json",
+    "rich.console",
+    "rich.progress",
+    "sqlite_vec",
+    "stripe",
+    "tests.keyring_backend",
+    "tomlkit",
+)
+"""What others made and some commands load, which takes most of their time."""
+
 LOADED_FOR_CHATS = (*LOADED, "aichat_cli.repl.front", "aichat_cli.repl.session")
 """What a program on a terminal loads."""
 
@@ -63,11 +80,13 @@ class Zygote:
     def __init__(self, modules: tuple[str, ...]) -> None:
         self.lock = threading.Lock()
         self.control, theirs = socket.socketpair()
+        # With one thread numpy starts none, which a child would not have.
+        environment = _at_start(ENVIRONMENT) | {"OPENBLAS_NUM_THREADS": "1"}
         with theirs:
-            command = [sys.executable, "-m", "tests.zygote", str(theirs.fileno()), *modules]
+            command = [sys.executable, "-m", "tests.zygote", str(theirs.fileno()), *modules, *LIBRARIES]
             # Without a home: what looked at more than this while it is loaded would find nothing.
             self.process = subprocess.Popen(
-                command, env=_at_start(ENVIRONMENT), cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
             )
         atexit.register(self.close)
 
