@@ -81,6 +81,7 @@ _SETTINGS = (
     "max_connections = 200",
     "shared_buffers = 32MB",
     "max_wal_size = 256MB",
+    "max_parallel_maintenance_workers = 0",  # other tests have the other cores
     "log_line_prefix = '%m %u@%d '",
     "dynamic_shared_memory_type = mmap",  # in the folder, which goes also when the server was killed
 )
