@@ -32,26 +32,25 @@ from tests.zygote import HEADER, REPLY
 ROOT = Path(__file__).parent.parent
 
 PYTHON = (sys.executable, "-m")
+PROGRAM = (*PYTHON, "aichat_cli")
 
 LOADED = ("aichat_cli.cli.main", "aichat_cli.cli.chat", "aichat_cli.providers.openai_wire")
 """What a one-shot loads."""
 
-LIBRARIES = (
-    "Crypto.Cipher.AES",
-    "Crypto.Protocol.KDF",
-    "Crypto.Random",
-    "numpy.typing",
-    "pathspec",
-    "platformdirs",
-    "psycopg.types.json",
-    "rich.console",
-    "rich.progress",
-    "sqlite_vec",
-    "stripe",
-    "tests.keyring_backend",
-    "tomlkit",
-)
-"""What others made and some commands load, which takes most of their time."""
+_SECRETS = ("Crypto.Cipher.AES", "Crypto.Protocol.KDF", "Crypto.Random", "platformdirs", "tests.keyring_backend")
+_NUMBERS = ("numpy.typing", "pathspec", "rich.console", "rich.progress", "sqlite_vec")
+
+LIBRARIES = {
+    "sync": (*_SECRETS, "psycopg.types.json"),
+    "keys": (*_SECRETS, "psycopg.types.json"),
+    "ingest": _NUMBERS,
+    "docs": _NUMBERS,
+    "search": _NUMBERS,
+    "credits": ("stripe",),
+}
+"""What others made and a command loads, by its first word: it takes most of the time of these. It is not there for all, as what a
+process has loaded it takes down when it ends.
+"""
 
 LOADED_FOR_CHATS = (*LOADED, "aichat_cli.repl.front", "aichat_cli.repl.session")
 """What a program on a terminal loads."""
@@ -83,7 +82,7 @@ class Zygote:
         # With one thread numpy starts none, which a child would not have.
         environment = _at_start(ENVIRONMENT) | {"OPENBLAS_NUM_THREADS": "1"}
         with theirs:
-            command = [sys.executable, "-m", "tests.zygote", str(theirs.fileno()), *modules, *LIBRARIES]
+            command = [sys.executable, "-m", "tests.zygote", str(theirs.fileno()), *modules]
             # Without a home: what looked at more than this while it is loaded would find nothing.
             self.process = subprocess.Popen(
                 command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
@@ -172,7 +171,9 @@ def start(
     if tuple(command[:2]) == PYTHON and is_usual and not fresh and not always_fresh:
         folder = Path(options.pop("cwd", None) or "").absolute()
         asked = {"environment": dict(environment), "folder": str(folder), "on_terminal": on_terminal}
-        return Forked(_zygote(LOADED_FOR_CHATS if on_terminal else LOADED), command, asked, options)
+        word = "" if len(command) == len(PROGRAM) else command[len(PROGRAM)]
+        modules = LOADED_FOR_CHATS if on_terminal else (*LOADED, *LIBRARIES.get(word, ()))
+        return Forked(_zygote(modules), command, asked, options)
     if on_terminal:
         options |= {"start_new_session": True, "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)}
     return subprocess.Popen(command, env=environment, **options)
