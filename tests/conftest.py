@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -40,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start as asked for."""
     starting.always_fresh |= config.getoption("fresh_starts")
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector pass over what stays until the end: the tests are most of what it would look at each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,18 +18,8 @@ import aichat_cli
 MEASURED = ("core", "storage", "chat")
 """Packages of which coverage is demanded."""
 
-USING_STORAGE = (
-    "billing",
-    "sync",
-    "documents/test_ingest.py",
-    "documents/test_library.py",
-    "documents/test_local_corpus.py",
-    "documents/test_sqlite_vectors.py",
-)
-"""Tests of other packages which use what of the storage is there for them."""
-
-_TESTS = Path(__file__).parent
-_TRACED = frozenset(_TESTS / name for name in (*MEASURED, *USING_STORAGE))
+TRACED = frozenset({*MEASURED, "documents", "billing", "sync"})
+"""Folders whose tests are traced: those of these packages, and those that use all of the storage."""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -48,8 +37,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Trace a test, with its fixtures, where it counts."""
-    is_of_these = not _TRACED.isdisjoint((item.path, item.path.parent))
-    wanted = is_of_these and item.get_closest_marker("no_cover") is None
+    wanted = item.path.parent.name in TRACED and item.get_closest_marker("no_cover") is None
     _trace(item.config, wanted=wanted)
     return (yield)
 
