@@ -14,7 +14,7 @@ from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.errors import ConfigError, KeyMissing, StorageError
 from aichat_cli.core.ids import RequestId
-from aichat_cli.core.models import Model, Wire
+from aichat_cli.core.models import GATEWAY, Model, Wire
 from aichat_cli.core.secret import Secret
 from aichat_cli.providers.base import Provider, Timeouts
 from aichat_cli.providers.custom import custom_models
@@ -25,6 +25,7 @@ from aichat_cli.storage import accounts, turns, usage
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
+    from aichat_cli.account.services import AccountServices
     from aichat_cli.billing.checkout import StripeCheckout
     from aichat_cli.billing.estimates import Call
     from aichat_cli.billing.limits import Budget, Limits
@@ -93,7 +94,15 @@ class App:
             prices=checked_prices(self.settings.prices()),
             environ=os.environ,
             model_dir=self.paths.model_dir,
+            gateway=lambda: self.account.listing() if self.settings.text("gateway.url") else None,
         )
+
+    @cached_property
+    def account(self) -> AccountServices:
+        """The user's account on a gateway."""
+        from aichat_cli.account.services import AccountServices
+
+        return AccountServices(self.keys, lambda: self.settings, self.paths.account_file)
 
     @property
     def database_path(self) -> Path:
@@ -379,22 +388,13 @@ class App:
 
     def new_provider(self, wire: Wire) -> Provider:
         """A wire of one's own, for a thread of one's own; close it."""
-        if wire == "local":
-            from aichat_cli.providers.local_model import LocalModel
+        from aichat_cli.providers.wires import open_wire
 
-            return LocalModel(self.paths.model_dir, threads=int(self.settings.number("local.threads")))
-        if wire == "litellm":
-            from aichat_cli.providers.litellm_bridge import LiteLLMBridge
-
-            return LiteLLMBridge()
-        if wire == "anthropic":
-            from aichat_cli.providers.anthropic_wire import AnthropicWire
-
-            return AnthropicWire()
-        from aichat_cli.providers.openai_wire import OpenAIWire
-
-        return OpenAIWire()
+        threads = int(self.settings.number("local.threads")) if wire == "local" else 0
+        return open_wire(wire, self.paths.model_dir, threads=threads)
 
 
 def _key_missing(message: str, name: str) -> KeyMissing:
+    if name == GATEWAY:
+        return KeyMissing(message, hint="Run: aichat login")
     return KeyMissing(message, hint=f"Run: aichat keys set {name}, or set {key_environment_variables(name)[0]}")

@@ -60,7 +60,7 @@ def admit(
         StorageError: the books cannot be kept, and a limit is set.
     """
     request_id = RequestId(new_id())
-    price = call.model.price
+    price, limits = call.model.price, limits.of_provider(call.model.provider)
     if not limits.are_set or (price is not None and price.is_free):
         return _unlimited(NewHold(request_id, 0, "own-keys", call.as_json(), message_seq), books)
     if price is None:
@@ -94,6 +94,7 @@ def require_room(model_name: str, cost_nano: int | None, limits: Limits, books: 
         OutOfCredits, CapReached: they do.
         PriceUnknown: nobody knows what they cost, and a limit is set.
     """
+    limits = limits.of_provider(model_name.partition("/")[0])
     if not limits.are_set or cost_nano == 0:
         return
     if cost_nano is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from aichat_cli.core.events import Finished
 from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
-from aichat_cli.core.models import Model
+from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import TokenUsage, cost_nano, nano_from_usd
 from aichat_cli.core.struct import replace
 from aichat_cli.core.usage import UsageRecord, UsageType
@@ -26,7 +26,7 @@ def chat_usage(
 ) -> UsageRecord:
     """The usage row of one chat call. Its cost is None where the model has no known price.
 
-    What the provider itself says it took, as OpenRouter does, is the cost.
+    What the provider itself says it took, as OpenRouter and a gateway do, is the cost.
     """
     named = _named_cost(model, tokens) if not is_estimate else None
     computed = None if model.price is None else cost_nano(tokens, model.price)
@@ -105,7 +105,7 @@ def embedding_price(model: Model, tokens: int) -> int | None:
 
 def _named_cost(model: Model, tokens: TokenUsage) -> int | None:
     """Nano-dollars that the provider says it took for the call, rounded up; None where it does not say."""
-    if model.provider != "openrouter" or not tokens.raw or '"cost"' not in tokens.raw:
+    if model.provider not in ("openrouter", GATEWAY) or not tokens.raw or '"cost"' not in tokens.raw:
         return None
     said = json.loads(tokens.raw)
     cost = said.get("cost")

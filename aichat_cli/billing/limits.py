@@ -6,7 +6,8 @@ import threading
 
 from aichat_cli.core.credits import BillingMode
 from aichat_cli.core.ids import RequestId
-from aichat_cli.core.struct import Struct
+from aichat_cli.core.models import GATEWAY
+from aichat_cli.core.struct import Struct, replace
 
 
 class Budget:
@@ -56,6 +57,10 @@ class Limits(Struct, frozen=True):
     def are_set(self) -> bool:
         """Whether a paid call may be refused."""
         return self.mode == "credits" or (self.daily_nano, self.monthly_nano, self.budget) != (None, None, None)
+
+    def of_provider(self, provider: str) -> Limits:
+        """What holds for the models of a provider: a gateway asks for credits of its own, not for those of the profile."""
+        return replace(self, mode="own-keys") if provider == GATEWAY else self
 
 
 NO_LIMITS = Limits()

@@ -115,7 +115,7 @@ class Payment:
         Raises:
             AichatError: as `billing.admission.admit` says, or the user does not agree.
         """
-        if self._unusable is not None and self._limits.are_set:
+        if self._unusable is not None and self._limits.of_provider(call.model.provider).are_set:
             raise self._unusable
         self._type = call.type
         self._require_consent(call)

@@ -347,6 +347,7 @@ class _Turn:
             key=self._deps.key_for(model),
             stream=self._request.stream,
             timeouts=self._deps.timeouts,
+            request_id=self.payment.request_id,
         )
         events = stream_with_retries(
             self._deps.provider_for(model), chat_request, self._deps.retry, sleep=self._deps.sleep

@@ -60,6 +60,7 @@ def _findings(house: App) -> Iterator[Finding]:
         ("documents", _documents),
         ("keyring", _keyring),
         ("keys", _keys),
+        ("gateway", _gateway),
         ("sync", _sync),
         ("prices", _prices),
         ("embedded model", _embedded),
@@ -115,6 +116,20 @@ def _keys(house: App) -> Finding:
     if not found:
         return Finding("keys", "missing", "Run: aichat keys set openai")
     return Finding("keys", "ok", ", ".join(found))
+
+
+def _gateway(house: App) -> Finding:
+    if not house.settings.text("gateway.url"):
+        return Finding("gateway", "missing", "not logged in. Run: aichat login URL, if somebody gave you an account")
+    from aichat_cli.account.client import BRIEF
+    from aichat_cli.render.account_view import balance_text
+
+    account = house.account.look(BRIEF)
+    remembered = house.account.profile
+    if remembered is None or not remembered.models:
+        return Finding("gateway", "broken", "its models are not known here. Run: aichat models list --refresh")
+    models = f"{len(remembered.models)} models"
+    return Finding("gateway", "ok", f"{account.url}: {account.user_name}, {balance_text(account)}, {models}")
 
 
 def _sync(house: App) -> Finding:

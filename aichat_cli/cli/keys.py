@@ -28,7 +28,7 @@ def set_(name: Name, debug: DebugFlag = False) -> None:
         if not value.strip():
             raise UsageError("No key was given; nothing was stored.")
         location = house.keys.store(name, value)
-        diagnostics.notice(f"Stored the key for {name} in {_described(location.source)}.")
+        diagnostics.notice(f"Stored the key for {name} in {described(location.source)}.")
         if house.keys.is_in_environment(name):
             diagnostics.warning(f"The environment holds a key for {name} too, and comes first.")
 
@@ -55,10 +55,11 @@ def rm(name: Name, debug: DebugFlag = False) -> None:
     """Remove a stored key."""
     with opened(debug=debug) as (house, diagnostics):
         for location in house.keys.remove(name):
-            diagnostics.notice(f"Removed the key for {location.name} from {_described(location.source)}.")
+            diagnostics.notice(f"Removed the key for {location.name} from {described(location.source)}.")
 
 
-def _described(source: str) -> str:
+def described(source: str) -> str:
+    """Where a key is kept, in words."""
     if source == "keyring":
         return f"the keyring ({keyring_backend()})"
     return f"{source}, a file only you can read: this machine has no keyring"

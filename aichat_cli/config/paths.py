@@ -18,6 +18,7 @@ class Paths(Struct, frozen=True):
     database: Path
     model_dir: Path
     input_history: Path
+    account_file: Path
 
 
 def user_paths() -> Paths:
@@ -27,11 +28,13 @@ def user_paths() -> Paths:
     dirs = PlatformDirs(APP_NAME, appauthor=False)
     config = Path(dirs.user_config_dir)
     data = Path(dirs.user_data_dir)
+    state = Path(dirs.user_state_dir)
     return Paths(
         config_file=config / "config.toml",
         keys_file=config / "keys.toml",
         role_dir=config / "roles",
         database=data / "aichat.db",
         model_dir=data / "models",
-        input_history=Path(dirs.user_state_dir) / "input_history",
+        input_history=state / "input_history",
+        account_file=state / "account.json",
     )

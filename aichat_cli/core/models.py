@@ -11,6 +11,9 @@ from aichat_cli.core.struct import Struct
 Wire = Literal["openai", "anthropic", "litellm", "local"]
 """The protocol a model is spoken to in: one adapter each."""
 
+GATEWAY = "gateway"
+"""The provider of the models that somebody's account on a gateway pays for, and the name its key is kept under."""
+
 
 class Model(Struct, frozen=True):
     """One model, resolved from what the user typed.

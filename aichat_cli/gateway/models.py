@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from aichat_cli.app import App
 from aichat_cli.core.errors import AichatError, UnknownModel
-from aichat_cli.core.models import Model
+from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import Price, Rates, usd_number
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct
@@ -123,6 +123,8 @@ class ServedModels:
 
     def _is_served(self, model: Model, typed: str, keys: dict[str, bool] | None = None) -> bool:
         is_named = any(fnmatchcase(name, pattern) for name in (model.name, typed) for pattern in self._patterns)
+        if model.provider == GATEWAY:
+            return False  # the operator's own account elsewhere, or here
         if model.price is None or (self._patterns and not is_named):
             return False
         if model.wire == "local":

@@ -33,6 +33,7 @@ class ChatRequest(Struct, frozen=True):
         system: the system prompt, or None.
         options: what the user gave with `-o`, such as `temperature`; names are OpenAI's, translated by the wire.
         key: the provider's key, or None where none is needed.
+        request_id: what the call is called in the books, for a gateway to call it the same in its own.
         stream: False asks for the whole answer in one response, for endpoints that cannot stream.
     """
 
@@ -43,6 +44,7 @@ class ChatRequest(Struct, frozen=True):
     key: Secret | None = None
     stream: bool = True
     timeouts: Timeouts = Timeouts()
+    request_id: str | None = None
 
 
 UNKNOWN_LONGEST_ANSWER = 4096

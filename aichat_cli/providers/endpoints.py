@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from aichat_cli.core.errors import ConfigError
+from aichat_cli.core.models import GATEWAY
 from aichat_cli.core.struct import Struct
 
 
@@ -76,6 +77,8 @@ KEY_NAMES = (
     "cohere",
     "perplexity",
     "stripe",
+    "stripe_webhook",
+    GATEWAY,
 )
 """The names under which keys are usually kept."""
 
@@ -87,7 +90,11 @@ _KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "cohere": ("COHERE_API_KEY", "CO_API_KEY"),
     "huggingface": ("HUGGINGFACE_API_KEY", "HF_TOKEN"),
     "stripe": ("STRIPE_API_KEY", "STRIPE_SECRET_KEY"),
+    "stripe_webhook": ("STRIPE_WEBHOOK_SECRET",),
     "sync": ("AICHAT_SYNC_DSN",),
+    "server": ("AICHAT_SERVER_DATABASE",),
+    "metrics": ("AICHAT_METRICS_TOKEN",),
+    GATEWAY: ("AICHAT_GATEWAY_KEY",),
 }
 _KEY_NAME_OF_PROVIDER: Mapping[str, str | None] = {
     "cohere_chat": "cohere",

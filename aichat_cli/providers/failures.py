@@ -17,6 +17,7 @@ from aichat_cli.core.errors import (
     RateLimited,
     RequestRejected,
 )
+from aichat_cli.core.models import GATEWAY
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct
 from aichat_cli.providers.base import Call
@@ -84,7 +85,7 @@ class Said(Struct, frozen=True):
 
 def who(request: Call) -> str:
     """How messages name the other side."""
-    if request.model.provider != "custom" or request.model.base_url is None:
+    if request.model.provider not in ("custom", GATEWAY) or request.model.base_url is None:
         return request.model.provider
     from urllib.parse import urlsplit
 
@@ -153,6 +154,11 @@ def _seconds(value: float) -> float | None:
 def status_error(request: Call, status: int, said: Said, wait: float | None = None) -> AichatError:
     """The error for a status of 400 and above."""
     name, words = who(request), _after_colon(said.message)
+    if request.model.provider == GATEWAY:
+        from aichat_cli.providers.gateway import refusal
+
+        if error := refusal(name, status, said, wait):
+            return error
     if status == 402 or said.matches(_NO_MONEY):
         return ProviderError(
             f"{name} says that your account there has no money left{words}",

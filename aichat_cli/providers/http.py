@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the wires: one POST at a time, connections kept alive, proxies and timeouts. No protocol of any provider.
+"""HTTP/1.1 for the wires: one request at a time, connections kept alive, proxies and timeouts. No protocol of any provider.
 
 Errors name the origin (scheme, host and port) and never a header, a key, a path or a query.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from aichat_cli import __version__
@@ -17,8 +17,26 @@ from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.connect import Route, basic_authorization, is_alive, open_connection, proxy_for
 
 _READ_SIZE = 65536
+_PIECE_SIZE = 1_000_000
 _DRAIN_SECONDS = 0.05
 _DRAIN_BYTES = 65536
+
+
+class _Message(Struct, frozen=True):
+    """A request as it goes over a connection; a GET has no body."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes | None
+
+    @property
+    def pieces(self) -> Iterable[memoryview] | None:
+        """The body in pieces: a timeout is for each, and not for all of a large one."""
+        if self.body is None:
+            return None
+        whole = memoryview(self.body)
+        return (whole[start : start + _PIECE_SIZE] for start in range(0, len(whole), _PIECE_SIZE))
 
 
 class _Connection(Struct):
@@ -147,17 +165,15 @@ class HttpTransport:
             ConnectFailed, TimedOut: no connection, or no response.
             BadResponse: what answers does not speak HTTP, or redirects.
         """
-        parts = _split(url)
-        route = _route(parts)
-        target = _target(parts, route)
-        sent_headers = _checked_headers(headers, parts, route)
-        connection = self._take(route)
-        if connection is not None:
-            try:
-                return self._exchange(connection, target, sent_headers, body, timeouts)
-            except ConnectFailed:
-                pass
-        return self._exchange(self._open(route, timeouts), target, sent_headers, body, timeouts)
+        return self._request("POST", url, headers, body, timeouts)
+
+    def get(self, url: str, headers: Mapping[str, str], timeouts: Timeouts) -> HttpResponse:
+        """Ask for what is at a URL; as `post_json` otherwise."""
+        return self._request("GET", url, headers, None, timeouts)
+
+    def put(self, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts) -> HttpResponse:
+        """Put a body where a URL says, to stay there; as `post_json` otherwise."""
+        return self._request("PUT", url, headers, body, timeouts)
 
     def warm(self, url: str, timeouts: Timeouts) -> None:
         """Open the connection that a request to this URL will need. Failures are silent."""
@@ -186,6 +202,20 @@ class HttpTransport:
             self._kept.clear()
         for connection in kept:
             connection.close()
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeouts: Timeouts
+    ) -> HttpResponse:
+        parts = _split(url)
+        route = _route(parts)
+        message = _Message(method, _target(parts, route), _checked_headers(headers, parts, route, body), body)
+        connection = self._take(route)
+        if connection is not None:
+            try:
+                return self._exchange(connection, message, timeouts)
+            except ConnectFailed:
+                pass
+        return self._exchange(self._open(route, timeouts), message, timeouts)
 
     def _open(self, route: Route, timeouts: Timeouts) -> _Connection:
         return _Connection(route, open_connection(route, timeouts.connect))
@@ -220,13 +250,11 @@ class HttpTransport:
         connection.close()
         return None
 
-    def _exchange(
-        self, connection: _Connection, target: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
-    ) -> HttpResponse:
+    def _exchange(self, connection: _Connection, message: _Message, timeouts: Timeouts) -> HttpResponse:
         try:
             connection.set_timeout(timeouts.first_byte)
             sock = connection.http.sock
-            raw = _send(connection, target, headers, body, timeouts)
+            raw = _send(connection, message, timeouts)
             sock.settimeout(timeouts.idle)
             response = HttpResponse(self, connection, raw, timeouts.idle)
         except BaseException:
@@ -242,13 +270,11 @@ class HttpTransport:
         return response
 
 
-def _send(
-    connection: _Connection, target: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
-) -> http.client.HTTPResponse:
+def _send(connection: _Connection, message: _Message, timeouts: Timeouts) -> http.client.HTTPResponse:
     origin = connection.route.origin
     try:
         try:
-            connection.http.request("POST", target, body=body, headers=dict(headers))
+            connection.http.request(message.method, message.target, body=message.pieces, headers=dict(message.headers))
         except (BrokenPipeError, ConnectionResetError):
             # A server may refuse a body before it has read it all: its answer is already here.
             return connection.http.getresponse()
@@ -294,8 +320,11 @@ def _target(parts: SplitResult, route: Route) -> str:
     return f"{route.origin}{path}" if route.proxy and route.scheme == "http" else path
 
 
-def _checked_headers(headers: Mapping[str, str], parts: SplitResult, route: Route) -> dict[str, str]:
-    sent = {"Content-Type": "application/json", "User-Agent": f"aichat/{__version__}", **headers}
+def _checked_headers(
+    headers: Mapping[str, str], parts: SplitResult, route: Route, body: bytes | None
+) -> dict[str, str]:
+    kind = {} if body is None else {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    sent = {**kind, "User-Agent": f"aichat/{__version__}", **headers}
     if parts.username and "Authorization" not in sent:
         from urllib.parse import unquote
 

@@ -6,12 +6,12 @@ Nothing is looked up over the network, so a name that looks right is passed on a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aichat_cli.core.errors import ConfigError, UnknownModel
-from aichat_cli.core.models import Model
+from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import FREE
 from aichat_cli.core.struct import replace
 from aichat_cli.providers import catalog as catalogs
@@ -30,6 +30,9 @@ from aichat_cli.providers.endpoints import (
 )
 from aichat_cli.providers.pricing import price_from
 from aichat_cli.providers.pullable import CHAT_MODELS, PULLABLE
+
+if TYPE_CHECKING:
+    from aichat_cli.providers.gateway import Listing
 
 _LOOKS_LIKE = {
     "openai": re.compile(r"(gpt-|chatgpt-|o\d(-|$)|ft:(gpt|o\d))[^/]*$"),
@@ -53,7 +56,9 @@ class Registry:
         *,
         prices: Mapping[str, Mapping[str, Any]] | None = None,
         catalog: Catalog | None = None,
+        gateway: Callable[[], Listing | None] = lambda: None,
     ) -> None:
+        self._gateway = gateway
         self._prices = prices or {}
         self._custom = custom
         self._aliases = aliases
@@ -77,8 +82,8 @@ class Registry:
 
     def _resolved(self, typed: str) -> Model:
         name = self._without_aliases(typed)
-        if name in self._custom:
-            return self._custom[name].as_model()
+        if own := self._own(name):
+            return own
         if classic := shipped.MODELS.get(name.removeprefix("anthropic/")):
             return self._at(ANTHROPIC, classic)
         return (
@@ -99,8 +104,8 @@ class Registry:
 
     def _resolved_embedding(self, typed: str) -> Model:
         name = self._without_aliases(typed)
-        if name in self._custom:
-            return self._custom[name].as_model()
+        if own := self._own(name):
+            return own
         prefix, _, rest = name.partition("/")
         endpoint = endpoint_of(prefix) if rest else None
         if endpoint and endpoint.wire == "openai":
@@ -118,9 +123,9 @@ class Registry:
         return self._unknown_embedding(name)
 
     def default_model(self, configured: str | None, has_key: Callable[[str], bool]) -> Model:
-        """The model to use when none was named: the setting, else the first provider that can be reached, else ours."""
-        if configured:
-            return self.resolve(configured)
+        """The model to use when none was named: the setting, the gateway's, the first provider with a key, or ours."""
+        if named := configured or self._default_at_gateway():
+            return self.resolve(named)
         if url_from_environment(OPENAI, self._environ) or has_key("openai"):
             return self.resolve(shipped.DEFAULT_OPENAI)
         if url_from_environment(ANTHROPIC, self._environ) or has_key("anthropic"):
@@ -128,31 +133,18 @@ class Registry:
         return self.resolve(shipped.DEFAULT_LOCAL)
 
     def listing(self, *, all: bool) -> list[Model]:  # noqa: A002 - the flag's name
-        """Models to choose from: the user's own first, then ours, then those of OpenAI and Anthropic that are current.
+        """Models to choose from: the user's own, their gateway's, ours, then those of OpenAI and Anthropic that are current.
 
         With `all`, every model of litellm's map too.
         """
-        names = dict.fromkeys([*self._custom, *self._aliases, *shipped.NAMES, *self._model_files()])
+        hosted = listing.names() if (listing := self._gateway()) else []
+        names = dict.fromkeys([*self._custom, *self._aliases, *hosted, *shipped.NAMES, *self._model_files()])
         names.update(dict.fromkeys(entry.name for entry in self._catalog.entries() if all or _is_current(entry)))
-        models: dict[str, Model] = {}
-        for name in names:
-            try:
-                model = self.resolve(name)
-            except (UnknownModel, ConfigError):
-                continue
-            models.setdefault(model.name, model)
-        return list(models.values())
+        return _each(names, self.resolve)
 
     def embedding_listing(self) -> list[Model]:
         """The embedding models of litellm's map."""
-        models: dict[str, Model] = {}
-        for name in self._catalog.names_of(EMBEDDING_MODE):
-            try:
-                model = self.embedding_model(name)
-            except (UnknownModel, ConfigError):
-                continue
-            models.setdefault(model.name, model)
-        return list(models.values())
+        return _each(self._catalog.names_of(EMBEDDING_MODE), self.embedding_model)
 
     def is_custom(self, name: str) -> bool:
         """Whether the user added this model themselves."""
@@ -177,6 +169,26 @@ class Registry:
                 raise ConfigError(f"An alias leads back to itself: {chain}.", hint="Run: aichat models alias --help")
             name = target
         return name
+
+    def _own(self, name: str) -> Model | None:
+        """A model that the user added, or one of their gateway."""
+        return self._custom[name].as_model() if name in self._custom else self._at_gateway(name)
+
+    def _default_at_gateway(self) -> str | None:
+        listing = self._gateway()
+        return listing.model(listing.default).name if listing and listing.default else None
+
+    def _at_gateway(self, name: str) -> Model | None:
+        """`gateway/` and what the gateway calls it."""
+        prefix, _, rest = name.partition("/")
+        if prefix != GATEWAY:
+            return None
+        listing = self._gateway()
+        if listing is None:
+            raise UnknownModel(
+                f'"{name}" is asked through a gateway, and you are logged in to none.', hint="Run: aichat login URL"
+            )
+        return listing.model(rest) if rest else None
 
     def _embedded(self, name: str) -> Model | None:
         """A pulled model, or a GGUF file: a path, or `local/` and the name of one in the models folder."""
@@ -333,6 +345,18 @@ class Registry:
             ),
             entry,
         )
+
+
+def _each(names: Iterable[str], resolve: Callable[[str], Model]) -> list[Model]:
+    """The models that these names lead to, each once; a name that leads nowhere is left out."""
+    models: dict[str, Model] = {}
+    for name in names:
+        try:
+            model = resolve(name)
+        except (UnknownModel, ConfigError):
+            continue
+        models.setdefault(model.name, model)
+    return list(models.values())
 
 
 def _with_entry(model: Model, entry: CatalogEntry | None) -> Model:

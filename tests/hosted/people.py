@@ -27,6 +27,7 @@ READABLE = (
     "credit_holds",
     "rate_events",
     "api_keys",
+    "purchases",
     "sync_heads",
     "sync_devices",
     "conversations",
@@ -51,6 +52,7 @@ class Person:
     call: UUID = field(default_factory=uuid4)
     document: UUID = field(default_factory=uuid4)
     key: UUID = field(default_factory=uuid4)
+    purchase: UUID = field(default_factory=uuid4)
 
     @property
     def key_hash(self) -> bytes:
@@ -181,6 +183,10 @@ def _write_account(owner: Connection, someone: Person) -> None:
     owner.execute(
         "insert into api_keys (id, user_id, name, prefix, key_hash) values (%s, %s, 'laptop', %s, %s)",
         (someone.key, someone.id, someone.prefix, someone.key_hash),
+    )
+    owner.execute(
+        "select aichat.begin_purchase(%s, %s, 'small', 100, 500, 'usd', false, 'http://127.0.0.1:1')",
+        (someone.purchase, someone.id),
     )
     owner.execute(
         "insert into sync_devices (user_id, id, name) values (%s, %s, 'laptop')", (someone.id, someone.conversation)
