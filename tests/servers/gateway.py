@@ -31,7 +31,10 @@ PROVIDER_KEY = "sk-provider-5d1f7a2c9e8b"
 
 
 class RunningGateway:
-    """`server` stands for OpenAI and Anthropic. While it runs, the environment of this process is the operator's."""
+    """`server` stands for OpenAI and Anthropic. While it runs, the environment of this process is the operator's.
+
+    `patience` is how many seconds answers under way have to end once it is to end; None for any number.
+    """
 
     def __init__(
         self,
@@ -41,12 +44,14 @@ class RunningGateway:
         store: AccountStore | None = None,
         options: ServerOptions | None = None,
         environ: dict[str, str] | None = None,
+        patience: int | None = None,
     ) -> None:
         self.server = server
         self.store = store or SqliteAccounts(folder / "gateway.db")
         self._folder = folder
         self._options = options or ServerOptions()
         self._environ = environ or {}
+        self._patience = patience
         self._patch = pytest.MonkeyPatch()
         self.deps: GatewayDeps
         self.port = 0
@@ -58,6 +63,11 @@ class RunningGateway:
     @property
     def openai_url(self) -> str:
         return f"{self.url}/v1"
+
+    @property
+    def database(self) -> Path:
+        """The file of accounts, where it is one."""
+        return self._folder / "gateway.db"
 
     def user(self, name: str, *, plan: PlanName = "free", credits_: int = 0) -> User:
         """A new user with 100 credits and so many more."""
@@ -107,7 +117,14 @@ class RunningGateway:
             self._patch.setenv(name, value)
         self.deps = GatewayDeps(App(), self.store, Desk(self.store), self._options)
         config = uvicorn.Config(
-            create_app(self.deps), host="127.0.0.1", port=0, log_config=None, lifespan="on", ws="none", access_log=False
+            create_app(self.deps),
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            lifespan="on",
+            ws="none",
+            access_log=False,
+            timeout_graceful_shutdown=self._patience,
         )
         self._uvicorn = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._uvicorn.run, name="gateway", daemon=True)
