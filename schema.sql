@@ -178,6 +178,43 @@ create index if not exists credit_holds_by_key on public.credit_holds (key_id);
 create index if not exists credit_ledger_by_key on public.credit_ledger (key_id, created_at);
 create index if not exists rate_events_by_key on public.rate_events (key_id, at);
 
+-- Credits that somebody set out to buy, at the price of that time, in cents. It is written down before Stripe is asked for a
+-- Checkout Session, whose idempotency key `id` is: what was cut off anywhere can be gone on with. `state` is `created` until
+-- the session is known. A session, and a payment, is for one purchase.
+create table if not exists public.purchases (
+  id             uuid primary key,
+  user_id        uuid not null references public.profiles (id) on delete cascade,
+  package        text not null,
+  credits        bigint not null check (credits between 1 and 1000000000),
+  amount_cents   bigint not null check (amount_cents > 0),
+  currency       text not null,
+  is_live        boolean not null,
+  return_url     text not null,
+  customer_id    text,
+  session_id     text unique,
+  url            text,
+  payment_intent text unique,
+  state          text not null default 'created' check (state in ('created', 'open', 'paid', 'expired', 'refused')),
+  created_at     timestamptz not null default clock_timestamp(),
+  updated_at     timestamptz not null default clock_timestamp()
+);
+create index if not exists purchases_by_user on public.purchases (user_id, created_at);
+create index if not exists purchases_unsettled on public.purchases (user_id) where state in ('created', 'open');
+alter table public.credit_ledger add column if not exists purchase_id uuid;
+
+-- What went back of a payment, by a refund or a dispute: once by the id Stripe gave it, and also before anybody's purchase is
+-- known to be paid by it, so it has no user. How many credits each takes follows from the sum of those before it.
+create table if not exists aichat.reversals (
+  id             bigint generated always as identity primary key,
+  ref            text not null unique,
+  kind           text not null check (kind in ('refund', 'dispute')),
+  payment_intent text not null,
+  amount_cents   bigint not null check (amount_cents > 0),
+  is_won         boolean not null default false,
+  created_at     timestamptz not null default clock_timestamp()
+);
+create index if not exists reversals_by_payment on aichat.reversals (payment_intent);
+
 -- What was done to accounts, and by whom; `detail` never holds a key. It outlives the account.
 create table if not exists aichat.audit_events (
   id      bigint generated always as identity primary key,
@@ -406,8 +443,8 @@ insert into public.profiles (id) select id from auth.users on conflict do nothin
 --
 -- A call is admitted, which holds the most it can cost, and ends in one of three ways: it is settled with what it did cost,
 -- released because nothing came of it, or expired because whoever held it has died. Whatever changes a balance locks the
--- profile first (for no key update, which lets rows that refer to it be written meanwhile), then the hold: two that meet
--- wait for each other and never in a circle.
+-- profile first (for no key update, which lets rows that refer to it be written meanwhile), then the hold or the purchase:
+-- two that meet wait for each other and never in a circle. Whoever learns of a payment locks that before the profile.
 --
 -- Refusals have states of their own, so that whoever asks can tell them apart:
 --
@@ -550,6 +587,7 @@ create or replace trigger sums_begin_at_nothing before insert on public.profiles
 drop function if exists aichat.admit(uuid, uuid, bigint, jsonb, interval, boolean);
 drop function if exists aichat.renew(uuid, jsonb, interval);
 drop function if exists aichat.authenticate(text, bytea);
+drop function if exists aichat.enter(uuid, text, text, bigint, bigint);
 
 -- Take a place in the sliding window of an hour, of a user's, or of a key's where that is given: how many are left of how
 -- many. AI429 where there is none. The user is locked by whoever calls this.
@@ -848,13 +886,14 @@ end $$;
 
 -- Change a balance by an entry that happens once: true where it is new, false where it had happened, AI409 where something
 -- else had happened under the same name.
-create or replace function aichat.enter(user_id uuid, kind text, ref text, amount_nano bigint, uncovered_nano bigint)
-returns boolean
+create or replace function aichat.enter(
+  user_id uuid, kind text, ref text, amount_nano bigint, uncovered_nano bigint, purchase_id uuid default null
+) returns boolean
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 begin
-  insert into public.credit_ledger (user_id, kind, ref, amount_nano, uncovered_nano)
-  values (enter.user_id, enter.kind, enter.ref, enter.amount_nano, enter.uncovered_nano)
+  insert into public.credit_ledger (user_id, kind, ref, amount_nano, uncovered_nano, purchase_id)
+  values (enter.user_id, enter.kind, enter.ref, enter.amount_nano, enter.uncovered_nano, enter.purchase_id)
   on conflict (kind, ref) do nothing;
   if found then
     return true;
@@ -910,6 +949,74 @@ begin
   taken := least(aichat.lock_available(user_id), amount * 10000000);
   return aichat.enter(user_id, kind, ref, -taken, amount * 10000000 - taken);
 end $$;
+
+-- Write down that a user is about to buy credits.
+create or replace function aichat.begin_purchase(
+  id uuid, user_id uuid, package text, credits bigint, amount_cents bigint, currency text, is_live boolean, return_url text
+) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform aichat.lock_available(user_id);
+  insert into public.purchases (id, user_id, package, credits, amount_cents, currency, is_live, return_url)
+  values ($1, $2, $3, $4, $5, $6, $7, $8);
+end $$;
+
+-- Write down what has become known of a purchase; what is null stays as it is. A customer is kept once, and a purchase whose
+-- session is known is open, unless it has ended.
+create or replace function aichat.note_purchase(
+  id uuid, state text default null, customer_id text default null, session_id text default null, url text default null,
+  payment_intent text default null
+) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform from public.profiles p join public.purchases b on b.user_id = p.id
+  where b.id = note_purchase.id for no key update of p;
+  update public.purchases b set
+    state = case when $2 is not null then $2 when b.state = 'created' and $4 is not null then 'open' else b.state end,
+    customer_id = coalesce(b.customer_id, $3), session_id = coalesce($4, b.session_id), url = coalesce($5, b.url),
+    payment_intent = coalesce($6, b.payment_intent), updated_at = clock_timestamp()
+  where b.id = $1;
+end $$;
+
+-- Change a balance for a purchase, by an entry that happens once: what was bought, what went back, what was won again. True
+-- where it is new; AI404 where there is no such purchase.
+create or replace function aichat.enter_purchase(
+  purchase_id uuid, kind text, ref text, amount_nano bigint, uncovered_nano bigint
+) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  buyer uuid := (select b.user_id from public.purchases b where b.id = $1);
+begin
+  if kind is null or kind not in ('purchase', 'refund', 'dispute', 'dispute_won') then
+    raise exception 'a purchase has no entry of kind %', kind using errcode = 'AI400';
+  end if;
+  perform aichat.lock_available(buyer);
+  return aichat.enter(buyer, kind, ref, amount_nano, uncovered_nano, purchase_id);
+end $$;
+
+-- Keep the customer a user is at Stripe, unless somebody else was quicker; whether it was kept.
+create or replace function aichat.remember_customer(user_id uuid, customer_id text, instead_of text) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform aichat.lock_available(user_id);
+  update public.profiles p set stripe_customer_id = $2
+  where p.id = $1 and p.stripe_customer_id is not distinct from $3;
+  return found;
+end $$;
+
+-- Write a refund or a dispute down, once; that a dispute was won is never forgotten.
+create or replace function aichat.keep_reversal(
+  ref text, kind text, payment_intent text, amount_cents bigint, is_won boolean
+) returns void
+language sql security definer set search_path = '' as $$
+  insert into aichat.reversals as r (ref, kind, payment_intent, amount_cents, is_won) values ($1, $2, $3, $4, $5)
+  on conflict (ref) do update set is_won = r.is_won or excluded.is_won
+$$;
+
+create or replace trigger purchases_are_not_deleted before delete on public.purchases
+  for each row execute function aichat.keep_until_profile_goes();
+create or replace trigger purchases_are_not_truncated before truncate on public.purchases
+  for each statement execute function aichat.refuse_change();
 
 -- Take whole credits from a balance and return what is left of it, in whole credits; AI402 where what is not held does not
 -- cover them, and then nothing is taken. Each call takes anew: what must happen once is admitted and settled instead.
@@ -2014,14 +2121,15 @@ returns jsonb language sql stable security definer set search_path = '' as
 
 do $$
 declare
-  -- Tables of which a user may read rows of their own, with the columns where not all: neither the name a customer has at
-  -- Stripe, nor the hash of a key. `select *` on those two is refused: ask for columns.
+  -- Tables of which a user may read rows of their own, with the columns where not all: neither the names things have at
+  -- Stripe, nor the hash of a key. `select *` on those three is refused: ask for columns.
   readable constant jsonb := '{
     "profiles": "id, name, email, plan, balance_nano, held_nano, credits, created_at, suspended_at",
     "credit_ledger": null,
     "credit_holds": null,
     "rate_events": null,
     "api_keys": "id, user_id, name, prefix, scopes, plan, monthly_cap_nano, created_at, expires_at, last_used_at, revoked_at",
+    "purchases": "id, user_id, package, credits, amount_cents, currency, is_live, state, created_at, updated_at",
     "sync_heads": null,
     "sync_devices": null,
     "conversations": null,

@@ -16,12 +16,12 @@ LONGEST_POLL_SECONDS = 15.0
 SLICE_SECONDS = 0.2
 """A signal that another thread took wakes nobody: waiting is done in slices of this."""
 
-How = Literal["paid", "expired", "refused", "timeout"]
-_ENDS: dict[str, How] = {"paid": "paid", "expired": "expired", "refused": "refused"}
+How = Literal["paid", "processing", "expired", "refused", "timeout"]
+_ENDS: dict[str, How] = {"paid": "paid", "processing": "processing", "expired": "expired", "refused": "refused"}
 
 
 class HostedEnding(Struct, frozen=True):
-    """How waiting for a purchase ended."""
+    """How waiting for a purchase ended; one that is `processing` is with a bank, which may take days."""
 
     how: How
     purchase: HostedPurchase
@@ -76,7 +76,8 @@ def endings(
         for each in list(remaining.values()):
             if ending := ending_of(each):
                 del remaining[each.id]
-                _remember(account, drop=each.id)
+                if ending.how != "processing":
+                    _remember(account, drop=each.id)
                 yield ending
         if not remaining:
             return

@@ -24,6 +24,7 @@ from aichat_cli.hosted.accounts import DeadCall
 from aichat_cli.hosted.connection import Connection, parsed
 from aichat_cli.hosted.failures import Refused
 from aichat_cli.hosted.lasting import LastingConnection
+from aichat_cli.hosted.purchases import PostgresTill
 
 T = TypeVar("T")
 
@@ -79,6 +80,12 @@ class PostgresAccounts:
         """Raises HostedError where it cannot be reached, or is not set up."""
         with _answers():
             return PostgresUsers(LastingConnection(self._opened))
+
+    @contextmanager
+    def till(self) -> Iterator[PostgresTill]:
+        """Raises HostedError where it cannot be reached, or is not set up."""
+        with _answers(), self._opened() as connection:
+            yield PostgresTill(connection)
 
     def _opened(self) -> Connection:
         connection = Connection.open(self._dsn, application=_APPLICATION)

@@ -6,8 +6,10 @@ Each method is one transaction: done, or nothing of it. All raise StorageError o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol, TypeVar
 
+from aichat_cli.billing.till import Till
 from aichat_cli.core.accounts import (
     Admitted,
     ApiKey,
@@ -181,4 +183,8 @@ class AccountStore(Protocol):
 
     def users(self) -> Users:
         """For operators."""
+        ...
+
+    def till(self) -> AbstractContextManager[Till]:
+        """For purchases, on a connection of their own."""
         ...

@@ -11,6 +11,7 @@ from typing import TypeVar
 from aichat_cli.accounts import refusals
 from aichat_cli.accounts.protocol import NewKey, Uncovered
 from aichat_cli.billing import accrued
+from aichat_cli.billing.till import SqliteTill
 from aichat_cli.core.accounts import (
     Admitted,
     ApiKey,
@@ -60,6 +61,12 @@ class SqliteAccounts:
     def users(self) -> SqliteUsers:
         """`AccountStore.users`; raises StorageError."""
         return SqliteUsers(Database.open(self.path))
+
+    @contextmanager
+    def till(self) -> Iterator[SqliteTill]:
+        """`AccountStore.till`; raises StorageError."""
+        with Database.open(self.path) as db:
+            yield SqliteTill(db, is_audited=True)
 
 
 class SqliteCalls:

@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from aichat_cli.billing import purchases as settling
-from aichat_cli.billing import reversals
+from aichat_cli.billing import purchases, reversals
 from aichat_cli.billing.checkout import StripeCheckout
 from aichat_cli.billing.purchases import Outcome
 from aichat_cli.billing.return_page import ReturnPage
 from aichat_cli.billing.reversals import ReversalEntry
+from aichat_cli.billing.till import Till
 from aichat_cli.core import interrupts
 from aichat_cli.core.checkout import CheckoutSession, Purchase
 from aichat_cli.core.credits import Package
 from aichat_cli.core.errors import AichatError, BadResponse, NotFound, PurchaseFailed, RequestRejected, is_transient
+from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId
 from aichat_cli.core.struct import Struct
-from aichat_cli.storage import purchases
-from aichat_cli.storage.database import Database
 
 FIRST_POLL_SECONDS = 2.0
 LONGEST_POLL_SECONDS = 15.0
@@ -46,6 +45,13 @@ class Started(Struct, frozen=True):
     is_new: bool
 
 
+class Opened(Struct, frozen=True):
+    """A purchase that can be paid now, or that turned out to be paid."""
+
+    outcome: Outcome
+    is_new: bool
+
+
 class Ending(Struct, frozen=True):
     """How waiting for a purchase ended; `error` is set where it `failed`, which leaves the others as they are."""
 
@@ -55,38 +61,53 @@ class Ending(Struct, frozen=True):
     error: AichatError | None = None
 
 
-def start(db: Database, checkout: StripeCheckout, package: Package, bell: threading.Event) -> Started:
-    """Begin to buy a package, or go on with the purchase of it that is open already. Close the page.
+def start(till: Till, checkout: StripeCheckout, package: Package, bell: threading.Event) -> Started:
+    """Begin to buy a package on this machine, or go on with the purchase of it that is open already. Close the page.
 
     Raises:
         AichatError: Stripe cannot be asked or says no. What was written down stays to be gone on with.
     """
-    page: ReturnPage | None = ReturnPage.open(bell)
-    foreign: set[str] = set()
+    page = ReturnPage.open(bell)
     try:
-        while True:
-            page = page or ReturnPage.open(bell)
-            begun = settling.begin(db, package, is_live=checkout.is_live, return_url=page.url, passing_over=foreign)
-            if begun.is_new:
-                return Started(with_session(db, checkout, begun.purchase), page, is_new=True)
-            page.close()
-            page = None
-            try:
-                outcome = with_session(db, checkout, begun.purchase)
-            except NotFound:
-                # It was begun with the key of another account, which can still finish it.
-                foreign.add(begun.purchase.id)
-                continue
-            if outcome.purchase.state in {"open", "paid"}:
-                page = ReturnPage.again(begun.purchase.return_url, bell)
-                return Started(outcome, page, is_new=False)
+        opened = open_purchase(till, checkout, package, user_id=LOCAL_PROFILE, return_url=page.url)
     except BaseException:
-        if page is not None:
-            page.close()
+        page.close()
         raise
+    if opened.is_new:
+        return Started(opened.outcome, page, is_new=True)
+    page.close()
+    return Started(opened.outcome, ReturnPage.again(opened.outcome.purchase.return_url, bell), is_new=False)
 
 
-def with_session(db: Database, checkout: StripeCheckout, purchase: Purchase) -> Outcome:
+def open_purchase(
+    till: Till, checkout: StripeCheckout, package: Package, *, user_id: ProfileId, return_url: str
+) -> Opened:
+    """Begin to buy a package, or go on with the purchase of it that is open already.
+
+    Args:
+        return_url: where a new one's buyer comes back to, without the `/success` or `/cancelled` that follows.
+
+    Raises:
+        AichatError: Stripe cannot be asked or says no. What was written down stays to be gone on with.
+    """
+    foreign: set[str] = set()
+    while True:
+        begun = purchases.begin(
+            till, package, user_id=user_id, is_live=checkout.is_live, return_url=return_url, passing_over=foreign
+        )
+        if begun.is_new:
+            return Opened(with_session(till, checkout, begun.purchase), is_new=True)
+        try:
+            outcome = with_session(till, checkout, begun.purchase)
+        except NotFound:
+            # It was begun with the key of another account, which can still finish it.
+            foreign.add(begun.purchase.id)
+            continue
+        if outcome.purchase.state in {"open", "paid"}:
+            return Opened(outcome, is_new=False)
+
+
+def with_session(till: Till, checkout: StripeCheckout, purchase: Purchase) -> Outcome:
     """How a purchase stands at Stripe, which is asked for its session where none is known yet.
 
     Raises:
@@ -94,54 +115,54 @@ def with_session(db: Database, checkout: StripeCheckout, purchase: Purchase) -> 
         PurchaseFailed: it was paid and refused.
     """
     if purchase.session_id is not None:
-        return settling.settle(db, checkout.retrieve(purchase.session_id))
+        return purchases.settle(till, checkout.retrieve(purchase.session_id))
     found = checkout.find(purchase)
     if found is None and purchase.customer_id is not None and _age(purchase) > SAME_ANSWER:
-        return settling.give_up(db, purchase)
+        return purchases.give_up(till, purchase)
     try:
-        session = found or _made(db, checkout, purchase)
+        session = found or _made(till, checkout, purchase)
     except NotFound:
         # The customer is gone, so Stripe never made a session of it.
-        return settling.give_up(db, purchase)
-    outcome = settling.settle(db, session)
+        return purchases.give_up(till, purchase)
+    outcome = purchases.settle(till, session)
     if outcome.purchase.session_id != session.id:
         raise BadResponse(f"Stripe's Checkout Session {session.id} is not the one that was asked for.")
     return outcome
 
 
-def _made(db: Database, checkout: StripeCheckout, purchase: Purchase) -> CheckoutSession:
+def _made(till: Till, checkout: StripeCheckout, purchase: Purchase) -> CheckoutSession:
     try:
-        return checkout.create(purchase if purchase.customer_id else _with_customer(db, checkout, purchase))
+        return checkout.create(purchase if purchase.customer_id else _with_customer(till, checkout, purchase))
     except RequestRejected:
         # There is no session, and the same request would be answered the same for a day, whatever is mended meanwhile.
-        settling.give_up(db, purchase)
+        purchases.give_up(till, purchase)
         raise
 
 
-def _with_customer(db: Database, checkout: StripeCheckout, purchase: Purchase) -> Purchase:
-    known = purchases.customer(db, purchase.user_id)
+def _with_customer(till: Till, checkout: StripeCheckout, purchase: Purchase) -> Purchase:
+    known = till.customer(purchase.user_id)
     customer = checkout.customer(known, user_id=purchase.user_id, purchase_id=purchase.id)
-    with interrupts.shielded(), db.transaction(durable=True):
+    with interrupts.shielded(), till.transaction():
         if customer != known:
-            purchases.remember_customer(db, customer, instead_of=known, user_id=purchase.user_id)
-        purchases.set_customer(db, purchase.id, customer)
-        current = purchases.find(db, purchase.id)
+            till.remember_customer(purchase.user_id, customer, instead_of=known)
+        till.set_customer(purchase.id, customer)
+        current = till.find(purchase.id)
     assert current is not None
     return current
 
 
-def resume(db: Database, checkout: StripeCheckout) -> list[Ending | Outcome]:
+def resume(till: Till, checkout: StripeCheckout, user_id: ProfileId = LOCAL_PROFILE) -> list[Ending | Outcome]:
     """Look after every open purchase: an Ending for each that ended, an Outcome for each that can still be paid.
 
     Raises:
         AichatError: Stripe cannot be reached, or refuses the key.
     """
     found: list[Ending | Outcome] = []
-    for purchase in purchases.unsettled(db):
+    for purchase in till.unsettled(user_id):
         if purchase.is_live != checkout.is_live:
             continue
         try:
-            outcome = with_session(db, checkout, purchase)
+            outcome = with_session(till, checkout, purchase)
         except (NotFound, PurchaseFailed) as error:
             found.append(Ending("failed", purchase, error=error))
             continue
@@ -150,11 +171,11 @@ def resume(db: Database, checkout: StripeCheckout) -> list[Ending | Outcome]:
     return found
 
 
-def reversed_since(db: Database, checkout: StripeCheckout) -> list[ReversalEntry]:
+def reversed_since(till: Till, checkout: StripeCheckout, user_id: ProfileId = LOCAL_PROFILE) -> list[ReversalEntry]:
     """Take back what was refunded or disputed of the purchases of the last half year; what is new of it."""
     since = (datetime.now(UTC) - REFUNDS_LOOKED_FOR).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     entries: list[ReversalEntry] = []
-    for purchase in purchases.paid_since(db, since):
+    for purchase in till.paid_since(user_id, since):
         if purchase.is_live != checkout.is_live or purchase.payment_intent is None:
             continue
         try:
@@ -162,7 +183,7 @@ def reversed_since(db: Database, checkout: StripeCheckout) -> list[ReversalEntry
         except NotFound:
             continue
         for reversal in gone:
-            entries += reversals.reverse(db, reversal).entries
+            entries += reversals.reverse(till, reversal).entries
     return entries
 
 
@@ -174,7 +195,7 @@ class Watched(Struct, frozen=True):
 
 
 def endings(
-    db: Database,
+    till: Till,
     checkout: StripeCheckout,
     watched: Sequence[Watched],
     bell: threading.Event,
@@ -200,7 +221,7 @@ def endings(
         bell.clear()
         for each in list(remaining):
             try:
-                ending = _look(db, checkout, each)
+                ending = _look(till, checkout, each)
                 is_troubled = False
             except AichatError as error:
                 if not is_transient(error):
@@ -214,13 +235,13 @@ def endings(
                 yield ending
 
 
-def _look(db: Database, checkout: StripeCheckout, watched: Watched) -> Ending | None:
+def _look(till: Till, checkout: StripeCheckout, watched: Watched) -> Ending | None:
     session_id = watched.purchase.session_id
     assert session_id is not None
     is_cancelled = watched.page is not None and watched.page.visit == "cancel"
     try:
         session = checkout.expire(session_id) if is_cancelled else checkout.retrieve(session_id)
-        ending = ending_of(settling.settle(db, session))
+        ending = ending_of(purchases.settle(till, session))
     except (NotFound, PurchaseFailed) as error:
         return Ending("failed", watched.purchase, error=error)
     if ending is not None and ending.how == "expired" and is_cancelled:

@@ -141,7 +141,7 @@ class StripeCheckout:
                         }
                     ],
                     "success_url": f"{purchase.return_url}/success?session_id={{CHECKOUT_SESSION_ID}}",
-                    "cancel_url": f"{purchase.return_url}/cancel",
+                    "cancel_url": f"{purchase.return_url}/cancelled",
                 },
                 {"idempotency_key": purchase.id},
             )

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from aichat_cli.billing import reversals
+from aichat_cli.billing.till import Till
 from aichat_cli.core import interrupts
 from aichat_cli.core.checkout import CheckoutSession, Purchase
 from aichat_cli.core.credits import NANO_PER_CREDIT, Package
 from aichat_cli.core.errors import NotFound, PurchaseFailed
-from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId
+from aichat_cli.core.ids import ProfileId
 from aichat_cli.core.struct import Struct
-from aichat_cli.storage import accounts, purchases
-from aichat_cli.storage.database import Database
 
 
 class Begun(Struct, frozen=True):
@@ -38,40 +37,44 @@ class Outcome(Struct, frozen=True):
 
 
 def begin(
-    db: Database,
+    till: Till,
     package: Package,
     *,
+    user_id: ProfileId,
     is_live: bool,
     return_url: str,
     passing_over: AbstractSet[str] = frozenset(),
-    user_id: ProfileId = LOCAL_PROFILE,
 ) -> Begun:
     """Write down that a package is to be bought, or find the purchase of it that is still open and not passed over."""
-    with interrupts.shielded(), db.transaction(durable=True):
-        for purchase in purchases.unsettled(db, user_id=user_id):
+    with interrupts.shielded(), till.transaction():
+        till.lock(user_id)
+        for purchase in till.unsettled(user_id):
             is_same = purchase.package == package.name and purchase.is_live == is_live
             if is_same and purchase.id not in passing_over:
                 return Begun(purchase, is_new=False)
-        return Begun(purchases.add(db, package, is_live=is_live, return_url=return_url, user_id=user_id), is_new=True)
+        return Begun(till.add(user_id, package, is_live=is_live, return_url=return_url), is_new=True)
 
 
-def give_up(db: Database, purchase: Purchase) -> Outcome:
+def give_up(till: Till, purchase: Purchase) -> Outcome:
     """Forget a purchase that has no session at Stripe, and can have none any more."""
-    with interrupts.shielded(), db.transaction(durable=True):
-        purchases.set_state(db, purchase.id, "expired")
-        return _outcome(db, purchase)
+    with interrupts.shielded(), till.transaction():
+        till.lock(purchase.user_id)
+        now = till.find(purchase.id)
+        if now is not None and now.session_id is None:
+            till.set_state(purchase.id, "expired")
+        return _outcome(till, purchase)
 
 
-def settle(db: Database, session: CheckoutSession) -> Outcome:
+def settle(till: Till, session: CheckoutSession) -> Outcome:
     """Take note of how a session stands: grant what was paid, once; close what expired or failed.
 
     Raises:
         NotFound: the session belongs to no purchase of this database.
         PurchaseFailed: it was paid and is not what was to be bought. Nothing is granted.
     """
-    with interrupts.shielded(), db.transaction(durable=True):
-        purchase = _purchase_of(db, session)
-        outcome, reason = _settled(db, session, purchase)
+    with interrupts.shielded(), till.transaction(payment=session.payment_intent):
+        till.lock(_purchase_of(till, session).user_id)
+        outcome, reason = _settled(till, session, _purchase_of(till, session))
     if reason:
         raise PurchaseFailed(
             f"Nothing was credited: the Checkout Session {session.id} was paid, but {reason}. Money may have been taken.",
@@ -80,53 +83,52 @@ def settle(db: Database, session: CheckoutSession) -> Outcome:
     return outcome
 
 
-def _purchase_of(db: Database, session: CheckoutSession) -> Purchase:
-    purchase = purchases.by_session(db, session.id) or purchases.find(db, session.reference)
+def _purchase_of(till: Till, session: CheckoutSession) -> Purchase:
+    purchase = till.by_session(session.id) or till.find(session.reference)
     if purchase is None:
         raise NotFound(f"The Checkout Session {session.id} belongs to no purchase of this database.")
     return purchase
 
 
-def _settled(db: Database, session: CheckoutSession, purchase: Purchase) -> tuple[Outcome, str]:
+def _settled(till: Till, session: CheckoutSession, purchase: Purchase) -> tuple[Outcome, str]:
     """How it stands now, and why it is refused, empty where it is not."""
     if purchase.state == "paid" and purchase.session_id == session.id:
-        return _outcome(db, purchase), ""
-    reason = _mismatch(db, session, purchase)
+        return _outcome(till, purchase), ""
+    reason = _mismatch(till, session, purchase)
     if session.payment_status == "paid":
         if purchase.state == "refused" or reason:
             # A second session cannot undo what the purchase's own one did.
             if purchase.session_id in {None, session.id}:
-                purchases.set_session(db, purchase.id, session.id, session.url)
-                purchases.set_state(db, purchase.id, "refused")
-            return _outcome(db, purchase), reason or "it had been refused before"
-        return _grant(db, session, purchase), ""
+                till.set_session(purchase.id, session.id, session.url)
+                till.set_state(purchase.id, "refused")
+            return _outcome(till, purchase), reason or "it had been refused before"
+        return _grant(till, session, purchase), ""
     if not reason and purchase.state in {"created", "open"}:
-        purchases.set_session(db, purchase.id, session.id, session.url)
+        till.set_session(purchase.id, session.id, session.url)
         if session.status == "expired" or session.has_failed:
-            purchases.set_state(db, purchase.id, "expired")
-    return _outcome(db, purchase, is_processing=session.status == "complete" and not session.has_failed), ""
+            till.set_state(purchase.id, "expired")
+    return _outcome(till, purchase, is_processing=session.status == "complete" and not session.has_failed), ""
 
 
-def _grant(db: Database, session: CheckoutSession, purchase: Purchase) -> Outcome:
-    purchases.set_session(db, purchase.id, session.id, session.url)
-    purchases.set_state(db, purchase.id, "paid", payment_intent=session.payment_intent)
-    is_granted = accounts.add_entry(
-        db,
-        "purchase",
-        session.id,
-        purchase.credits * NANO_PER_CREDIT,
-        purchase_id=purchase.id,
-        user_id=purchase.user_id,
-    )
-    outcome = _outcome(db, purchase, is_granted=is_granted)
+def _grant(till: Till, session: CheckoutSession, purchase: Purchase) -> Outcome:
+    till.set_session(purchase.id, session.id, session.url)
+    till.set_state(purchase.id, "paid", payment_intent=session.payment_intent)
+    is_granted = till.enter("purchase", session.id, purchase, purchase.credits * NANO_PER_CREDIT)
+    if is_granted:
+        till.audit(
+            "credits.purchased",
+            purchase.user_id,
+            {"purchase": purchase.id, "package": purchase.package, "credits": purchase.credits},
+        )
+    outcome = _outcome(till, purchase, is_granted=is_granted)
     # A refund or dispute may have become known before the payment did.
-    reversals.apply(db, outcome.purchase)
-    return _outcome(db, purchase, is_granted=is_granted)
+    reversals.apply(till, outcome.purchase)
+    return _outcome(till, purchase, is_granted=is_granted)
 
 
-def _mismatch(db: Database, session: CheckoutSession, purchase: Purchase) -> str:
+def _mismatch(till: Till, session: CheckoutSession, purchase: Purchase) -> str:
     """What of a session is not as it was written down, as the end of a sentence; empty where all is."""
-    other = purchases.by_payment(db, session.payment_intent) if session.payment_intent else None
+    other = till.by_payment(session.payment_intent) if session.payment_intent else None
     differing = {
         "another session was begun for this purchase": purchase.session_id not in {None, session.id},
         "it is not a payment": session.mode != "payment",
@@ -149,9 +151,8 @@ def metadata_of(purchase: Purchase) -> dict[str, str]:
     return {"userId": purchase.user_id, "credits": str(purchase.credits), "purchaseId": purchase.id}
 
 
-def _outcome(db: Database, purchase: Purchase, *, is_granted: bool = False, is_processing: bool = False) -> Outcome:
-    now = purchases.find(db, purchase.id)
+def _outcome(till: Till, purchase: Purchase, *, is_granted: bool = False, is_processing: bool = False) -> Outcome:
+    now = till.find(purchase.id)
     assert now is not None
-    return Outcome(
-        now, accounts.account(db, now.user_id).balance_nano, is_granted, is_processing and now.state == "open"
-    )
+    balance_nano = till.funds(now.user_id).balance_nano
+    return Outcome(now, balance_nano, is_granted, is_processing and now.state == "open")

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
+from aichat_cli.billing.pages import CANCELLED, HEADERS, THANKS, Page
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 
@@ -22,16 +23,7 @@ REQUEST_SECONDS = 5
 
 Visit = Literal["success", "cancel"]
 
-_TEXTS: dict[str, tuple[str, str]] = {
-    "success": ("Thank you", "Your credits are on their way. You can close this page and go back to the terminal."),
-    "cancel": ("Cancelled", "You have not been charged. You can close this page and go back to the terminal."),
-}
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>:root {{ color-scheme: light dark }} body {{ font: 1.1rem/1.5 system-ui, sans-serif; margin: 20vh auto; max-width: 28rem;
-padding: 0 1rem; text-align: center }}</style></head>
-<body><h1>{title}</h1><p>{text}</p></body></html>
-"""
+_PAGES: dict[str, tuple[Visit, Page]] = {"success": ("success", THANKS), "cancelled": ("cancel", CANCELLED)}
 
 
 class ReturnPage:
@@ -76,21 +68,20 @@ class ReturnPage:
 
     @property
     def url(self) -> str:
-        """Where it is; `/success` and `/cancel` follow."""
+        """Where it is; `/success` and `/cancelled` follow."""
         return f"http://{HOST}:{self._server.server_address[1]}/{self._token}"
 
-    def came_back(self, path: str) -> str | None:
-        """The page for a request's path, None where there is none at it."""
+    def visit_of(self, path: str) -> tuple[Visit, Page] | None:
+        """How somebody comes back who asks for a path, and the page for them; None where there is none at it."""
         _, _, rest = path.partition("?")[0].partition("/")
         token, _, name = rest.partition("/")
-        if name not in _TEXTS or not hmac.compare_digest(token.encode(), self._token.encode()):
+        if name not in _PAGES or not hmac.compare_digest(token.encode(), self._token.encode()):
             return None
-        title, text = _TEXTS[name]
-        return _PAGE.format(title=title, text=text)
+        return _PAGES[name]
 
-    def tell(self, path: str) -> None:
+    def tell(self, visit: Visit) -> None:
         """Somebody has been shown the page."""
-        self.visit = "success" if path.partition("?")[0].endswith("/success") else "cancel"
+        self.visit = visit
         self._bell.set()
 
     def close(self) -> None:
@@ -127,19 +118,17 @@ def _handler_for(page: ReturnPage) -> type[BaseHTTPRequestHandler]:
         timeout = REQUEST_SECONDS
 
         def do_GET(self) -> None:
-            body = page.came_back(self.path)
-            shown = (body or "There is nothing here.\n").encode()
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Type", "text/html; charset=utf-8" if body else "text/plain")
+            came_back = page.visit_of(self.path)
+            shown = (came_back[1].html if came_back else "There is nothing here.\n").encode()
+            self.send_response(200 if came_back else 404)
+            for name, value in (HEADERS if came_back else {"Content-Type": "text/plain"}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(shown)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("Referrer-Policy", "no-referrer")
-            self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
             self.end_headers()
             self.wfile.write(shown)
             self.wfile.flush()
-            if body:
-                page.tell(self.path)
+            if came_back:
+                page.tell(came_back[0])
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name is http.server's)
             """Nothing is logged: a path holds what must not be guessed."""

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from aichat_cli.billing.till import Till
 from aichat_cli.core import interrupts
-from aichat_cli.core.checkout import Purchase, Reversal
+from aichat_cli.core.checkout import KeptReversal, Purchase, Reversal
 from aichat_cli.core.credits import NANO_PER_CREDIT
 from aichat_cli.core.struct import Struct
-from aichat_cli.storage import accounts, purchases
-from aichat_cli.storage.database import Database
-from aichat_cli.storage.purchases import KeptReversal
 
 
 class ReversalEntry(Struct, frozen=True):
@@ -38,36 +36,38 @@ class Reversed(Struct, frozen=True):
     is_waiting: bool = False
 
 
-def reverse(db: Database, reversal: Reversal) -> Reversed:
+def reverse(till: Till, reversal: Reversal) -> Reversed:
     """Take back what was bought with the money of a refund or dispute, once; one that comes before its purchase is
     known to be paid is kept for then.
     """
-    with interrupts.shielded(), db.transaction(durable=True):
-        purchase = purchases.by_payment(db, reversal.payment_intent)
-        if purchase is None and not purchases.has_unsettled(db):
+    with interrupts.shielded(), till.transaction(payment=reversal.payment_intent):
+        purchase = till.by_payment(reversal.payment_intent)
+        if purchase is None and not till.has_unsettled():
             return Reversed(is_ours=False)
-        purchases.keep_reversal(db, reversal)
+        if purchase is not None:
+            till.lock(purchase.user_id)
+        till.keep_reversal(reversal)
         if purchase is None or purchase.state != "paid":
             return Reversed(is_waiting=True)
-        return Reversed(apply(db, purchase))
+        return Reversed(apply(till, purchase))
 
 
-def apply(db: Database, purchase: Purchase) -> tuple[ReversalEntry, ...]:
-    """Settle what is known to have gone back of a paid purchase, inside the caller's transaction."""
+def apply(till: Till, purchase: Purchase) -> tuple[ReversalEntry, ...]:
+    """Settle what is known to have gone back of a paid purchase, inside the caller's transaction, which has locked its user."""
     assert purchase.payment_intent is not None
-    kept = purchases.reversals(db, purchase.payment_intent)
+    kept = till.reversals(purchase.payment_intent)
     counted = sum(each.amount_cents for each in kept if _counts(each))
     entries: list[ReversalEntry] = []
     for each in kept:
         if each.taken_nano is None and not each.is_won:
             due = _share_nano(purchase, counted + each.amount_cents) - _share_nano(purchase, counted)
             counted += each.amount_cents
-            entries.append(_take(db, purchase, each, due))
+            entries.append(_take(till, purchase, each, due))
         elif each.taken_nano and each.is_won and not each.is_given_back:
             # Money that was refunded too stays taken: the refund stands for it now.
             released = _share_nano(purchase, counted + each.amount_cents) - _share_nano(purchase, counted)
             if give := min(released, each.taken_nano):
-                entries.append(_enter(db, ReversalEntry("dispute_won", each.ref, purchase.id, give, 0), purchase))
+                entries.append(_enter(till, ReversalEntry("dispute_won", each.ref, purchase.id, give, 0), purchase))
     return tuple(entries)
 
 
@@ -80,19 +80,22 @@ def _share_nano(purchase: Purchase, cents: int) -> int:
     return purchase.credits * min(cents, purchase.amount_cents) // purchase.amount_cents * NANO_PER_CREDIT
 
 
-def _take(db: Database, purchase: Purchase, kept: KeptReversal, due_nano: int) -> ReversalEntry:
-    taken = min(due_nano, accounts.account(db, purchase.user_id).available_nano)
-    return _enter(db, ReversalEntry(kept.kind, kept.ref, purchase.id, -taken, due_nano - taken), purchase)
+def _take(till: Till, purchase: Purchase, kept: KeptReversal, due_nano: int) -> ReversalEntry:
+    taken = min(due_nano, till.funds(purchase.user_id).available_nano)
+    return _enter(till, ReversalEntry(kept.kind, kept.ref, purchase.id, -taken, due_nano - taken), purchase)
 
 
-def _enter(db: Database, entry: ReversalEntry, purchase: Purchase) -> ReversalEntry:
-    accounts.add_entry(
-        db,
-        entry.kind,
-        entry.ref,
-        entry.amount_nano,
-        uncovered_nano=entry.uncovered_nano,
-        purchase_id=purchase.id,
-        user_id=purchase.user_id,
-    )
+def _enter(till: Till, entry: ReversalEntry, purchase: Purchase) -> ReversalEntry:
+    if till.enter(entry.kind, entry.ref, purchase, entry.amount_nano, uncovered_nano=entry.uncovered_nano):
+        till.audit(
+            "credits.reversed",
+            purchase.user_id,
+            {
+                "purchase": purchase.id,
+                "kind": entry.kind,
+                "ref": entry.ref,
+                "credits": entry.amount_nano // NANO_PER_CREDIT,
+                "uncovered": entry.uncovered_nano // NANO_PER_CREDIT,
+            },
+        )
     return entry

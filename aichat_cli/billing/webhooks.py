@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from aichat_cli.billing import checkout, purchases, reversals
 from aichat_cli.billing.stripe_data import dispute_of, refund_of, session_of
+from aichat_cli.billing.till import Till
 from aichat_cli.core.checkout import CheckoutSession, Reversal
 from aichat_cli.core.errors import BadSignature, NotFound, PurchaseFailed
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct
-from aichat_cli.storage.database import Database
 
 TOLERANCE_SECONDS = 300
 FUTURE_SECONDS = 10
@@ -36,10 +36,16 @@ class Receipt(Struct, frozen=True):
     detail: str = ""
 
 
-def receive(
-    database: Database, payload: bytes, signature_header: str | None, secrets: Sequence[Secret], now: float
-) -> Receipt:
-    """Take in one event.
+class Event(Struct, frozen=True):
+    """An event that Stripe signed; `thing` is what it tells of, empty where it tells of nothing."""
+
+    id: str
+    type: str
+    thing: Mapping[str, Any]
+
+
+def verified(payload: bytes, signature_header: str | None, secrets: Sequence[Secret], now: float) -> Event:
+    """Read one event, where it is to be believed.
 
     Args:
         payload: the body as it came, unread.
@@ -50,18 +56,7 @@ def receive(
     Raises:
         BadSignature: it is not from Stripe, was changed, or is too old or ahead of time.
     """
-    event = _verified(payload, signature_header or "", secrets, now)
-    kind, data = str(event.get("type")), event.get("data")
-    thing = data.get("object") if isinstance(data, Mapping) else None
-    handle = _HANDLERS.get(kind)
-    if handle is None or not isinstance(thing, Mapping):
-        return Receipt(str(event.get("id")), kind, "ignored")
-    result, detail = handle(database, thing)
-    return Receipt(str(event.get("id")), kind, result, detail)
-
-
-def _verified(payload: bytes, header: str, secrets: Sequence[Secret], now: float) -> Mapping[str, Any]:
-    signed_at = checkout.verified_time(payload, header, secrets)
+    signed_at = checkout.verified_time(payload, signature_header or "", secrets)
     if signed_at < now - TOLERANCE_SECONDS:
         raise BadSignature(f"The event was signed {now - signed_at:.0f} seconds ago, which is too long.")
     if signed_at > now + FUTURE_SECONDS:
@@ -74,19 +69,30 @@ def _verified(payload: bytes, header: str, secrets: Sequence[Secret], now: float
         raise BadSignature("The event is not JSON.") from exc
     if not isinstance(event, Mapping):
         raise BadSignature("The event is not an object.")
-    return event
+    data = event.get("data")
+    thing = data.get("object") if isinstance(data, Mapping) else None
+    return Event(str(event.get("id")), str(event.get("type")), thing if isinstance(thing, Mapping) else {})
 
 
-def _session_event(*, has_failed: bool = False) -> Callable[[Database, Mapping[str, Any]], tuple[Result, str]]:
-    def handle(db: Database, data: Mapping[str, Any]) -> tuple[Result, str]:
-        return _settled(db, session_of(data, has_failed=has_failed))
+def take_in(till: Till, event: Event) -> Receipt:
+    """Do what an event asks for, where it concerns a purchase of ours."""
+    handle = _HANDLERS.get(event.type)
+    if handle is None or not event.thing:
+        return Receipt(event.id, event.type, "ignored")
+    result, detail = handle(till, event.thing)
+    return Receipt(event.id, event.type, result, detail)
+
+
+def _session_event(*, has_failed: bool = False) -> Callable[[Till, Mapping[str, Any]], tuple[Result, str]]:
+    def handle(till: Till, data: Mapping[str, Any]) -> tuple[Result, str]:
+        return _settled(till, session_of(data, has_failed=has_failed))
 
     return handle
 
 
-def _settled(db: Database, session: CheckoutSession) -> tuple[Result, str]:
+def _settled(till: Till, session: CheckoutSession) -> tuple[Result, str]:
     try:
-        outcome = purchases.settle(db, session)
+        outcome = purchases.settle(till, session)
     except NotFound as error:
         return "ignored", error.message
     except PurchaseFailed as error:
@@ -96,12 +102,12 @@ def _settled(db: Database, session: CheckoutSession) -> tuple[Result, str]:
 
 def _reversal_event(
     read: Callable[[Mapping[str, Any]], Reversal | None],
-) -> Callable[[Database, Mapping[str, Any]], tuple[Result, str]]:
-    def handle(db: Database, data: Mapping[str, Any]) -> tuple[Result, str]:
+) -> Callable[[Till, Mapping[str, Any]], tuple[Result, str]]:
+    def handle(till: Till, data: Mapping[str, Any]) -> tuple[Result, str]:
         reversal = read(data)
         if reversal is None:
             return "ignored", ""
-        done = reversals.reverse(db, reversal)
+        done = reversals.reverse(till, reversal)
         if not done.is_ours:
             return "ignored", ""
         return ("waiting" if done.is_waiting else "reversed" if done.entries else "known"), ""
@@ -109,7 +115,7 @@ def _reversal_event(
     return handle
 
 
-_HANDLERS: Mapping[str, Callable[[Database, Mapping[str, Any]], tuple[Result, str]]] = {
+_HANDLERS: Mapping[str, Callable[[Till, Mapping[str, Any]], tuple[Result, str]]] = {
     "checkout.session.completed": _session_event(),
     "checkout.session.async_payment_succeeded": _session_event(),
     "checkout.session.async_payment_failed": _session_event(has_failed=True),

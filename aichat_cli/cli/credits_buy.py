@@ -86,7 +86,10 @@ class _Buyer:
     """One run of the command: what it waits for, and what it tells."""
 
     def __init__(self, house: App, diagnostics: Diagnostics, *, in_browser: bool, timeout: float | None) -> None:
+        from aichat_cli.billing.till import SqliteTill
+
         self._db = house.database
+        self._till = SqliteTill(self._db)
         self._open_checkout = house.checkout
         self._diagnostics = diagnostics
         self._in_browser = in_browser and checkout_view.has_browser()
@@ -102,7 +105,7 @@ class _Buyer:
         with ExitStack() as stack:
             checkout = stack.enter_context(closing(self._open_checkout()))
             self._diagnostics.notice(checkout_view.offer_text(package, is_live=checkout.is_live))
-            started = buying.start(self._db, checkout, package, self._bell)
+            started = buying.start(self._till, checkout, package, self._bell)
             if started.page is not None:
                 stack.callback(started.page.close)
             if not started.is_new:
@@ -126,7 +129,7 @@ class _Buyer:
         with ExitStack() as stack:
             checkout = stack.enter_context(closing(self._open_checkout()))
             watched = []
-            for found in buying.resume(self._db, checkout):
+            for found in buying.resume(self._till, checkout):
                 if isinstance(found, buying.Ending):
                     self._tell(found)
                     continue
@@ -134,7 +137,7 @@ class _Buyer:
                 if page is not None:
                     stack.callback(page.close)
                 watched.append(buying.Watched(found.purchase, page))
-            for entry in buying.reversed_since(self._db, checkout):
+            for entry in buying.reversed_since(self._till, checkout):
                 self._tell_of_reversal(entry)
             for each in watched:
                 self._diagnostics.notice(checkout_view.offer_text(each.purchase, is_live=checkout.is_live))
@@ -156,7 +159,7 @@ class _Buyer:
                 aside(lambda: self._diagnostics.warning(f"{one_line(error)} Still trying."))
 
             for ending in buying.endings(
-                self._db, checkout, watched, self._bell, timeout=self._timeout, on_trouble=tell
+                self._till, checkout, watched, self._bell, timeout=self._timeout, on_trouble=tell
             ):
                 aside(partial(self._tell, ending))
 

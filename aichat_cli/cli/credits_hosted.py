@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from aichat_cli.account.buying import HostedEnding
     from aichat_cli.account.client import GatewayClient, HostedPurchase
 
+GOOD_ENDS = ("paid", "processing")
+
 LocalFlag = Annotated[
     bool | None,
     typer.Option("--local/--gateway", help="The profile on this machine, or the account on the gateway."),
@@ -114,7 +116,7 @@ class HostedBuyer:
 
     def _tell(self, ending: HostedEnding) -> None:
         self._endings.append(ending)
-        if not self._diagnostics.as_json and ending.how == "paid":
+        if not self._diagnostics.as_json and ending.how in GOOD_ENDS:
             print_text(checkout_view.hosted_text(ending) + "\n")
 
     def _end(self) -> None:
@@ -123,7 +125,9 @@ class HostedBuyer:
             account, _ = self._account.current()
             if self._diagnostics.as_json:
                 print_text(json_shapes.dumps(checkout_view.hosted_report(self._endings, account.balance_nano)))
-        failed = [PurchaseFailed(checkout_view.hosted_text(each)) for each in self._endings if each.how != "paid"]
+        failed = [
+            PurchaseFailed(checkout_view.hosted_text(each)) for each in self._endings if each.how not in GOOD_ENDS
+        ]
         for error in failed[1:]:
             self._diagnostics.error(error)
         if failed:

@@ -10,6 +10,8 @@ from aichat_cli.core.struct import Struct
 
 PurchaseState = Literal["created", "open", "paid", "expired", "refused"]
 ReversalKind = Literal["refund", "dispute"]
+PurchaseEntryKind = Literal["purchase", "refund", "dispute", "dispute_won"]
+"""How a purchase changes a balance."""
 
 
 class Purchase(Struct, frozen=True):
@@ -60,3 +62,23 @@ class Reversal(Struct, frozen=True):
     payment_intent: str
     amount_cents: int
     is_won: bool = False
+
+
+class KeptReversal(Struct, frozen=True):
+    """A refund or dispute that was written down. `taken_nano` is what it took from the balance, None where it has not yet
+    been settled; `is_given_back` tells of a won dispute whose credits are on the balance again.
+    """
+
+    ref: str
+    kind: ReversalKind
+    amount_cents: int
+    is_won: bool
+    taken_nano: int | None
+    is_given_back: bool
+
+
+class Funds(Struct, frozen=True):
+    """What somebody has, in nano-dollars; `available_nano` is the part that is not held for calls under way."""
+
+    balance_nano: int
+    available_nano: int

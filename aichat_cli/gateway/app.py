@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from aichat_cli.core.errors import AichatError
-from aichat_cli.gateway import account, chat, models, traffic
+from aichat_cli.gateway import account, chat, models, purchases, traffic
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.errors import error_response, of_http
 
@@ -40,7 +40,7 @@ def create_app(deps: GatewayDeps) -> Starlette:
 
 def routes() -> list[BaseRoute]:
     """All paths."""
-    return [*account.routes(), *models.routes(), *chat.routes()]
+    return [*account.routes(), *models.routes(), *chat.routes(), *purchases.routes()]
 
 
 async def _failed(request: Request, error: AichatError) -> Response:

@@ -77,6 +77,7 @@ KEY_NAMES = (
     "cohere",
     "perplexity",
     "stripe",
+    "stripe_webhook",
     GATEWAY,
 )
 """The names under which keys are usually kept."""
@@ -89,6 +90,7 @@ _KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "cohere": ("COHERE_API_KEY", "CO_API_KEY"),
     "huggingface": ("HUGGINGFACE_API_KEY", "HF_TOKEN"),
     "stripe": ("STRIPE_API_KEY", "STRIPE_SECRET_KEY"),
+    "stripe_webhook": ("STRIPE_WEBHOOK_SECRET",),
     "sync": ("AICHAT_SYNC_DSN",),
     GATEWAY: ("AICHAT_GATEWAY_KEY",),
 }

@@ -170,6 +170,7 @@ def hosted_text(ending: HostedEnding) -> str:
         return f"{purchase.credits:,} credits added.{balance}"
     name = f"{purchase.package} for {price_text(purchase)}"
     texts = {
+        "processing": f"The bank is still processing the payment of {name}. The credits are added by themselves.",
         "expired": f"The purchase of {name} has expired; it was not paid.",
         "refused": f"The payment of {name} was not what was to be bought, and no credits were added. Ask the operator.",
         "timeout": f"The purchase of {name} is not paid yet. To go on with it: {RESUME}",

@@ -6,30 +6,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from aichat_cli.core.checkout import Purchase, PurchaseState, Reversal, ReversalKind
+from aichat_cli.core.checkout import KeptReversal, Purchase, PurchaseState, Reversal
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.credits import Package
 from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId, new_id
-from aichat_cli.core.struct import Struct
 from aichat_cli.storage.database import Database, Value
 
 _COLUMNS = (
     "id, user_id, package, credits, amount_cents, currency, is_live, return_url, customer_id, session_id, url,"
     " payment_intent, state, created_at, updated_at"
 )
-
-
-class KeptReversal(Struct, frozen=True):
-    """A refund or dispute that was written down. `taken_nano` is what it took from the balance, None where it has not yet
-    been settled; `is_given_back` tells of a won dispute whose credits are on the balance again.
-    """
-
-    ref: str
-    kind: ReversalKind
-    amount_cents: int
-    is_won: bool
-    taken_nano: int | None
-    is_given_back: bool
 
 
 def add(

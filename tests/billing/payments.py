@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,9 @@ from aichat_cli.billing import buying, purchases, webhooks
 from aichat_cli.billing.checkout import StripeCheckout
 from aichat_cli.billing.stripe_data import session_of
 from aichat_cli.core.checkout import CheckoutSession, Purchase
-from aichat_cli.core.credits import NANO_PER_CREDIT, PACKAGES
+from aichat_cli.core.credits import PACKAGES
 from aichat_cli.core.secret import Secret
-from aichat_cli.storage import accounts
-from aichat_cli.storage import purchases as stored
-from aichat_cli.storage.database import Database
+from tests.billing.tills import Books
 from tests.servers.stripe_double import WEBHOOK_SECRET, StripeDouble
 
 RETURN_URL = "http://127.0.0.1:1/a-page-nobody-listens-at"
@@ -32,19 +30,24 @@ def checkout_of(stripe: StripeDouble, **options: Any) -> Iterator[StripeCheckout
         checkout.close()
 
 
-def begun(db: Database, stripe: StripeDouble, package: str = "medium") -> Purchase:
+def begin(books: Books, package: str = "medium", *, is_live: bool = False) -> purchases.Begun:
+    """A purchase that Stripe was not yet asked about."""
+    return purchases.begin(books.till, PACKAGES[package], user_id=books.user_id, is_live=is_live, return_url=RETURN_URL)
+
+
+def begun(books: Books, stripe: StripeDouble, package: str = "medium") -> Purchase:
     """A purchase with an open session."""
-    purchase = purchases.begin(db, PACKAGES[package], is_live=stripe.is_live, return_url=RETURN_URL).purchase
+    purchase = begin(books, package, is_live=stripe.is_live).purchase
     with checkout_of(stripe) as checkout:
-        outcome = buying.with_session(db, checkout, purchase)
+        outcome = buying.with_session(books.till, checkout, purchase)
     assert outcome.purchase.state == "open"
     return outcome.purchase
 
 
-def paid(db: Database, stripe: StripeDouble, package: str = "medium") -> Purchase:
+def paid(books: Books, stripe: StripeDouble, package: str = "medium") -> Purchase:
     """A purchase that was paid and granted."""
-    purchase = begun(db, stripe, package)
-    outcome = purchases.settle(db, paid_session(stripe, purchase))
+    purchase = begun(books, stripe, package)
+    outcome = purchases.settle(books.till, paid_session(stripe, purchase))
     assert outcome.is_granted
     return outcome.purchase
 
@@ -59,38 +62,28 @@ def session_id_of(purchase: Purchase) -> str:
     return purchase.session_id
 
 
-def told(db: Database, stripe: StripeDouble, kind: str, thing: dict[str, Any]) -> webhooks.Result:
+def received(
+    books: Books, payload: bytes, header: str | None, secrets: Sequence[Secret], now: float
+) -> webhooks.Receipt:
+    """What comes of a request that claims to be an event."""
+    return webhooks.take_in(books.till, webhooks.verified(payload, header, secrets, now))
+
+
+def told(books: Books, stripe: StripeDouble, kind: str, thing: dict[str, Any]) -> webhooks.Result:
     """What comes of an event."""
     payload, header = stripe.event(kind, thing)
-    return webhooks.receive(db, payload, header, [Secret(WEBHOOK_SECRET, "a test")], time.time()).result
+    return received(books, payload, header, [Secret(WEBHOOK_SECRET, "a test")], time.time()).result
 
 
-def balance(db: Database) -> float:
-    return accounts.account(db).balance_nano / NANO_PER_CREDIT
-
-
-def ledger(db: Database) -> list[tuple[str, float, float]]:
-    """Kind, credits and what was not covered of each entry but the first, oldest first."""
-    entries = reversed(accounts.entries(db))
-    return [
-        (str(entry.kind), entry.amount_nano / NANO_PER_CREDIT, entry.uncovered_nano / NANO_PER_CREDIT)
-        for entry in entries
-    ][1:]
-
-
-def state(db: Database, purchase: Purchase) -> str:
-    current = stored.find(db, purchase.id)
+def state(books: Books, purchase: Purchase) -> str:
+    current = books.till.find(purchase.id)
     assert current is not None
     return current.state
 
 
-def spend(db: Database, credits_left: int) -> None:
+def spend(books: Books, credits_left: int) -> None:
     """Calls take what is more than this."""
-    with db.transaction():
-        account = accounts.account(db)
-        accounts.add_entry(
-            db, "charge", f"call {account.balance_nano}", credits_left * NANO_PER_CREDIT - account.balance_nano
-        )
+    books.charge(int(books.balance) - credits_left)
 
 
 def rung() -> threading.Event:

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from aichat_cli.billing import buying, purchases
+from aichat_cli.billing import buying
 from aichat_cli.billing.checkout import StripeCheckout, api_base_of
-from aichat_cli.core.credits import PACKAGES
 from aichat_cli.core.errors import (
     AichatError,
     ConfigError,
@@ -23,18 +22,23 @@ from aichat_cli.core.errors import (
     TimedOut,
 )
 from aichat_cli.core.secret import Secret
-from aichat_cli.storage import purchases as stored
-from aichat_cli.storage.database import Database
-from tests.billing.payments import RETURN_URL, balance, begun, checkout_of, session_id_of
+from tests.billing.payments import RETURN_URL, begin, begun, checkout_of, session_id_of
+from tests.billing.tills import Books, SqliteBooks
 from tests.servers.stripe_double import StripeDouble
+
+
+@pytest.fixture
+def books(local_books: SqliteBooks) -> Books:
+    """Stripe is asked the same, whatever it is written down in."""
+    return local_books
 
 
 def asked(stripe: StripeDouble) -> list[str]:
     return [f"{request.method} {request.path}" for request in stripe.requests]
 
 
-def test_the_session_is_a_payment_of_our_price_that_carries_its_purchase(db: Database, stripe: StripeDouble) -> None:
-    purchase = begun(db, stripe, "large")
+def test_the_session_is_a_payment_of_our_price_that_carries_its_purchase(books: Books, stripe: StripeDouble) -> None:
+    purchase = begun(books, stripe, "large")
     request = stripe.requests[-1]
     assert request.headers["idempotency-key"] == purchase.id
     assert request.parameters == {
@@ -55,13 +59,13 @@ def test_the_session_is_a_payment_of_our_price_that_carries_its_purchase(db: Dat
             }
         },
         "success_url": f"{RETURN_URL}/success?session_id={{CHECKOUT_SESSION_ID}}",
-        "cancel_url": f"{RETURN_URL}/cancel",
+        "cancel_url": f"{RETURN_URL}/cancelled",
     }
 
 
-def test_nothing_but_the_request_is_told_to_stripe(db: Database, stripe: StripeDouble) -> None:
-    begun(db, stripe)
-    begun(db, stripe, "small")
+def test_nothing_but_the_request_is_told_to_stripe(books: Books, stripe: StripeDouble) -> None:
+    begun(books, stripe)
+    begun(books, stripe, "small")
     for request in stripe.requests:
         assert "x-stripe-client-telemetry" not in request.headers
         assert set(json.loads(request.headers["x-stripe-client-user-agent"])) <= {
@@ -69,36 +73,36 @@ def test_nothing_but_the_request_is_told_to_stripe(db: Database, stripe: StripeD
         }  # fmt: skip
 
 
-def test_one_customer_is_made_and_remembered(db: Database, stripe: StripeDouble) -> None:
-    begun(db, stripe)
-    begun(db, stripe, "small")
+def test_one_customer_is_made_and_remembered(books: Books, stripe: StripeDouble) -> None:
+    begun(books, stripe)
+    begun(books, stripe, "small")
     assert len(stripe.customers) == 1
-    assert stored.customer(db) == next(iter(stripe.customers))
+    assert books.till.customer(books.user_id) == next(iter(stripe.customers))
 
 
-def test_a_customer_that_another_account_has_is_made_anew(db: Database, stripe: StripeDouble) -> None:
-    begun(db, stripe)
+def test_a_customer_that_another_account_has_is_made_anew(books: Books, stripe: StripeDouble) -> None:
+    begun(books, stripe)
     with StripeDouble() as other:
-        begun(db, other, "small")
-        assert stored.customer(db) == next(iter(other.customers))
+        begun(books, other, "small")
+        assert books.till.customer(books.user_id) == next(iter(other.customers))
 
 
-def test_a_deleted_customer_is_made_anew(db: Database, stripe: StripeDouble) -> None:
-    begun(db, stripe)
-    first = stored.customer(db)
+def test_a_deleted_customer_is_made_anew(books: Books, stripe: StripeDouble) -> None:
+    begun(books, stripe)
+    first = books.till.customer(books.user_id)
     assert first is not None
     stripe.customers[first]["deleted"] = True
-    begun(db, stripe, "small")
-    assert stored.customer(db) not in {None, first}
+    begun(books, stripe, "small")
+    assert books.till.customer(books.user_id) not in {None, first}
 
 
 def test_a_netrc_of_the_user_does_not_replace_the_key(
-    db: Database, stripe: StripeDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    books: Books, stripe: StripeDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("default login somebody password else\n", "utf-8")
     monkeypatch.setenv("NETRC", str(netrc))
-    begun(db, stripe)
+    begun(books, stripe)
     assert {request.headers["authorization"] for request in stripe.requests} == {f"Bearer {stripe.key}"}
 
 
@@ -132,7 +136,7 @@ def test_the_mode_is_that_of_the_key(key: str, *, is_live: bool) -> None:
     ],
 )
 def test_failures_become_errors_of_ours(
-    db: Database, stripe: StripeDouble, failure: Any, expected: type[AichatError], exit_code: int
+    books: Books, stripe: StripeDouble, failure: Any, expected: type[AichatError], exit_code: int
 ) -> None:
     stripe.failures = dict.fromkeys(range(20), failure)
     with pytest.raises(expected) as raised, checkout_of(stripe) as checkout:
@@ -160,85 +164,85 @@ def test_a_session_of_another_account_is_not_found(stripe: StripeDouble) -> None
         checkout.retrieve("cs_test_1")
 
 
-def test_a_connection_that_dies_once_is_tried_again_and_makes_one_session(db: Database, stripe: StripeDouble) -> None:
+def test_a_connection_that_dies_once_is_tried_again_and_makes_one_session(books: Books, stripe: StripeDouble) -> None:
     stripe.failures = {1: "cut_after"}
-    begun(db, stripe)
+    begun(books, stripe)
     assert asked(stripe).count("POST /v1/checkout/sessions") == 2
     assert len(stripe.sessions) == 1
 
 
 def test_a_purchase_whose_answer_was_lost_is_gone_on_with_and_has_one_session(
-    db: Database, stripe: StripeDouble
+    books: Books, stripe: StripeDouble
 ) -> None:
-    purchase = purchases.begin(db, PACKAGES["medium"], is_live=False, return_url=RETURN_URL).purchase
+    purchase = begin(books, "medium", is_live=False).purchase
     stripe.failures = dict.fromkeys((1, 2, 3), "cut_after")
     with checkout_of(stripe) as checkout:
         with pytest.raises(ConnectFailed, match="No connection"):
-            buying.with_session(db, checkout, purchase)
-        [lost] = stored.unsettled(db)
+            buying.with_session(books.till, checkout, purchase)
+        [lost] = books.till.unsettled(books.user_id)
         assert (lost.state, lost.session_id) == ("created", None)
-        outcome = buying.with_session(db, checkout, lost)
+        outcome = buying.with_session(books.till, checkout, lost)
     assert list(stripe.sessions) == [outcome.purchase.session_id]
     assert outcome.purchase.state == "open"
 
 
-def test_the_same_key_makes_the_same_session_where_a_listing_is_late(db: Database, stripe: StripeDouble) -> None:
-    purchase = begun(db, stripe)
+def test_the_same_key_makes_the_same_session_where_a_listing_is_late(books: Books, stripe: StripeDouble) -> None:
+    purchase = begun(books, stripe)
     with checkout_of(stripe) as checkout:
         again = checkout.create(purchase)
     assert again.id == purchase.session_id
     assert len(stripe.sessions) == 1
 
 
-def test_other_parameters_under_the_same_key_are_an_error_of_ours(db: Database, stripe: StripeDouble) -> None:
+def test_other_parameters_under_the_same_key_are_an_error_of_ours(books: Books, stripe: StripeDouble) -> None:
     from aichat_cli.core.struct import replace
 
-    purchase = begun(db, stripe)
+    purchase = begun(books, stripe)
     with pytest.raises(RequestRejected, match="same parameters"), checkout_of(stripe) as checkout:
         checkout.create(replace(purchase, return_url="http://127.0.0.1:2/elsewhere"))
 
 
-def test_a_payment_whose_session_was_never_learned_is_found_days_later(db: Database, stripe: StripeDouble) -> None:
-    purchase = purchases.begin(db, PACKAGES["medium"], is_live=False, return_url=RETURN_URL).purchase
+def test_a_payment_whose_session_was_never_learned_is_found_days_later(books: Books, stripe: StripeDouble) -> None:
+    purchase = begin(books, "medium", is_live=False).purchase
     stripe.failures = dict.fromkeys((1, 2, 3), "cut_after")
     with checkout_of(stripe) as checkout:
         with pytest.raises(ConnectFailed):
-            buying.with_session(db, checkout, purchase)
+            buying.with_session(books.till, checkout, purchase)
         stripe.pay(stripe.last_session["id"])
         stripe.forget_keys()
-        db.execute("UPDATE purchases SET created_at = '2020-01-01T00:00:00.000Z'")
-        [lost] = stored.unsettled(db)
-        assert buying.with_session(db, checkout, lost).is_granted
+        books.rows("UPDATE purchases SET created_at = '2020-01-01T00:00:00.000Z'")
+        [lost] = books.till.unsettled(books.user_id)
+        assert buying.with_session(books.till, checkout, lost).is_granted
     assert len(stripe.sessions) == 1
-    assert balance(db) == 600
+    assert books.balance == 600
 
 
 @pytest.mark.parametrize("request_number", [0, 1])
 def test_what_stripe_refuses_to_begin_is_begun_anew_when_it_is_mended(
-    db: Database, stripe: StripeDouble, request_number: int
+    books: Books, stripe: StripeDouble, request_number: int
 ) -> None:
-    purchase = purchases.begin(db, PACKAGES["medium"], is_live=False, return_url=RETURN_URL).purchase
+    purchase = begin(books, "medium", is_live=False).purchase
     stripe.failures = {request_number: "rejected"}
     with checkout_of(stripe) as checkout, pytest.raises(RequestRejected, match="cannot create a charge"):
-        buying.with_session(db, checkout, purchase)
-    assert stored.unsettled(db) == []
-    assert begun(db, stripe).id != purchase.id
+        buying.with_session(books.till, checkout, purchase)
+    assert books.till.unsettled(books.user_id) == []
+    assert begun(books, stripe).id != purchase.id
 
 
-def test_an_old_purchase_that_never_had_a_session_is_given_up(db: Database, stripe: StripeDouble) -> None:
-    purchase = purchases.begin(db, PACKAGES["medium"], is_live=False, return_url=RETURN_URL).purchase
+def test_an_old_purchase_that_never_had_a_session_is_given_up(books: Books, stripe: StripeDouble) -> None:
+    purchase = begin(books, "medium", is_live=False).purchase
     stripe.failures = dict.fromkeys((1, 2, 3), "cut_before")
     with checkout_of(stripe) as checkout:
         with pytest.raises(ConnectFailed):
-            buying.with_session(db, checkout, purchase)
-        db.execute("UPDATE purchases SET created_at = '2020-01-01T00:00:00.000Z'")
-        [old] = stored.unsettled(db)
-        assert buying.with_session(db, checkout, old).purchase.state == "expired"
+            buying.with_session(books.till, checkout, purchase)
+        books.rows("UPDATE purchases SET created_at = '2020-01-01T00:00:00.000Z'")
+        [old] = books.till.unsettled(books.user_id)
+        assert buying.with_session(books.till, checkout, old).purchase.state == "expired"
     assert stripe.sessions == {}
 
 
-def test_expiring_what_was_paid_in_that_moment_says_it_is_paid(db: Database, stripe: StripeDouble) -> None:
-    session_id = session_id_of(begun(db, stripe))
+def test_expiring_what_was_paid_in_that_moment_says_it_is_paid(books: Books, stripe: StripeDouble) -> None:
+    session_id = session_id_of(begun(books, stripe))
     stripe.pay(session_id)
     with checkout_of(stripe) as checkout:
         assert checkout.expire(session_id).payment_status == "paid"

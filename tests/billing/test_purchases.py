@@ -3,71 +3,77 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from aichat_cli.billing import purchases
+from aichat_cli.billing import purchases, webhooks
 from aichat_cli.billing.stripe_data import session_of
 from aichat_cli.core.credits import PACKAGES
 from aichat_cli.core.errors import NotFound, PurchaseFailed
+from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import replace
 from aichat_cli.storage.database import Database
-from tests.billing.payments import RETURN_URL, balance, begun, ledger, paid_session, session_id_of, state, told
-from tests.servers.stripe_double import StripeDouble
+from tests.billing.payments import RETURN_URL, begin, begun, paid_session, session_id_of, state, told
+from tests.billing.tills import Books, PostgresBooks, SqliteBooks
+from tests.servers.stripe_double import WEBHOOK_SECRET, StripeDouble
 from tests.storage.support import finish, start
 
 
 @pytest.mark.parametrize(("package", "credits_bought"), [("small", 100), ("medium", 500), ("large", 2000)])
 def test_a_paid_session_grants_its_package(
-    db: Database, stripe: StripeDouble, package: str, credits_bought: int
+    books: Books, stripe: StripeDouble, package: str, credits_bought: int
 ) -> None:
-    purchase = begun(db, stripe, package)
-    outcome = purchases.settle(db, paid_session(stripe, purchase))
+    purchase = begun(books, stripe, package)
+    outcome = purchases.settle(books.till, paid_session(stripe, purchase))
     assert outcome.is_granted
     assert outcome.purchase.state == "paid"
-    assert balance(db) == 100 + credits_bought
+    assert books.balance == 100 + credits_bought
     assert stripe.last_session["amount_total"] == PACKAGES[package].amount_cents
 
 
-def test_a_session_that_is_open_grants_nothing(db: Database, stripe: StripeDouble) -> None:
-    purchase = begun(db, stripe)
-    purchases.settle(db, session_of(stripe.last_session))
-    assert (state(db, purchase), balance(db)) == ("open", 100)
+def test_a_session_that_is_open_grants_nothing(books: Books, stripe: StripeDouble) -> None:
+    purchase = begun(books, stripe)
+    purchases.settle(books.till, session_of(stripe.last_session))
+    assert (state(books, purchase), books.balance) == ("open", 100)
 
 
-def test_a_paid_session_grants_once_by_page_poll_and_webhook(db: Database, stripe: StripeDouble) -> None:
-    session = paid_session(stripe, begun(db, stripe))
-    assert purchases.settle(db, session).is_granted
-    assert not purchases.settle(db, session).is_granted
-    assert told(db, stripe, "checkout.session.completed", stripe.last_session) == "known"
-    assert ledger(db) == [("purchase", 500, 0)]
+def test_a_paid_session_grants_once_by_page_poll_and_webhook(books: Books, stripe: StripeDouble) -> None:
+    session = paid_session(stripe, begun(books, stripe))
+    assert purchases.settle(books.till, session).is_granted
+    assert not purchases.settle(books.till, session).is_granted
+    assert told(books, stripe, "checkout.session.completed", stripe.last_session) == "known"
+    assert books.ledger == [("purchase", 500, 0)]
 
 
-def test_the_ledger_itself_takes_a_session_once(db: Database, stripe: StripeDouble) -> None:
-    session = paid_session(stripe, begun(db, stripe))
-    purchases.settle(db, session)
-    assert db.rows("SELECT ref FROM credit_ledger WHERE kind = 'purchase'") == [(session.id,)]
-    db.execute("UPDATE purchases SET state = 'open'")
-    assert not purchases.settle(db, session).is_granted
-    assert balance(db) == 600
+def test_the_ledger_itself_takes_a_session_once(books: Books, stripe: StripeDouble) -> None:
+    session = paid_session(stripe, begun(books, stripe))
+    purchases.settle(books.till, session)
+    assert books.rows("SELECT ref FROM credit_ledger WHERE kind = 'purchase'") == [(session.id,)]
+    books.rows("UPDATE purchases SET state = 'open'")
+    assert not purchases.settle(books.till, session).is_granted
+    assert books.balance == 600
 
 
 SETTLE = """
 import json, sys
-from pathlib import Path
+from tests.billing.tills import opened
 from aichat_cli.billing import purchases
 from aichat_cli.billing.stripe_data import session_of
-from aichat_cli.storage.database import Database
-with Database.open(Path(sys.argv[1])) as db:
+with opened(sys.argv[1]) as till:
     print("ready", flush=True)
     sys.stdin.readline()
-    print(purchases.settle(db, session_of(json.loads(sys.argv[2]))).is_granted)
+    print(purchases.settle(till, session_of(json.loads(sys.argv[2]))).is_granted)
 """
 
 
-def test_many_processes_that_learn_of_one_payment_at_once_grant_once(db: Database, stripe: StripeDouble) -> None:
-    purchase = begun(db, stripe)
+def test_many_processes_that_learn_of_one_payment_at_once_grant_once(
+    db: Database, local_books: Books, stripe: StripeDouble
+) -> None:
+    purchase = begun(local_books, stripe)
     session = stripe.pay(session_id_of(purchase))
     assert db.path is not None
     processes = [start(SETTLE, db.path, json.dumps(session)) for _ in range(6)]
@@ -79,7 +85,7 @@ def test_many_processes_that_learn_of_one_payment_at_once_grant_once(db: Databas
         process.stdin.write("\n")
         process.stdin.flush()
     assert sorted(finish(process) for process in processes) == ["False"] * 5 + ["True"]
-    assert ledger(db) == [("purchase", 500, 0)]
+    assert local_books.ledger == [("purchase", 500, 0)]
 
 
 @pytest.mark.parametrize(
@@ -96,94 +102,168 @@ def test_many_processes_that_learn_of_one_payment_at_once_grant_once(db: Databas
     ],
 )
 def test_a_payment_that_is_not_the_one_begun_grants_nothing_and_says_what_to_do(
-    db: Database, stripe: StripeDouble, field: str, value: Any, reason: str
+    books: Books, stripe: StripeDouble, field: str, value: Any, reason: str
 ) -> None:
-    purchase = begun(db, stripe)
+    purchase = begun(books, stripe)
     session = {**stripe.pay(session_id_of(purchase)), field: value}
     for _ in range(2):
         with pytest.raises(PurchaseFailed, match=reason) as raised:
-            purchases.settle(db, session_of(session))
+            purchases.settle(books.till, session_of(session))
     assert "Money may have been taken" in raised.value.message
     assert session["id"] in (raised.value.hint or "")
     assert "dashboard" in (raised.value.hint or "")
-    assert (state(db, purchase), balance(db)) == ("refused", 100)
+    assert (state(books, purchase), books.balance) == ("refused", 100)
 
 
-def test_what_was_refused_once_is_not_granted_by_a_better_story(db: Database, stripe: StripeDouble) -> None:
-    purchase = begun(db, stripe)
+def test_what_was_refused_once_is_not_granted_by_a_better_story(books: Books, stripe: StripeDouble) -> None:
+    purchase = begun(books, stripe)
     session = paid_session(stripe, purchase)
     with pytest.raises(PurchaseFailed):
-        purchases.settle(db, replace(session, amount_total=1))
+        purchases.settle(books.till, replace(session, amount_total=1))
     with pytest.raises(PurchaseFailed, match="refused before"):
-        purchases.settle(db, session)
-    assert balance(db) == 100
+        purchases.settle(books.till, session)
+    assert books.balance == 100
 
 
-def test_a_session_of_somebody_else_is_none_of_ours(db: Database, stripe: StripeDouble) -> None:
-    session = replace(paid_session(stripe, begun(db, stripe)), id="cs_test_foreign", reference="foreign")
+def test_a_session_of_somebody_else_is_none_of_ours(books: Books, stripe: StripeDouble) -> None:
+    session = replace(paid_session(stripe, begun(books, stripe)), id="cs_test_foreign", reference="foreign")
     with pytest.raises(NotFound):
-        purchases.settle(db, session)
-    assert balance(db) == 100
+        purchases.settle(books.till, session)
+    assert books.balance == 100
 
 
 def test_a_second_session_for_a_purchase_grants_nothing_and_leaves_the_first_as_it_is(
-    db: Database, stripe: StripeDouble
+    books: Books, stripe: StripeDouble
 ) -> None:
-    purchase = begun(db, stripe)
+    purchase = begun(books, stripe)
     session = paid_session(stripe, purchase)
     for expected in ("open", "paid"):
         with pytest.raises(PurchaseFailed, match="another session"):
-            purchases.settle(db, replace(session, id="cs_test_second", payment_intent="pi_second"))
-        assert state(db, purchase) == expected
-        purchases.settle(db, session)
-    assert ledger(db) == [("purchase", 500, 0)]
+            purchases.settle(books.till, replace(session, id="cs_test_second", payment_intent="pi_second"))
+        assert state(books, purchase) == expected
+        purchases.settle(books.till, session)
+    assert books.ledger == [("purchase", 500, 0)]
 
 
-def test_one_payment_does_not_pay_for_two_purchases(db: Database, stripe: StripeDouble) -> None:
-    first = paid_session(stripe, begun(db, stripe, "medium"))
-    second = paid_session(stripe, begun(db, stripe, "small"))
-    purchases.settle(db, first)
+def test_one_payment_does_not_pay_for_two_purchases(books: Books, stripe: StripeDouble) -> None:
+    first = paid_session(stripe, begun(books, stripe, "medium"))
+    second = paid_session(stripe, begun(books, stripe, "small"))
+    purchases.settle(books.till, first)
     with pytest.raises(PurchaseFailed, match="for another purchase"):
-        purchases.settle(db, replace(second, payment_intent=first.payment_intent))
-    assert ledger(db) == [("purchase", 500, 0)]
+        purchases.settle(books.till, replace(second, payment_intent=first.payment_intent))
+    assert books.ledger == [("purchase", 500, 0)]
 
 
 def test_an_expired_session_closes_its_purchase_and_a_late_payment_still_counts(
-    db: Database, stripe: StripeDouble
+    books: Books, stripe: StripeDouble
 ) -> None:
-    purchase = begun(db, stripe)
+    purchase = begun(books, stripe)
     session = paid_session(stripe, purchase)
-    purchases.settle(db, replace(session, status="expired", payment_status="unpaid"))
-    assert state(db, purchase) == "expired"
-    assert purchases.settle(db, session).is_granted
-    purchases.settle(db, replace(session, status="expired", payment_status="unpaid"))
-    assert (state(db, purchase), balance(db)) == ("paid", 600)
+    purchases.settle(books.till, replace(session, status="expired", payment_status="unpaid"))
+    assert state(books, purchase) == "expired"
+    assert purchases.settle(books.till, session).is_granted
+    purchases.settle(books.till, replace(session, status="expired", payment_status="unpaid"))
+    assert (state(books, purchase), books.balance) == ("paid", 600)
 
 
-def test_a_payment_by_bank_grants_when_the_bank_is_done(db: Database, stripe: StripeDouble) -> None:
-    purchase = begun(db, stripe)
+def test_a_payment_by_bank_grants_when_the_bank_is_done(books: Books, stripe: StripeDouble) -> None:
+    purchase = begun(books, stripe)
     session_id = session_id_of(purchase)
-    assert told(db, stripe, "checkout.session.completed", stripe.begin_bank_payment(session_id)) == "known"
-    assert (state(db, purchase), balance(db)) == ("open", 100)
+    assert told(books, stripe, "checkout.session.completed", stripe.begin_bank_payment(session_id)) == "known"
+    assert (state(books, purchase), books.balance) == ("open", 100)
     done = stripe.end_bank_payment(session_id, is_paid=True)
-    assert told(db, stripe, "checkout.session.async_payment_succeeded", done) == "granted"
-    assert told(db, stripe, "checkout.session.completed", {**done, "payment_status": "unpaid"}) == "known"
-    assert (state(db, purchase), balance(db)) == ("paid", 600)
+    assert told(books, stripe, "checkout.session.async_payment_succeeded", done) == "granted"
+    assert told(books, stripe, "checkout.session.completed", {**done, "payment_status": "unpaid"}) == "known"
+    assert (state(books, purchase), books.balance) == ("paid", 600)
 
 
-def test_a_payment_by_bank_that_fails_grants_nothing(db: Database, stripe: StripeDouble) -> None:
-    purchase = begun(db, stripe)
+def test_a_payment_by_bank_that_fails_grants_nothing(books: Books, stripe: StripeDouble) -> None:
+    purchase = begun(books, stripe)
     failed = stripe.begin_bank_payment(session_id_of(purchase))
-    assert told(db, stripe, "checkout.session.async_payment_failed", failed) == "known"
-    assert (state(db, purchase), balance(db)) == ("expired", 100)
+    assert told(books, stripe, "checkout.session.async_payment_failed", failed) == "known"
+    assert (state(books, purchase), books.balance) == ("expired", 100)
 
 
-def test_a_second_purchase_of_a_package_goes_on_with_the_open_one(db: Database, stripe: StripeDouble) -> None:
-    first = begun(db, stripe)
-    again = purchases.begin(db, PACKAGES["medium"], is_live=False, return_url=RETURN_URL)
+def test_a_second_purchase_of_a_package_goes_on_with_the_open_one(books: Books, stripe: StripeDouble) -> None:
+    first = begun(books, stripe)
+    again = begin(books, "medium", is_live=False)
     assert (again.purchase, again.is_new) == (first, False)
-    assert purchases.begin(db, PACKAGES["medium"], is_live=True, return_url=RETURN_URL).is_new
-    assert purchases.begin(db, PACKAGES["small"], is_live=False, return_url=RETURN_URL).is_new
+    assert begin(books, "medium", is_live=True).is_new
+    assert begin(books, "small", is_live=False).is_new
+
+
+def test_webhook_page_and_poll_that_learn_of_one_payment_at_once_grant_once(
+    hosted_books: PostgresBooks, stripe: StripeDouble
+) -> None:
+    purchase = begun(hosted_books, stripe)
+    session = stripe.pay(session_id_of(purchase))
+    refund = stripe.refund(session["id"], 500)
+    together = threading.Barrier(9)
+
+    def learn(number: int) -> bool:
+        with hosted_books.another() as till:
+            together.wait(30)
+            if number % 2:
+                return purchases.settle(till, session_of(session)).is_granted
+            payload, header = stripe.event("checkout.session.completed", session)
+            event = webhooks.verified(payload, header, [Secret(WEBHOOK_SECRET, "a test")], time.time())
+            return webhooks.take_in(till, event).result == "granted"
+
+    def hear_of_a_refund() -> None:
+        with hosted_books.another() as till:
+            together.wait(30)
+            payload, header = stripe.event("refund.created", refund)
+            webhooks.take_in(till, webhooks.verified(payload, header, [Secret(WEBHOOK_SECRET, "a test")], time.time()))
+
+    with ThreadPoolExecutor(9) as threads:
+        refunded = threads.submit(hear_of_a_refund)
+        assert sorted(threads.map(learn, range(8))) == [False] * 7 + [True]
+        refunded.result()
+    assert hosted_books.ledger == [("purchase", 500, 0), ("refund", -125, 0)]
+
+
+def test_a_package_that_is_bought_twice_at_once_is_one_purchase(
+    hosted_books: PostgresBooks, stripe: StripeDouble
+) -> None:
+    together = threading.Barrier(8)
+
+    def buy(_: int) -> str:
+        with hosted_books.another() as till:
+            together.wait(30)
+            begun = purchases.begin(
+                till, PACKAGES["small"], user_id=hosted_books.user_id, is_live=False, return_url=RETURN_URL
+            )
+            return begun.purchase.id
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(buy, range(8)))) == 1
+
+
+def test_what_one_buys_another_does_not_get(books: Books, stripe: StripeDouble) -> None:
+    other = books.somebody_else()
+    first, second = begun(books, stripe), begun(other, stripe)
+    assert first.id != second.id
+    assert len(stripe.customers) == 2
+    assert purchases.settle(books.till, paid_session(stripe, second)).purchase.user_id == other.user_id
+    assert (books.balance, other.balance) == (100, 600)
+    assert books.till.unsettled(books.user_id) == [first]
+    told(books, stripe, "refund.created", stripe.refund(session_id_of(second), 2000))
+    assert (books.balance, other.balance) == (100, 100)
+
+
+def test_what_is_granted_is_audited_once(books: Books, stripe: StripeDouble) -> None:
+    purchase = begun(books, stripe)
+    session = paid_session(stripe, purchase)
+    purchases.settle(books.till, session)
+    purchases.settle(books.till, session)
+    detail = {"purchase": purchase.id, "package": "medium", "credits": 500}
+    assert books.audited == [("stripe", "credits.purchased", detail)]
+
+
+def test_a_database_of_one_person_keeps_no_audit(local_books: SqliteBooks, stripe: StripeDouble) -> None:
+    purchases.settle(local_books.till, paid_session(stripe, begun(local_books, stripe)))
+    assert local_books.balance == 600
+    assert local_books.audited == []
 
 
 KILLED_IN_THE_MIDDLE = """
@@ -191,7 +271,6 @@ import json, os, signal, sys
 from pathlib import Path
 from aichat_cli.billing import purchases
 from aichat_cli.billing.stripe_data import session_of
-from aichat_cli.storage.database import Database
 with Database.open(Path(sys.argv[1])) as db:
     with db.transaction(durable=True):
         session = session_of(json.loads(sys.argv[2]))
@@ -201,10 +280,9 @@ with Database.open(Path(sys.argv[1])) as db:
 """
 
 
-def test_a_process_killed_in_the_middle_of_granting_has_granted_nothing(db: Database, stripe: StripeDouble) -> None:
-    purchase = begun(db, stripe)
+def test_a_process_killed_in_the_middle_of_granting_has_granted_nothing(books: Books, stripe: StripeDouble) -> None:
+    purchase = begun(books, stripe)
     session = stripe.pay(session_id_of(purchase))
-    assert db.path is not None
-    start(KILLED_IN_THE_MIDDLE, db.path, json.dumps(session)).communicate(timeout=60)
-    assert (state(db, purchase), balance(db)) == ("open", 100)
-    assert purchases.settle(db, session_of(session)).is_granted
+    start(KILLED_IN_THE_MIDDLE, books.address, json.dumps(session)).communicate(timeout=60)
+    assert (state(books, purchase), books.balance) == ("open", 100)
+    assert purchases.settle(books.till, session_of(session)).is_granted

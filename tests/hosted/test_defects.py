@@ -38,6 +38,7 @@ STRANGERS: tuple[Role, ...] = ("anon", "authenticated")
 SHOWN = {
     "profiles": "id, plan, balance_nano, held_nano, credits, created_at",
     "api_keys": "id, user_id, name, prefix, created_at, last_used_at, revoked_at",
+    "purchases": "id, user_id, package, credits, amount_cents, state",
 }
 
 

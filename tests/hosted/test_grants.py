@@ -14,6 +14,10 @@ COLUMNS = {
         *("id", "user_id", "name", "prefix", "scopes", "plan", "monthly_cap_nano"),
         *("created_at", "expires_at", "last_used_at", "revoked_at"),
     },
+    "purchases": {
+        *("id", "user_id", "package", "credits", "amount_cents", "currency", "is_live", "state"),
+        *("created_at", "updated_at"),
+    },
 }
 """Of these tables a user may read nothing else; of the others every column."""
 
@@ -25,6 +29,8 @@ TABLES: dict[str, set[str]] = {
     "public.api_keys": {
         f"{role}=SELECT({column})" for column in COLUMNS["api_keys"] for role in ("authenticated", "service_role")
     },
+    "public.purchases": {"service_role=SELECT"}
+    | {f"authenticated=SELECT({column})" for column in COLUMNS["purchases"]},
 }
 """In public. All of schema aichat is read by the service and by nobody else."""
 
@@ -72,8 +78,8 @@ def test_each_table_is_read_by_those_who_may_and_written_by_nobody(owner: Connec
         """
     ).fetchall()
     granted = {name: set(who) for name, who in rows if isinstance(who, list)}
-    numbered = ("public.credit_ledger", "public.rate_events", "public.document_chunks", "aichat.audit_events")
-    sequences = {f"{table}_id_seq" for table in numbered}
+    numbered = {"public.credit_ledger", "public.rate_events", "public.document_chunks"}
+    sequences = {f"{table}_id_seq" for table in numbered | {"aichat.audit_events", "aichat.reversals"}}
     of_service = {
         name: {"service_role=SELECT"} for name in granted if name.startswith("aichat.") and name not in sequences
     }
