@@ -12,7 +12,7 @@ from aichat_cli.config import settings_file
 from aichat_cli.config.settings import known
 from aichat_cli.core.errors import AichatError, UnknownModel, UsageError
 from aichat_cli.core.messages import KIND_NAMES
-from aichat_cli.core.models import Model
+from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.providers import pull
 from aichat_cli.providers.custom import custom_models
@@ -21,7 +21,7 @@ from aichat_cli.providers.pricing import PRICE_FIELDS, price_from
 from aichat_cli.providers.pullable import CHAT_MODELS, PULLABLE
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
-from aichat_cli.render.diagnostics import Diagnostics, one_line
+from aichat_cli.render.diagnostics import Diagnostics
 from aichat_cli.render.embedded import pull_with_progress
 
 app = command_group("Models: list, choose, add.")
@@ -47,6 +47,8 @@ def list_(
         wanted = query.lower()
         every = house.registry.listing(all=everything or bool(query))
         matching = [model for model in every if wanted in model.name.lower() or wanted in model.provider.lower()]
+        if wanted == GATEWAY and house.account.url:
+            matching = [model for model in every if model.provider == GATEWAY]
         listed = matching if everything else matching[:limit]
         if as_json:
             print_text(json_shapes.dumps(json_shapes.models(listed)))
@@ -215,7 +217,7 @@ def _look_again(house: App, diagnostics: Diagnostics) -> None:
     try:
         house.account.refresh(BRIEF)
     except AichatError as error:
-        diagnostics.warning(f"{one_line(error)} Its models are shown as they were last known.")
+        diagnostics.warning(f"{error.message} Its models are shown as they were last known.")
 
 
 def _any_model(house: App, name: str) -> tuple[Model, bool]:
