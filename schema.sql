@@ -516,8 +516,9 @@ begin
   return old;
 end $$;
 
--- Of usage only the references may change, to nothing, when what they refer to has gone. It is looked at afterwards: before,
--- generated columns are not there yet.
+-- Of usage only the references may change: to nothing, when what they refer to has gone; and from nothing, under a higher
+-- number, when a device tells what a call of the service belongs to. It is looked at afterwards: before, generated columns
+-- are not there yet.
 create or replace function aichat.keep_usage() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -533,6 +534,13 @@ begin
     select from public.messages m where m.user_id = old.user_id and m.id = old.message_id
   ) then
     allowed.message_id := null;
+  end if;
+  if old.conversation_id is null and new.conversation_id is not null
+    or old.message_id is null and new.message_id is not null
+  then
+    allowed.conversation_id := coalesce(old.conversation_id, new.conversation_id);
+    allowed.message_id := coalesce(old.message_id, new.message_id);
+    allowed.seq := greatest(old.seq, new.seq);
   end if;
   if new is distinct from allowed then
     raise exception 'usage is written once' using errcode = 'AI403';
@@ -1808,8 +1816,18 @@ begin
     created_at timestamptz)
   left join public.conversations v on v.user_id = for_user and v.id = c.conversation_id and v.deleted_at is null
   left join public.messages m on m.user_id = for_user and m.id = c.message_id
-  where c.kind = 'usage'
+  -- What a call under way through a gateway costs, the gateway writes down when it ends.
+  where c.kind = 'usage' and not exists (
+    select from public.credit_holds h where h.user_id = for_user and h.request_id = c.id)
   on conflict do nothing;
+  -- A gateway does not know what its calls belong to; the device does.
+  update public.usage u set
+    seq = c.seq, conversation_id = coalesce(u.conversation_id, v.id), message_id = coalesce(u.message_id, m.id)
+  from jsonb_to_recordset(changes) as c (kind text, id uuid, seq bigint, conversation_id uuid, message_id uuid)
+  left join public.conversations v on v.user_id = for_user and v.id = c.conversation_id and v.deleted_at is null
+  left join public.messages m on m.user_id = for_user and m.id = c.message_id
+  where c.kind = 'usage' and u.user_id = for_user and u.request_id = c.id
+    and (u.conversation_id is null and v.id is not null or u.message_id is null and m.id is not null);
   if changes @? '$[*] ? (@.kind == "conversation_delete")' then
     perform aichat.sync_delete_conversations(for_user, device, changes);
   end if;

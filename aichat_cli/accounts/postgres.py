@@ -28,13 +28,14 @@ from aichat_cli.hosted.purchases import PostgresTill
 
 T = TypeVar("T")
 
-_SET_UP = "aichat serve --database postgresql://USER@HOST/DATABASE"
 _APPLICATION = "aichat serve"
 _HINTS: dict[type[HostedError], str] = {
     HostedUnavailable: "See whether the database runs, and can be reached from here",
     HostedLogin: "Check the address that is given with --database",
-    HostedSchema: f"Run: {_SET_UP}",
+    HostedSchema: "Run: aichat serve --database postgresql://USER@HOST/DATABASE",
 }
+"""In the place of commands that people run who sync."""
+_OF_SYNC = "aichat sync"
 
 _KEY_REFUSALS = {"revoked": refusals.key_revoked, "expired": refusals.key_expired}
 
@@ -59,13 +60,18 @@ class PostgresAccounts:
         """Such as `db.example.com/aichat`."""
         return self._place.name
 
+    @property
+    def hosted(self) -> Callable[[], Connection]:
+        """See `AccountStore`."""
+        return self._opened
+
     def prepare(self) -> setup.Applied:
         """Set the database up, or bring it forward; where it is up to date nothing is changed.
 
         Raises:
             HostedError: it cannot be reached, may not be set up, or is newer than this program.
         """
-        with Connection.open(self._dsn, application=_APPLICATION) as connection:
+        with _answers(), Connection.open(self._dsn, application=_APPLICATION) as connection:
             before = setup.version_before(connection)
             if before == SCHEMA_VERSION:
                 return setup.Applied(before, before)
@@ -90,7 +96,7 @@ class PostgresAccounts:
     def _opened(self) -> Connection:
         connection = Connection.open(self._dsn, application=_APPLICATION)
         try:
-            sync_calls.require_schema(connection, set_up=_SET_UP)
+            sync_calls.require_schema(connection)
         except BaseException:
             connection.close()
             raise
@@ -278,8 +284,8 @@ def _answers(*, name: str = "", key: str | None = None, known: Callable[[], Exce
             raise
         raise meant from None
     except HostedError as exc:
-        if type(exc) in _HINTS:
-            exc.hint = _HINTS[type(exc)]
+        if _OF_SYNC in (exc.hint or ""):
+            exc.hint = _HINTS.get(type(exc))
         raise
 
 

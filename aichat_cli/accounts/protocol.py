@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from aichat_cli.billing.till import Till
 from aichat_cli.core.accounts import (
@@ -26,6 +26,9 @@ from aichat_cli.core.credits import PlanName
 from aichat_cli.core.ids import ProfileId, RequestId
 from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageRecord
+
+if TYPE_CHECKING:
+    from aichat_cli.hosted.connection import Connection
 
 T = TypeVar("T")
 
@@ -175,6 +178,15 @@ class AccountStore(Protocol):
     @property
     def name(self) -> str:
         """In one word, as it may be shown."""
+        ...
+
+    def prepare(self) -> object:
+        """Make the database ready: set up where it is empty, brought forward where it is older."""
+        ...
+
+    @property
+    def hosted(self) -> Callable[[], Connection] | None:
+        """Connects to the Postgres they are kept in, where devices sync as well; None where they are kept in a file."""
         ...
 
     def calls(self) -> CallBooks:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aichat_cli.app import App
-from aichat_cli.cli.common import DebugFlag, confirmed, confirmed_on_terminal, opened
+from aichat_cli.cli.common import LONGEST_ADDRESS, DebugFlag, confirmed, confirmed_on_terminal, handed_on, opened
 from aichat_cli.cli.sync_run import synced
 from aichat_cli.config import settings_file
 from aichat_cli.config.settings import known
@@ -25,9 +24,6 @@ from aichat_cli.sync_services import VARIABLE, SyncServices, other_database
 if TYPE_CHECKING:
     from aichat_cli.core.secret import Secret
     from aichat_cli.hosted.connection import Connection, Place
-
-LONGEST_ADDRESS = 65_536
-_DESCRIPTOR = re.compile(r"fd:(\d{1,6})")
 
 
 def init(
@@ -72,13 +68,7 @@ def _given(typed: str | None) -> tuple[str, str]:
         return typer.prompt("Address of the database (hidden)", hide_input=True, err=True), "terminal"
     if typed == "-":
         return sys.stdin.read(LONGEST_ADDRESS), "stdin"
-    if passed := _DESCRIPTOR.fullmatch(typed):
-        try:
-            with open(int(passed[1]), encoding="utf-8", errors="replace") as pipe:
-                return pipe.read(LONGEST_ADDRESS), "argument"
-        except OSError:
-            raise UsageError(f"Nothing can be read from {typed}.") from None
-    return typed, "argument"
+    return handed_on(typed), "argument"
 
 
 def _warn_of_history(typed: str | None, address: Secret, diagnostics: Diagnostics) -> None:

@@ -32,6 +32,7 @@ async def account(request: Request) -> Response:
             "key": {"id": caller.key_id, "name": caller.key_name, "scopes": caller.scopes, "plan": caller.plan},
             "credits": _credits(balance),
             "window": window(balance),
+            "sync": deps.store.hosted is not None,
         }
     )
 

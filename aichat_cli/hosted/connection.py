@@ -189,6 +189,6 @@ def _psycopg() -> Any:
         import psycopg.types.json
     except ImportError as exc:
         raise ConfigError(
-            "Sync needs psycopg, which is not installed.", hint="Run: pip install 'aichat-terminal[sync]'"
+            "A hosted database needs psycopg, which is not installed.", hint="Run: pip install 'aichat-terminal[sync]'"
         ) from exc
     return psycopg

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from aichat_cli.core.errors import HostedError, HostedFull, HostedLogin, HostedSchema, HostedUnavailable
 
-_REFUSED = "AI"
-"""How the states of schema.sql begin."""
+_REFUSED = ("AI", "22", "23", "54")
+"""How the states of schema.sql begin, and those of what a table cannot hold."""
 _SCHEMA = ("42P01", "42883", "3F000", "42703")
 """No such table, function, schema or column."""
 _FULL = ("53100",)
@@ -17,11 +17,11 @@ _GONE = ("57P01", "57P02", "57P03", "57014", "53300", "40001", "40P01")
 
 
 class Refused(HostedError):
-    """A function of schema.sql said no, and nothing of it was done.
+    """A function of schema.sql said no, or what it was given cannot be written down; nothing of it was done.
 
     Args:
-        said: in its words.
-        state: why, one of the states named there, such as `AI402`.
+        said: in the words of the database.
+        state: why, such as `AI402`, which schema.sql tells, or `23502`, which is Postgres's.
         detail: what comes with it, such as what is left, or how long to wait.
         remark: what it is about where there are several, such as `cap`.
     """

@@ -39,12 +39,12 @@ def schema_version(connection: Connection) -> int | None:
     return int(connection.value("SELECT coalesce(max(version), 0) FROM aichat.schema_versions"))
 
 
-def require_schema(connection: Connection, *, set_up: str = "aichat sync init") -> None:
-    """Refuse a schema that is not the one this program speaks with; `set_up` is the command that brings it there."""
+def require_schema(connection: Connection) -> None:
+    """Refuse a schema that is not the one this program speaks with."""
     version = schema_version(connection)
     place = connection.place.name
     if version is None:
-        raise HostedSchema(f"The database {place} is not set up for aichat.", hint=f"Run: {set_up}")
+        raise HostedSchema(f"The database {place} is not set up for aichat.", hint="Run: aichat sync init")
     if version > SCHEMA_VERSION:
         raise HostedSchema(
             f"The database {place} has schema version {version}, this aichat knows up to {SCHEMA_VERSION}.",
@@ -53,7 +53,7 @@ def require_schema(connection: Connection, *, set_up: str = "aichat sync init") 
     if version < SCHEMA_VERSION:
         raise HostedSchema(
             f"The database {place} has schema version {version}, this aichat needs {SCHEMA_VERSION}.",
-            hint=f"Bring it forward: {set_up}",
+            hint="Bring it forward: aichat sync init",
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from aichat_cli import __version__
@@ -17,6 +17,7 @@ from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.connect import Route, basic_authorization, is_alive, open_connection, proxy_for
 
 _READ_SIZE = 65536
+_PIECE_SIZE = 1_000_000
 _DRAIN_SECONDS = 0.05
 _DRAIN_BYTES = 65536
 
@@ -28,6 +29,14 @@ class _Message(Struct, frozen=True):
     target: str
     headers: Mapping[str, str]
     body: bytes | None
+
+    @property
+    def pieces(self) -> Iterable[memoryview] | None:
+        """The body in pieces: a timeout is for each, and not for all of a large one."""
+        if self.body is None:
+            return None
+        whole = memoryview(self.body)
+        return (whole[start : start + _PIECE_SIZE] for start in range(0, len(whole), _PIECE_SIZE))
 
 
 class _Connection(Struct):
@@ -162,6 +171,10 @@ class HttpTransport:
         """Ask for what is at a URL; as `post_json` otherwise."""
         return self._request("GET", url, headers, None, timeouts)
 
+    def put(self, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts) -> HttpResponse:
+        """Put a body where a URL says, to stay there; as `post_json` otherwise."""
+        return self._request("PUT", url, headers, body, timeouts)
+
     def warm(self, url: str, timeouts: Timeouts) -> None:
         """Open the connection that a request to this URL will need. Failures are silent."""
         try:
@@ -261,7 +274,7 @@ def _send(connection: _Connection, message: _Message, timeouts: Timeouts) -> htt
     origin = connection.route.origin
     try:
         try:
-            connection.http.request(message.method, message.target, body=message.body, headers=dict(message.headers))
+            connection.http.request(message.method, message.target, body=message.pieces, headers=dict(message.headers))
         except (BrokenPipeError, ConnectionResetError):
             # A server may refuse a body before it has read it all: its answer is already here.
             return connection.http.getresponse()
@@ -310,7 +323,7 @@ def _target(parts: SplitResult, route: Route) -> str:
 def _checked_headers(
     headers: Mapping[str, str], parts: SplitResult, route: Route, body: bytes | None
 ) -> dict[str, str]:
-    kind = {} if body is None else {"Content-Type": "application/json"}
+    kind = {} if body is None else {"Content-Type": "application/json", "Content-Length": str(len(body))}
     sent = {**kind, "User-Agent": f"aichat/{__version__}", **headers}
     if parts.username and "Authorization" not in sent:
         from urllib.parse import unquote

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from aichat_cli.core.ids import LOCAL_PROFILE
-from aichat_cli.storage import outbox
+from aichat_cli.storage import outbox, usage
 from aichat_cli.storage.database import Database
 
 FIELDS = {"title": "title", "system_prompt": "system_prompt", "model": "model", "trashed_at": "deleted_at"}
@@ -136,7 +136,10 @@ def insert_message(db: Database, change: dict[str, Any]) -> bool:
 
 
 def insert_usage(db: Database, change: dict[str, Any]) -> bool:
-    """Write a call that is not in the books here; whether it was written."""
+    """Write a call that is not in the books here; whether it was written.
+
+    Of one that is, what it belongs to is filled in where only one side knows: here, or there with the next that is sent.
+    """
     places = ", ".join(f"?{number}" for number in range(5, 5 + len(outbox.USAGE_FIELDS)))
     written = db.execute(
         f"INSERT INTO usage (request_id, user_id, conversation_id, message_id, {', '.join(outbox.USAGE_FIELDS)})"  # noqa: S608
@@ -150,7 +153,16 @@ def insert_usage(db: Database, change: dict[str, Any]) -> bool:
             *(change[name] for name in outbox.USAGE_FIELDS),
         ),
     )
-    return written > 0
+    if written:
+        return True
+    usage.refer(db, change["id"], change["conversation_id"], change["message_id"])
+    db.execute(
+        "INSERT INTO outbox (kind, id) SELECT 'usage', request_id FROM usage WHERE request_id = ?1"
+        " AND (conversation_id IS NOT NULL AND ?2 IS NULL OR message_id IS NOT NULL AND ?3 IS NULL)"
+        " AND NOT EXISTS (SELECT 1 FROM outbox WHERE kind = 'usage' AND id = ?1)",
+        (change["id"], change["conversation_id"], change["message_id"]),
+    )
+    return False
 
 
 def absent_conversations(db: Database) -> list[str]:

@@ -131,9 +131,8 @@ def settle(db: Database, turn: OpenTurn, outcome: TurnOutcome) -> None:
     """
     try:
         with db.transaction(durable=True):
-            if outcome.usage is not None and usage.is_recorded(db, outcome.usage.request_id):
-                return
-            _settle(db, turn, outcome)
+            if outcome.usage is None or usage.message_of(db, outcome.usage.request_id) != turn.message_id:
+                _settle(db, turn, outcome)
     finally:
         liveness.release(db.path, turn.seq)
 
@@ -232,7 +231,7 @@ def _settle(db: Database, turn: OpenTurn, outcome: TurnOutcome) -> None:
             ),
         )
         db.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (now, turn.conversation_id))
-    if outcome.usage is not None:
+    if outcome.usage is not None and (row is not None or not usage.is_recorded(db, outcome.usage.request_id)):
         usage.insert(
             db,
             outcome.usage,

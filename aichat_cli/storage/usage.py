@@ -1,4 +1,4 @@
-"""The books: one row for each call to a model, written once and never changed."""
+"""The books: one row for each call to a model, written once and never changed; what it belongs to may become known later."""
 
 from __future__ import annotations
 
@@ -19,9 +19,15 @@ def insert(
 ) -> None:
     """Record a call, inside the caller's transaction.
 
+    A gateway records a call through it as well, and its record may have come by sync before: then that is kept, and told
+    what it belongs to.
+
     Raises:
         StorageError: this request is already recorded.
     """
+    if is_recorded(db, record.request_id) and (message_id is not None or _syncs(db)):
+        refer(db, record.request_id, conversation_id, message_id)
+        return
     tokens = record.tokens
     db.execute(
         "INSERT INTO usage (request_id, user_id, conversation_id, message_id, type, provider, model, served_model,"
@@ -54,6 +60,29 @@ def insert(
 def is_recorded(db: Database, request_id: RequestId) -> bool:
     """Whether a call is in the books."""
     return db.row("SELECT 1 FROM usage WHERE request_id = ?", (request_id,)) is not None
+
+
+def message_of(db: Database, request_id: RequestId) -> str | None:
+    """The answer that a call was made for, None where that is not known, or the call is not."""
+    row = db.row("SELECT message_id FROM usage WHERE request_id = ?", (request_id,))
+    return None if row is None else row[0]
+
+
+def refer(db: Database, request_id: str, conversation_id: str | None, message_id: str | None) -> None:
+    """Write down what a call belongs to, as far as that is not known yet and it is here; inside the caller's transaction."""
+    db.execute(
+        "UPDATE usage SET conversation_id = ifnull(conversation_id, told.conversation),"
+        " message_id = ifnull(message_id, told.message)"
+        " FROM (SELECT (SELECT id FROM conversations WHERE id = ?2) AS conversation,"
+        " (SELECT id FROM messages WHERE id = ?3) AS message) AS told"
+        " WHERE request_id = ?1 AND (conversation_id IS NULL AND told.conversation IS NOT NULL"
+        " OR message_id IS NULL AND told.message IS NOT NULL)",
+        (request_id, conversation_id, message_id),
+    )
+
+
+def _syncs(db: Database) -> bool:
+    return db.row("SELECT 1 FROM sync_state") is not None
 
 
 class Totals(Struct, frozen=True):

@@ -16,8 +16,8 @@ import pytest
 from aichat_cli.accounts.opening import opened
 from aichat_cli.accounts.postgres import PostgresAccounts, PostgresCalls
 from aichat_cli.accounts.protocol import CallBooks, Uncovered
-from aichat_cli.core.accounts import NewCall
-from aichat_cli.core.errors import AichatError, HostedSchema, HostedUnavailable, UsageError
+from aichat_cli.core.accounts import NewCall, Progress
+from aichat_cli.core.errors import AichatError, HostedLogin, HostedSchema, HostedUnavailable, UsageError
 from aichat_cli.core.ids import RequestId, new_id
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.sync import SCHEMA_VERSION
@@ -157,11 +157,14 @@ def test_a_call_that_no_gateway_wrote_does_not_keep_others_from_ending(hosted: P
         "select aichat.admit(%s, %s, 10000000, '{\"accrued_nano\": 5}', '1 minute')", (anna.user.id, strange)
     )
     hosted.books.admit(plain)
-    hosted.books.note([progress(plain.request_id, 2000)])
+    # What was charged is what the books say it cost, whoever reckoned it.
+    hosted.books.note([Progress(plain.request_id, 2000, 4 * CREDIT)])
     hosted.kill(strange, plain.request_id)
     assert hosted.books.settle_the_dead() >= 2
-    assert [used.request_id for used in hosted.usage(anna.user.id)] == [plain.request_id]
-    assert hosted.sums(anna.user.id) == (96 * CREDIT, 0)
+    assert [(used.request_id, used.cost_nano) for used in hosted.usage(anna.user.id)] == [
+        (plain.request_id, 4 * CREDIT)
+    ]
+    assert hosted.sums(anna.user.id) == (95 * CREDIT, 0)
 
 
 def test_what_was_done_outlives_who_it_was_done_to(hosted: PostgresPlace) -> None:
@@ -300,8 +303,9 @@ def test_a_database_that_is_not_set_up_says_how_and_is_set_up_once(postgres16: C
         with psycopg.connect(dsn) as owner:
             owner.execute("insert into aichat.schema_versions (version) values (%s)", (SCHEMA_VERSION + 1,))
         for refuses in (store.calls, store.prepare):
-            with pytest.raises(HostedSchema, match=f"this aichat knows up to {SCHEMA_VERSION}"):
+            with pytest.raises(HostedSchema, match=f"this aichat knows up to {SCHEMA_VERSION}") as newer:
                 refuses()
+            assert newer.value.hint == "Run: pip install --upgrade aichat-terminal"
 
 
 def test_a_database_of_the_first_version_is_brought_forward(supabase18: Cluster) -> None:
@@ -316,6 +320,14 @@ def test_a_database_of_the_first_version_is_brought_forward(supabase18: Cluster)
         place = PostgresPlace(dsn)
         assert place.books.admit(call(place.customer())).window.remaining == 19
         place.close()
+
+
+def test_a_database_that_refuses_the_address_says_what_to_do(postgres16: Cluster) -> None:
+    with postgres16.database() as dsn:
+        missing = dsn.replace("/t_", "/no_")
+        with pytest.raises(HostedLogin, match="There is no database") as refused:
+            PostgresAccounts(Secret(missing, "test")).prepare()
+        assert refused.value.hint == "Create it first, or check the address"
 
 
 def test_what_keeps_it_from_being_set_up_is_said(postgres18: Cluster) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from aichat_cli.core.secret import Secret
-from aichat_cli.hosted.connection import Connection
 from aichat_cli.storage.database import Database
-from aichat_cli.sync.direct import DirectTransport
 from tests.runner import ROOT
 from tests.servers.postgres import Cluster, connect
+from tests.servers.scripted import ScriptedServer
 from tests.sync.devices import DeviceSim, Network
+from tests.sync.sides import KINDS, Sides
 
 NewDevice = Callable[..., DeviceSim]
+Ask = Callable[..., list[tuple[Any, ...]]]
 
 
 def apply_schema(dsn: str) -> None:
@@ -39,17 +41,42 @@ def dsn(postgres18: Cluster) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def provider() -> Iterator[ScriptedServer]:
+    """What gateways have behind them; nobody asks it for anything here."""
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture(params=KINDS)
+def sides(request: pytest.FixtureRequest, provider: ScriptedServer, tmp_path: Path) -> Iterator[Sides]:
+    """Both ways to a hosted database."""
+    with ExitStack() as stack:
+        yield Sides(request.param, tmp_path, provider, stack)
+
+
 @pytest.fixture
-def new_device(dsn: str, blank_database: Path, tmp_path: Path) -> Iterator[NewDevice]:
+def there(dsn: str) -> Iterator[Ask]:
+    """Asks the hosted database, as its owner."""
+    with connect(dsn) as connection:
+
+        def ask(sql: Any, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+            cursor = connection.execute(sql, parameters or None)
+            return cursor.fetchall() if cursor.description is not None else []
+
+        yield ask
+
+
+@pytest.fixture
+def new_device(dsn: str, sides: Sides, blank_database: Path, tmp_path: Path) -> Iterator[NewDevice]:
     """Makes devices of one user, each with sync turned on."""
     devices: list[DeviceSim] = []
 
     def make(*, offset_ms: int = 0, with_documents: bool = True) -> DeviceSim:
         name = f"device-{len(devices)}"
-        transport = DirectTransport(Connection.open(Secret(dsn, "test")), device_name=name)
         device = DeviceSim.new(
             tmp_path / f"{name}.db",
-            transport,
+            sides.at(dsn).transport(name),
             Network(),
             template=blank_database,
             offset_ms=offset_ms,

@@ -20,19 +20,17 @@ from aichat_cli.core.errors import HostedUnavailable
 from aichat_cli.core.ids import ConversationId, MessageId, RequestId, new_id
 from aichat_cli.core.messages import Attachment
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.core.secret import Secret
 from aichat_cli.core.sync import SyncReport
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
 from aichat_cli.documents.synced import SyncedDocuments, vector_text
-from aichat_cli.hosted.connection import Connection
 from aichat_cli.storage import chunks, collections, conversations, documents, forks, sync_state, turns
 from aichat_cli.storage.chunks import NewChunk
 from aichat_cli.storage.database import Database
 from aichat_cli.storage.documents import NewDocument
 from aichat_cli.storage.turns import BeginTurn, OpenTurn, TurnOutcome
-from aichat_cli.sync.direct import DirectTransport
 from aichat_cli.sync.engine import SyncDeps, SyncOptions, sync
+from tests.sync.sides import CountingTransport, Side
 
 LARGEST_FILE = 2_000
 DAY_MS = 86_400_000
@@ -116,7 +114,7 @@ class Network:
 class FaultyTransport:
     """A transport on such a network."""
 
-    def __init__(self, transport: DirectTransport, network: Network) -> None:
+    def __init__(self, transport: CountingTransport, network: Network) -> None:
         self._transport = transport
         self._network = network
 
@@ -137,7 +135,7 @@ class FaultyTransport:
 class DeviceSim:
     """One device: what its user does, and its sync."""
 
-    def __init__(self, path: Path, transport: DirectTransport, network: Network, *, offset_ms: int = 0) -> None:
+    def __init__(self, path: Path, transport: CountingTransport, network: Network, *, offset_ms: int = 0) -> None:
         self.path = path
         self.transport = transport
         self.network = network
@@ -149,7 +147,7 @@ class DeviceSim:
     def new(
         cls,
         path: Path,
-        transport: DirectTransport,
+        transport: CountingTransport,
         network: Network,
         *,
         template: Path,
@@ -162,10 +160,10 @@ class DeviceSim:
         sync_state.begin(device.database, "test", with_documents=with_documents)
         return device
 
-    def connect(self, dsn: str) -> None:
-        """Sync with another database from here on."""
+    def connect(self, side: Side) -> None:
+        """Sync with another side from here on."""
         self.transport.close()
-        self.transport = DirectTransport(Connection.open(Secret(dsn, "test")), device_name=self.path.stem)
+        self.transport = side.transport(self.path.stem)
 
     def close(self) -> None:
         """The process ends; turns that were being written are not, any more."""

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from aichat_cli.core.secret import Secret
-from aichat_cli.hosted.connection import Connection
 from aichat_cli.storage import conversations
-from aichat_cli.sync.direct import DirectTransport
 from tests.servers.postgres import Cluster, connect
 from tests.sync.conftest import apply_schema
 from tests.sync.devices import DeviceSim, Network
+from tests.sync.sides import DirectSide
 from tests.sync.test_sync import IMAGE, chat
 
 
@@ -24,16 +22,21 @@ def server(request: pytest.FixtureRequest) -> Cluster:
 
 
 @pytest.fixture
-def devices(server: Cluster, blank_database: Path, tmp_path: Path) -> Iterator[list[DeviceSim]]:
-    with server.database(server.template("schema", apply_schema)) as dsn:
-        made = []
-        for name in ("one", "other"):
-            transport = DirectTransport(Connection.open(Secret(dsn, "test")), device_name=name)
-            made.append(DeviceSim.new(tmp_path / f"{name}.db", transport, Network(), template=blank_database))
-        yield made
-        for device in made:
-            device.close()
-            device.transport.close()
+def dsn(server: Cluster) -> Iterator[str]:
+    with server.database(server.template("schema", apply_schema)) as address:
+        yield address
+
+
+@pytest.fixture
+def devices(dsn: str, blank_database: Path, tmp_path: Path) -> Iterator[list[DeviceSim]]:
+    made = []
+    for name in ("one", "other"):
+        transport = DirectSide(dsn).transport(name)
+        made.append(DeviceSim.new(tmp_path / f"{name}.db", transport, Network(), template=blank_database))
+    yield made
+    for device in made:
+        device.close()
+        device.transport.close()
 
 
 def test_all_that_can_be_synced_is(devices: list[DeviceSim]) -> None:
@@ -63,15 +66,12 @@ def test_all_that_can_be_synced_is(devices: list[DeviceSim]) -> None:
     assert other.state() == one.state()
 
 
-def test_a_schema_that_is_applied_again_changes_nothing_of_what_is_there(
-    server: Cluster, devices: list[DeviceSim]
-) -> None:
+def test_a_schema_that_is_applied_again_changes_nothing_of_what_is_there(dsn: str, devices: list[DeviceSim]) -> None:
     one, other = devices
     chat(one)
     one.sync()
-    [(name,)] = one.transport._connection.rows("SELECT current_database()")
-    apply_schema(server.dsn(name, server.owner))
-    with connect(server.dsn(name, server.owner)) as connection:
+    apply_schema(dsn)
+    with connect(dsn) as connection:
         assert connection.execute("SELECT count(*) FROM profiles").fetchone() == (1,)
     other.sync()
     assert other.state() == one.state()

@@ -16,9 +16,10 @@ from aichat_cli.core.messages import Attachment
 from aichat_cli.hosted.sync_calls import escaped, unescaped
 from aichat_cli.storage import attachments, collections, conversations, messages, outbox, sync_state, sync_trash, turns
 from aichat_cli.sync.protocol import NoDocuments
-from tests.servers.postgres import Cluster
-from tests.sync.conftest import NewDevice
+from tests.servers.postgres import Cluster, connect
+from tests.sync.conftest import Ask, NewDevice
 from tests.sync.devices import DAY_MS, LARGEST_FILE, DeviceSim
+from tests.sync.sides import Sides
 
 IMAGE = Attachment("photo.png", "image/png", b"\x89PNG" + bytes(100))
 
@@ -242,7 +243,7 @@ def test_an_answer_that_is_being_written_stays_until_it_is_complete(new_device: 
     assert other.state() == one.state()
 
 
-def test_a_deletion_is_final_and_takes_the_content_along_there(new_device: NewDevice, dsn: str) -> None:
+def test_a_deletion_is_final_and_takes_the_content_along_there(new_device: NewDevice, there: Ask) -> None:
     one, other = new_device(), new_device()
     conversation = chat(one, "a secret question", "a secret answer", files=[IMAGE])
     one.sync()
@@ -255,9 +256,8 @@ def test_a_deletion_is_final_and_takes_the_content_along_there(new_device: NewDe
     assert other.conversation_ids() == []
     assert report is not None
     assert (report.deleted_here, report.kept) == (1, [])
-    rows = one.transport._connection.rows
-    assert rows("SELECT count(*) FROM messages UNION ALL SELECT count(*) FROM blobs") == [(0,), (0,)]
-    assert rows("SELECT title, head_id FROM conversations") == [("", None)]
+    assert there("SELECT count(*) FROM messages UNION ALL SELECT count(*) FROM blobs") == [(0,), (0,)]
+    assert there("SELECT title, head_id FROM conversations") == [("", None)]
     assert [row[:3] for row in other.state()["usage"]] == [(row[0], None, None) for row in one.state()["usage"]]
 
 
@@ -498,7 +498,7 @@ def test_a_database_restored_from_a_backup_catches_up(new_device: NewDevice, tmp
 
 
 def test_a_hosted_database_restored_from_a_backup_gets_back_what_it_lost(
-    new_device: NewDevice, dsn: str, postgres18: Cluster
+    new_device: NewDevice, sides: Sides, dsn: str, postgres18: Cluster
 ) -> None:
     one, other = new_device(), new_device()
     conversation = chat(one, "early")
@@ -506,13 +506,16 @@ def test_a_hosted_database_restored_from_a_backup_gets_back_what_it_lost(
     other.sync()
     for device in (one, other):
         device.transport.close()
-    with postgres18.database(urlsplit(dsn).path.removeprefix("/")) as backup:
-        one.connect(dsn)
+    name = urlsplit(dsn).path.removeprefix("/")
+    with connect(postgres18.dsn()) as superuser:  # a copy is made of a database that nobody uses
+        superuser.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,))
+    with postgres18.database(name) as backup:
+        one.connect(sides.at(dsn))
         chat(one, "late")
         conversations.rename(one.database, conversation, "Renamed late")
         one.sync()
         for device in (one, other):
-            device.connect(backup)
+            device.connect(sides.at(backup))
 
         report = one.sync()
         other.sync()
@@ -526,15 +529,16 @@ def test_a_hosted_database_restored_from_a_backup_gets_back_what_it_lost(
             device.transport.close()
 
 
-def test_who_was_away_for_longer_than_deletions_are_remembered_reads_everything(new_device: NewDevice) -> None:
+def test_who_was_away_for_longer_than_deletions_are_remembered_reads_everything(
+    new_device: NewDevice, there: Ask
+) -> None:
     one, other = new_device(), new_device()
     kept, deleted = chat(one, "kept"), chat(one, "deleted")
     one.sync()
     other.sync()
     one.delete(deleted)
     one.sync()
-    user = one.transport.user.user_id
-    one.transport._connection.rows("SELECT aichat.sync_purge(%s, '0 seconds')", (user,))
+    there("SELECT aichat.sync_purge(user_id, '0 seconds') FROM sync_heads")
     chat(other, "begun while away")
 
     report = other.sync()
@@ -548,34 +552,33 @@ def test_who_was_away_for_longer_than_deletions_are_remembered_reads_everything(
     assert "deleted" in other.kept_texts()
 
 
-def test_once_a_day_what_is_no_longer_needed_goes(new_device: NewDevice) -> None:
+def test_once_a_day_what_is_no_longer_needed_goes(new_device: NewDevice, there: Ask) -> None:
     device = new_device()
     old, recent, kept = chat(device, "old"), chat(device, "recent"), chat(device, "kept", files=[IMAGE])
     device.sync()
     device.delete(old)
     device.delete(recent)
     device.sync()
-    rows = device.transport._connection.rows
     device.transport.put_file(sha256(b"orphan").hexdigest(), b"orphan")
     device.transport.stage_chunks(kept, "never sent", [{"chunk_index": 0, "content": "x"}])
-    rows("UPDATE conversations SET deleted_at = now() - interval '181 days' WHERE id = %s", (old,))
-    rows("UPDATE blobs SET created_at = now() - interval '8 days'")
-    rows("UPDATE aichat.staged_chunks SET staged_at = now() - interval '2 days'")
+    there("UPDATE conversations SET deleted_at = now() - interval '181 days' WHERE id = %s", (old,))
+    there("UPDATE blobs SET created_at = now() - interval '8 days'")
+    there("UPDATE aichat.staged_chunks SET staged_at = now() - interval '2 days'")
 
     chat(device)
     device.sync()
-    assert rows("SELECT count(*) FROM conversations WHERE deleted_at IS NOT NULL") == [(2,)]
-    rows("UPDATE sync_heads SET purged = now() - interval '25 hours'")
+    assert there("SELECT count(*) FROM conversations WHERE deleted_at IS NOT NULL") == [(2,)]
+    there("UPDATE sync_heads SET purged = now() - interval '25 hours'")
     chat(device)
     device.sync()
 
-    assert rows("SELECT id::text FROM conversations WHERE deleted_at IS NOT NULL") == [(recent,)]
-    assert rows("SELECT sha256 FROM blobs") == [(IMAGE.sha256,)]
-    assert rows("SELECT count(*) FROM aichat.staged_chunks") == [(0,)]
-    assert rows("SELECT horizon > 0 FROM sync_heads") == [(True,)]
+    assert there("SELECT id::text FROM conversations WHERE deleted_at IS NOT NULL") == [(recent,)]
+    assert there("SELECT sha256 FROM blobs") == [(IMAGE.sha256,)]
+    assert there("SELECT count(*) FROM aichat.staged_chunks") == [(0,)]
+    assert there("SELECT horizon > 0 FROM sync_heads") == [(True,)]
 
 
-def test_a_new_device_reads_past_deletions_that_are_forgotten(new_device: NewDevice) -> None:
+def test_a_new_device_reads_past_deletions_that_are_forgotten(new_device: NewDevice, there: Ask) -> None:
     one, other = new_device(), new_device()
     for number in range(3):
         chat(one, f"kept {number}")
@@ -584,8 +587,7 @@ def test_a_new_device_reads_past_deletions_that_are_forgotten(new_device: NewDev
     one.sync()
     one.delete(deleted)
     one.sync()
-    user = one.transport.user.user_id
-    one.transport._connection.rows("SELECT aichat.sync_purge(%s, '0 seconds')", (user,))
+    there("SELECT aichat.sync_purge(user_id, '0 seconds') FROM sync_heads")
 
     assert other.sync(most_rows=1, faults=["ok", "ok", "lost"]) is None
     report = other.sync(most_rows=1)

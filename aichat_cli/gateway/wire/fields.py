@@ -107,7 +107,7 @@ def known(value: Any, param: str, allowed: Collection[str]) -> dict[str, Any]:
 
 def shown(name: str) -> str:
     """A name that someone else chose, fit for a message."""
-    return "".join(char if char.isprintable() else "?" for char in name[:_NAME_CHARS])
+    return "".join(char if char.isprintable() else "?" for char in name[:_NAME_CHARS]) or '""'
 
 
 def _either(words: Collection[str]) -> str:
