@@ -49,6 +49,10 @@ class CallObserver(Protocol):
         """The first byte of its answer is sent, so long after the request."""
         ...
 
+    def failed(self, provider: str, code: str) -> None:
+        """Its provider failed, for good."""
+        ...
+
     def ended(self, model: str, status: str, tokens: TokenUsage | None, cost_nano: int, seconds: float) -> None:
         """It was settled."""
         ...
@@ -62,6 +66,9 @@ class Unobserved:
 
     def first_byte(self, model: str, seconds: float) -> None:
         """`CallObserver.first_byte`."""
+
+    def failed(self, provider: str, code: str) -> None:
+        """`CallObserver.failed`."""
 
     def ended(self, model: str, status: str, tokens: TokenUsage | None, cost_nano: int, seconds: float) -> None:
         """`CallObserver.ended`."""

@@ -14,7 +14,7 @@ from aichat_cli.core.errors import AichatError
 from aichat_cli.core.ids import new_id
 from aichat_cli.core.struct import to_json
 from aichat_cli.gateway.errors import error_body
-from aichat_cli.gateway.watch import RequestNotes, Watch
+from aichat_cli.gateway.watch import RequestNotes, Watch, keep_notes
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -42,6 +42,7 @@ class Watched:
         state = scope.setdefault("state", {})
         state["request_id"] = notes.request_id
         state["notes"] = notes
+        keep_notes(notes)
         own_headers = [(b"x-request-id", notes.request_id.encode()), _SAFE]
         status, sent, is_over = 0, 0, False
 
@@ -114,12 +115,17 @@ async def _fail(scope: Scope, request_id: str, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def asked_id(given: str) -> str | None:
+    """The id that a caller names for a request, None where it is no UUID."""
+    try:
+        return str(UUID(given))
+    except ValueError:
+        return None
+
+
 def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
     """The id the caller names, where it is one, else a new one."""
     for name, value in headers:
         if name == _ASKED_ID:
-            try:
-                return str(UUID(value.decode("ascii")))
-            except ValueError:
-                break
+            return asked_id(value.decode("latin-1")) or new_id()
     return new_id()

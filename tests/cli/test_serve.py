@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import signal
 import socket
 import ssl
-import subprocess
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import pytest
@@ -55,11 +49,13 @@ class Stream:
         body = {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": "Tell me of bees."}]}
         url = f"{gateway.url}/v1/chat/completions"
         try:
-            with httpx.Client(trust_env=False, timeout=30) as client:
-                with client.stream("POST", url, json=body, headers={"x-api-key": key}) as answer:
-                    for part in answer.iter_bytes():
-                        self.received += part
-                        self.has_begun.set()
+            with (
+                httpx.Client(trust_env=False, timeout=30) as client,
+                client.stream("POST", url, json=body, headers={"x-api-key": key}) as answer,
+            ):
+                for part in answer.iter_bytes():
+                    self.received += part
+                    self.has_begun.set()
         except httpx.HTTPError as exc:
             self.error = exc
 

@@ -39,7 +39,8 @@ class Serving:
         wanted = re.compile(re.escape(pattern)) if isinstance(pattern, str) else pattern
         with self._changed:
             while (found := wanted.search(self.everything)) is None:
-                assert self._thread.is_alive() and time.monotonic() < deadline, f"{wanted.pattern}: {self.everything}"
+                is_waiting = self._thread.is_alive() and time.monotonic() < deadline
+                assert is_waiting, f"{wanted.pattern}: {self.everything}"
                 self._changed.wait(0.2)
         return found
 
