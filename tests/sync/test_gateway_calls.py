@@ -19,7 +19,6 @@ from aichat_cli.storage.turns import OpenTurn, TurnOutcome
 from tests.sync.conftest import Ask, NewDevice
 from tests.sync.devices import DeviceSim
 
-
 EVER = usage_reports.TimeRange("2000", usage_reports.FOREVER)
 
 
