@@ -105,7 +105,7 @@ def has_table(owner: Connection, name: str) -> bool:
 
 def everything_of(owner: Connection, user_id: UUID) -> dict[str, list[str]]:
     """All that a user has, as text."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for table in (*READABLE, "aichat.staged_chunks"):
         found[table] = []
         if not has_table(owner, table):
