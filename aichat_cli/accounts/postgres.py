@@ -90,7 +90,7 @@ class PostgresAccounts:
     @contextmanager
     def till(self) -> Iterator[PostgresTill]:
         """`AccountStore.till`; raises HostedError."""
-        with self._opened() as connection:
+        with _answers(), self._opened() as connection:
             yield PostgresTill(connection)
 
     def _opened(self) -> Connection:
