@@ -35,7 +35,8 @@ from aichat_cli.core.errors import (
 )
 from aichat_cli.core.ids import ProfileId
 from aichat_cli.core.secret import Secret
-from aichat_cli.gateway.account import answer, credits_number
+from aichat_cli.gateway.account import credits_number
+from aichat_cli.gateway.answers import answer
 from aichat_cli.gateway.auth import caller_of
 from aichat_cli.gateway.bodies import json_object, read_body
 from aichat_cli.gateway.deps import GatewayDeps, deps_of
