@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,6 +11,7 @@ from tests.pty.terminal import terminal
 from tests.runner import Cli
 from tests.servers.postgres import Cluster
 from tests.servers.scripted import ScriptedServer
+from tests.servers.serving import serving
 from tests.servers.stripe_double import StripeDouble, until
 
 WEBHOOK_SECRET = "whsec_test_3f1b9a7c5d2e"
@@ -26,29 +22,6 @@ EXPENSIVE = {"text": "A long answer.", "usage": {"input": 1_000_000, "output": 1
 def home(folder: Path, **environ: str) -> Cli:
     folder.mkdir()
     return Cli(folder, None, dict(environ))
-
-
-@contextmanager
-def serving(operator: Cli, *arguments: str) -> Iterator[str]:
-    """`aichat serve`, until it answers; then it is told to end, and ends well."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with operator.start("serve", "--port", str(port), "--public-url", url, *arguments) as process:
-        deadline = time.monotonic() + 30
-        while True:
-            assert process.poll() is None, process.stderr.read() if process.stderr else ""
-            assert time.monotonic() < deadline
-            try:
-                httpx.get(f"{url}/readyz", trust_env=False).raise_for_status()
-            except httpx.HTTPError:
-                time.sleep(0.05)
-            else:
-                break
-        yield url
-        process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=30)
-        assert process.returncode == 0, told
 
 
 @pytest.fixture
