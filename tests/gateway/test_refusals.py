@@ -18,6 +18,7 @@ from tests.servers.gateway import RunningGateway
 from tests.servers.scripted import ScriptedServer
 
 OPENAI, CLAUDE = "gpt-4o-mini", "claude-haiku-4-5"
+EITHER: tuple[Any, ...] = (openai.APIStatusError, anthropic.APIStatusError)
 
 
 def asks_openai(gateway: RunningGateway, key: str, **more: Any) -> Any:
@@ -56,7 +57,7 @@ def test_a_call_that_costs_more_than_there_is_is_a_402_and_sends_nothing(
     gateway: RunningGateway, provider: ScriptedServer, ask: Callable[..., Any]
 ) -> None:
     name = f"tess-{ask.__name__}"
-    with pytest.raises((openai.APIStatusError, anthropic.APIStatusError)) as refused:
+    with pytest.raises(EITHER) as refused:
         ask(gateway, gateway.key(name), model="claude-opus-4-6", max_tokens=60_000)
     assert refused.value.status_code == 402
     assert "credits" in str(refused.value)
