@@ -10,7 +10,6 @@ import asyncio
 import math
 import time
 from abc import ABC, abstractmethod
-from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from aichat_cli.billing.estimates import Call
 from aichat_cli.core.accounts import Caller, CallWindow
 from aichat_cli.core.credits import NANO_PER_CREDIT
-from aichat_cli.core.errors import AichatError, ProviderError, TimedOut
+from aichat_cli.core.errors import AichatError, ApiKeyError, ProviderError, RateLimited, TimedOut
 from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.money import NANO_PER_DOLLAR
@@ -28,6 +27,7 @@ from aichat_cli.core.usage import UsageRecord
 from aichat_cli.gateway.calls import Running
 from aichat_cli.gateway.deps import deps_of
 from aichat_cli.gateway.errors import BadRequest, error_response, of_provider, request_id_of
+from aichat_cli.gateway.middleware import asked_id
 from aichat_cli.gateway.models import Served
 from aichat_cli.gateway.traffic import traffic_of
 from aichat_cli.gateway.watch import SeenCall, notes_of
@@ -44,11 +44,8 @@ def id_for(request: Request) -> RequestId:
         BadRequest: the caller's is no UUID.
     """
     given = request.headers.get("x-aichat-request-id")
-    if given is not None:
-        try:
-            UUID(given)
-        except ValueError:
-            raise BadRequest("X-Aichat-Request-Id must be a UUID.", param="X-Aichat-Request-Id") from None
+    if given is not None and asked_id(given) is None:
+        raise BadRequest("X-Aichat-Request-Id must be a UUID.", param="X-Aichat-Request-Id")
     return RequestId(request_id_of(request))
 
 
@@ -104,8 +101,9 @@ class PaidAnswer(Response, ABC):
             await self.ask(running, send)
             status = "complete"
         except AichatError as exc:
-            self._calls.observer.failed(self.served.model.provider, exc.code)
             failure = of_provider(exc)
+            if isinstance(exc, ProviderError | ApiKeyError | RateLimited):
+                self._calls.observer.failed(self.served.model.provider, exc.code)
         except asyncio.CancelledError:
             status = "failed" if running.ending == "silent" else "stopped"
             if running.ending is None:

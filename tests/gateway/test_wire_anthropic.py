@@ -10,7 +10,7 @@ import anthropic
 import pytest
 
 from aichat_cli.core.errors import BadResponse, ContextTooLong, KeyRejected, ProviderUnavailable, RateLimited
-from aichat_cli.core.events import Finished, Notice, ReasoningDelta, TextDelta, Usage
+from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta, Usage
 from aichat_cli.core.messages import Attachment, ChatMessage
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.struct import replace
@@ -20,13 +20,13 @@ from tests.gateway.wires import MODEL, PIXEL, REQUEST_ID, TOTALS, request, said,
 from tests.servers.script import Script, whole_answer
 from tests.servers.scripted import ScriptedServer
 
-IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
-FAR = {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}}
-FAR_PDF = {"type": "document", "source": {"type": "url", "url": "https://a.example/b.pdf"}}
-TOOL = {"name": "f", "input_schema": {"type": "object"}}
-USE = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+IMAGE: dict[str, Any] = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+FAR: dict[str, Any] = {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}}
+FAR_PDF: dict[str, Any] = {"type": "document", "source": {"type": "url", "url": "https://a.example/b.pdf"}}
+TOOL: dict[str, Any] = {"name": "f", "input_schema": {"type": "object"}}
+USE: dict[str, Any] = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
 HOUR = {"type": "ephemeral", "ttl": "1h"}
-TEXT = {"type": "text", "text": "a"}
+TEXT: dict[str, Any] = {"type": "text", "text": "a"}
 
 
 def user(*blocks: Any) -> dict[str, Any]:
@@ -73,6 +73,8 @@ def test_a_request_says_what_billing_counts_and_what_other_protocols_are_sent() 
         ({"service_tier": "priority"}, "service_tier"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": 2**31}, "max_tokens"),
+        ({"messages": [{"role": "system", "content": [IMAGE]}]}, "messages[0].content[0].type"),
         ({"messages": []}, "messages"),
         ({"system": 5}, "system"),
         ({"system": [IMAGE]}, "system[0].type"),
@@ -94,11 +96,11 @@ def test_a_request_says_what_billing_counts_and_what_other_protocols_are_sent() 
         (user({"type": "container_upload", "file_id": "f"}), "messages[0].content[0].type"),
         (user({"type": "image", "source": {"type": "file", "file_id": "f"}}), "messages[0].content[0].source.type"),
         (user({"type": "image", "source": {"type": "url", "url": "http://a"}}), "messages[0].content[0].source.url"),
-        (user({"type": "image", "source": {**IMAGE["source"], "data": "?"}}), "messages[0].content[0].source.data"),  # type: ignore[dict-item]
+        (user({"type": "image", "source": {**IMAGE["source"], "data": "?"}}), "messages[0].content[0].source.data"),
         (
             user({"type": "image", "source": {**IMAGE["source"], "media_type": "a/b"}}),
             "messages[0].content[0].source.media_type",
-        ),  # type: ignore[dict-item]
+        ),
         (user({**TEXT, "cache_control": HOUR}), "messages[0].content[0].cache_control.ttl"),
         (user({**TEXT, "extra": 1}), "messages[0].content[0].extra"),
         (user({"type": "tool_result", "content": "x"}), "messages[0].content[0].tool_use_id"),
@@ -143,6 +145,23 @@ def test_a_request_names_what_no_other_protocol_can_say(fields: dict[str, Any], 
     assert WIRE.asked(request("anthropic", **fields)).native_only == native_only
 
 
+def test_an_answer_given_back_by_the_official_client_is_taken() -> None:
+    answer = {"id": "m", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use"}
+    content = [{"type": "thinking", "thinking": "x", "signature": "s"}, TEXT, USE]
+    message = anthropic.types.Message.model_validate(
+        {**answer, "content": content, "usage": {"input_tokens": 1, "output_tokens": 1}}
+    )
+    blocks = [block.model_dump() for block in message.content]
+    asked = WIRE.asked(request("anthropic", messages=[{"role": "assistant", "content": blocks}]))
+    assert asked.messages == (ChatMessage("assistant", "a"),)
+
+
+def test_instructions_in_the_middle_of_a_conversation_are_taken() -> None:
+    messages = [{"role": "user", "content": "hi"}, {"role": "system", "content": [TEXT]}]
+    asked = WIRE.asked(request("anthropic", system="Be brief.", messages=messages))
+    assert (asked.system, asked.messages) == ("Be brief.\n\na", (ChatMessage("user", "hi"),))
+
+
 def test_files_at_an_address_count_as_the_largest_of_their_kind() -> None:
     [message] = WIRE.asked(request("anthropic", **user(FAR, FAR_PDF))).messages
     assert [(file.kind, file.content) for file in message.attachments] == [("image", b""), ("pdf", b"")]
@@ -167,7 +186,7 @@ def test_a_shorter_answer_leaves_less_to_think_with(limit: int | None, budget: i
 
 
 def test_a_provider_is_sent_all_else_as_it_came() -> None:
-    fields = {"tools": [TOOL], "temperature": 1, "top_k": 3, "service_tier": "auto", "system": [TEXT]}
+    fields: dict[str, Any] = {"tools": [TOOL], "temperature": 1, "top_k": 3, "service_tier": "auto", "system": [TEXT]}
     asked = WIRE.asked(request("anthropic", **fields))
     sent = request("anthropic", **fields) | {"model": "wire-name", "service_tier": "standard_only"}
     assert WIRE.native_body(asked, MODEL, None) == sent
@@ -204,6 +223,15 @@ def test_usage_that_a_provider_did_not_tell_is_ours() -> None:
     reader.feed(sse(delta("Hi"), {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}))
     usage = said(reader.end(TOTALS))[0]["usage"]
     assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == (5, 4, 7)
+
+
+def test_an_answer_that_is_not_counted_at_its_end_is_counted_by_what_arrived() -> None:
+    reader = tap("anthropic")
+    start = {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 9, "output_tokens": 1}}}
+    reader.feed(sse(start, delta("some words " * 20), {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}))
+    assert reader.tokens is not None
+    assert (reader.tokens.input_tokens, reader.tokens.output_tokens) == (9, reader.output_tokens)
+    assert reader.output_tokens > 40
 
 
 @pytest.mark.parametrize(
@@ -264,7 +292,7 @@ def test_a_whole_answer_is_passed_on_with_what_it_came_to() -> None:
     assert told["usage"] == answer["usage"] | {"cost": 0.0025, "credits_charged": 25_000, "credits_left": 975_000}
 
 
-EVENTS = [
+EVENTS: list[ProviderEvent] = [
     Notice("not for clients"),
     ReasoningDelta("Hm."),
     TextDelta("Hé"),

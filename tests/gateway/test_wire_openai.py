@@ -16,19 +16,19 @@ from aichat_cli.core.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from aichat_cli.core.events import Finished, Notice, ReasoningDelta, TextDelta, Usage
+from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta, Usage
 from aichat_cli.core.messages import Attachment, ChatMessage
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.core.struct import replace
+from aichat_cli.core.struct import replace, to_json
 from aichat_cli.gateway.errors import BadRequest
 from aichat_cli.gateway.wire.openai import WIRE
 from tests.gateway.wires import MODEL, PIXEL, REQUEST_ID, TOTALS, chunk, request, said, sse, stream_of, tap
 from tests.servers.script import Script, whole_answer
 from tests.servers.scripted import ScriptedServer
 
-IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+IMAGE: dict[str, Any] = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CALL: dict[str, Any] = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
 def user(*parts: Any) -> dict[str, Any]:
@@ -71,6 +71,7 @@ def test_a_request_says_what_billing_counts_and_what_other_protocols_are_sent() 
         ({"n": True}, "n"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": 2**31}, "max_tokens"),
         ({"max_completion_tokens": "5"}, "max_completion_tokens"),
         ({"model": ""}, "model"),
         ({"messages": []}, "messages"),
@@ -150,6 +151,29 @@ def test_a_request_names_what_no_other_protocol_can_say(fields: dict[str, Any], 
     assert WIRE.asked(request("openai", **fields)).native_only == native_only
 
 
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(levels):
+        schema = {"a": schema}
+    return request("openai", tools=[{"type": "function", "function": {"name": "f", "parameters": schema}}])
+
+
+def sent_from(depth: int, body: Any) -> bytes:
+    return sent_from(depth - 1, body) if depth else to_json(body)
+
+
+def test_what_is_nested_too_deeply_to_be_sent_on_is_refused() -> None:
+    for levels in range(300, 100_000, 20):
+        body = nested(levels)
+        try:
+            asked = WIRE.asked(body)
+        except BadRequest as error:
+            refused = error
+            break
+        assert sent_from(50, WIRE.native_body(asked, MODEL, None))
+    assert refused.param == "tools"
+
+
 def test_an_answer_given_back_by_the_official_client_is_taken() -> None:
     from openai.types.chat import ChatCompletionMessage
 
@@ -162,7 +186,7 @@ def test_an_answer_given_back_by_the_official_client_is_taken() -> None:
 
 def test_an_image_at_an_address_or_in_its_original_size_counts_as_the_largest() -> None:
     far = {"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}
-    original = {"type": "image_url", "image_url": {**IMAGE["image_url"], "detail": "original"}}  # type: ignore[dict-item]
+    original = {"type": "image_url", "image_url": {**IMAGE["image_url"], "detail": "original"}}
     assert [file.kind for file in WIRE.asked(request("openai", **user(far))).messages[0].attachments] == ["image"]
     assert len(WIRE.asked(request("openai", **user(original))).messages[0].attachments) == 3
 
@@ -189,7 +213,7 @@ def test_a_provider_is_sent_the_longest_answer_that_is_paid_for_under_its_own_na
 
 
 def test_a_provider_is_sent_all_else_as_it_came() -> None:
-    fields = {"tools": [TOOL], "seed": 3, "temperature": 1, "service_tier": "auto", "user": "u"}
+    fields: dict[str, Any] = {"tools": [TOOL], "seed": 3, "temperature": 1, "service_tier": "auto", "user": "u"}
     asked = WIRE.asked(request("openai", **fields, stream_options={"include_obfuscation": False}))
     body = WIRE.native_body(asked, MODEL, None)
     assert body == request("openai", **fields) | {
@@ -274,7 +298,13 @@ def test_all_that_a_model_writes_is_read() -> None:
     reader = tap("openai")
     calls = [{"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a"'}}]
     odd = [{"type": "thinking", "thinking": [{"type": "text", "text": "E"}]}, {"type": "text", "text": "F"}]
-    deltas = [{"content": "A"}, {"reasoning": "B"}, {"reasoning_content": "C"}, {"refusal": "D"}, {"content": odd}]
+    deltas: list[dict[str, Any]] = [
+        {"content": "A"},
+        {"reasoning": "B"},
+        {"reasoning_content": "C"},
+        {"refusal": "D"},
+        {"content": odd},
+    ]
     sent = sse(*map(chunk, deltas), chunk({"tool_calls": calls}))
     assert len(said(reader.feed(sent))) == 6
     assert sorted(reader.text) == sorted('ABCDEFf{"a"')
@@ -327,7 +357,7 @@ def test_a_whole_answer_is_passed_on_with_what_it_came_to() -> None:
     assert told["usage"] == answer["usage"] | {"cost": 0.0025, "credits_charged": 25_000, "credits_left": 975_000}
 
 
-EVENTS = [
+EVENTS: list[ProviderEvent] = [
     Notice("not for clients"),
     ReasoningDelta("Hm."),
     TextDelta("Hé"),

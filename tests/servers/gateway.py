@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
-import uvicorn
 
 from aichat_cli.accounts import keys
 from aichat_cli.accounts.protocol import AccountStore, NewKey
@@ -22,19 +21,18 @@ from aichat_cli.accounts.sqlite import SqliteAccounts
 from aichat_cli.app import App
 from aichat_cli.core.accounts import SCOPES, Scope, User
 from aichat_cli.core.credits import PlanName
-from aichat_cli.gateway.app import create_app
+from aichat_cli.core.struct import replace
 from aichat_cli.gateway.deps import GatewayDeps, ServerOptions
 from aichat_cli.gateway.desk import Desk
+from aichat_cli.gateway.server import Listening, bound, made
+from aichat_cli.gateway.watch import Watch
 from tests.servers.scripted import ScriptedServer
 
 PROVIDER_KEY = "sk-provider-5d1f7a2c9e8b"
 
 
 class RunningGateway:
-    """`server` stands for OpenAI and Anthropic. While it runs, the environment of this process is the operator's.
-
-    `patience` is how many seconds answers under way have to end once it is to end; None for any number.
-    """
+    """`server` stands for OpenAI and Anthropic. While it runs, the environment of this process is the operator's."""
 
     def __init__(
         self,
@@ -44,14 +42,16 @@ class RunningGateway:
         store: AccountStore | None = None,
         options: ServerOptions | None = None,
         environ: dict[str, str] | None = None,
-        patience: int | None = None,
+        listening: Listening | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.server = server
         self.store = store or SqliteAccounts(folder / "gateway.db")
         self._folder = folder
         self._options = options or ServerOptions()
         self._environ = environ or {}
-        self._patience = patience
+        self._listening = replace(listening or Listening(), port=0)
+        self._watch = watch or Watch()
         self._patch = pytest.MonkeyPatch()
         self.deps: GatewayDeps
         self.port = 0
@@ -115,26 +115,17 @@ class RunningGateway:
             **self._environ,
         }.items():
             self._patch.setenv(name, value)
-        self.deps = GatewayDeps(App(), self.store, Desk(self.store), self._options)
-        config = uvicorn.Config(
-            create_app(self.deps),
-            host="127.0.0.1",
-            port=0,
-            log_config=None,
-            lifespan="on",
-            ws="none",
-            access_log=False,
-            timeout_graceful_shutdown=self._patience,
-        )
-        self._uvicorn = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._uvicorn.run, name="gateway", daemon=True)
+        self.deps = GatewayDeps(App(), self.store, Desk(self.store), self._options, self._watch)
+        listener = bound(self._listening)
+        self.port = listener.getsockname()[1]
+        self._uvicorn = made(self.deps, self._listening)
+        self._thread = threading.Thread(target=self._uvicorn.run, args=([listener],), name="gateway", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + 20
         while not self._uvicorn.started:
             assert self._thread.is_alive(), "the gateway did not start"
             assert time.monotonic() < deadline, "the gateway did not start in time"
             time.sleep(0.005)
-        self.port = self._uvicorn.servers[0].sockets[0].getsockname()[1]
         return self
 
     def __exit__(
