@@ -235,6 +235,7 @@ class Upstream:
         async with aclosing(events_in_thread(provider, request, room, provider.close if is_local else None)) as events:
             async for event in events:
                 yield encoder.event(event)
+                running.waits("nobody")  # that has limits of its own
 
     async def _post(self, request: ChatRequest, body: dict[str, Any]) -> aiohttp.ClientResponse:
         """The response once its head says that it is one; a field that we added and that is refused is left out."""
