@@ -100,11 +100,13 @@ def serve(
         store.prepare()
         with closing(store.users()) as accounts:
             people = accounts.users(limit=None)
-        _require_keys(listening, people, diagnostics)
+        _require_keys(listening, people)
         with closing(server.bound(listening)) as listener:
             port = listener.getsockname()[1]
             deps = _deps(house, store, _options(house, typed, listening, port), typed, log_addresses=log_addresses)
-            _tell(diagnostics, listening, port, store.name, people)
+            served = _count_models(deps)
+            _warn(diagnostics, listening)
+            _tell(diagnostics, _url(listening, port), served, people, store.name)
             server.serve(deps, listening, listener)
 
 
@@ -169,35 +171,59 @@ def _deps(house: App, store: AccountStore, options: ServerOptions, typed: Typed,
     return GatewayDeps(house, store, Desk(store), options, watch)
 
 
-def _require_keys(listening: Listening, people: list[User], diagnostics: Diagnostics) -> None:
-    """What others than this machine reach has a key to be opened with, and should not be read on the way."""
+def _require_keys(listening: Listening, people: list[User]) -> None:
+    """What others than this machine reach has a key to be opened with; raises ConfigError."""
     from aichat_cli.gateway.server import is_loopback
 
-    if is_loopback(listening.host):
+    if is_loopback(listening.host) or _keys_of(people):
         return
-    if not _keys_of(people):
-        name = people[0].name if people else "NAME"
-        hint = f"Run: aichat api-keys create {name}"
-        raise ConfigError(
-            f"Nobody has a key, so the gateway does not listen at {listening.host}.",
-            hint=hint if people else f"Run: aichat users create {name}, then aichat api-keys create {name}",
-        )
-    if listening.tls_cert is None and not listening.proxies:
+    name = people[0].name if people else "NAME"
+    make = f"aichat api-keys create {name}"
+    raise ConfigError(
+        f"Nobody has a key, so the gateway does not listen at {listening.host}.",
+        hint=f"Run: {make}" if people else f"Run: aichat users create {name}, then {make}",
+    )
+
+
+def _warn(diagnostics: Diagnostics, listening: Listening) -> None:
+    from aichat_cli.gateway.server import is_loopback
+
+    if listening.tls_cert is None and not listening.proxies and not is_loopback(listening.host):
         diagnostics.warning(
             f"Keys and chats pass {listening.host} unencrypted: give --tls-cert and --tls-key, or --behind-proxy."
         )
 
 
-def _tell(diagnostics: Diagnostics, listening: Listening, port: int, place: str, people: list[User]) -> None:
-    users, keys = len(people), _keys_of(people)
-    counted = f"{users:,} user{'s' * (users != 1)}, {keys:,} key{'s' * (keys != 1)}"
+def _count_models(deps: GatewayDeps) -> int:
+    """How many models are served; raises UsageError where the patterns name none."""
+    import asyncio
+
+    from aichat_cli.gateway.models import ServedModels
+
+    count = len(asyncio.run(ServedModels(deps.house, deps.options.models).listing()))
+    if not count and deps.options.models:
+        raise UsageError(
+            f"No model that can be asked is called {', '.join(deps.options.models)}.", hint="Run: aichat models list"
+        )
+    return count
+
+
+def _tell(diagnostics: Diagnostics, url: str, models: int, people: list[User], place: str) -> None:
+    keys = _keys_of(people)
+    steps = []
+    if not models:
+        steps.append("aichat keys set openai, or another provider, and start again")
     if not people:
-        next_ = " Next, elsewhere: aichat users create NAME, then aichat api-keys create NAME."
-    elif not keys:
-        next_ = f" Next, elsewhere: aichat api-keys create {people[0].name}."
-    else:
-        next_ = ""
-    diagnostics.notice(f"Serving at {_url(listening, port)}: {counted}, in {place}.{next_}")
+        steps.append("aichat users create NAME")
+    if not keys:
+        steps.append(f"aichat api-keys create {people[0].name if people else 'NAME'}")
+    counted = ", ".join((_counted(models, "model"), _counted(len(people), "user"), _counted(keys, "key")))
+    next_ = f" Next: {'; '.join(steps)}." if steps else ""
+    diagnostics.notice(f"Serving at {url}: {counted}, in {place}.{next_}")
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def _keys_of(people: list[User]) -> int:

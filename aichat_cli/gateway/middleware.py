@@ -114,12 +114,17 @@ async def _fail(scope: Scope, request_id: str, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def asked_id(given: str) -> str | None:
+    """The id that a caller names for a request, None where it is no UUID."""
+    try:
+        return str(UUID(given))
+    except ValueError:
+        return None
+
+
 def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
     """The id the caller names, where it is one, else a new one."""
     for name, value in headers:
         if name == _ASKED_ID:
-            try:
-                return str(UUID(value.decode("ascii")))
-            except ValueError:
-                break
+            return asked_id(value.decode("latin-1")) or new_id()
     return new_id()

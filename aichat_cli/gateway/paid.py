@@ -10,7 +10,6 @@ import asyncio
 import math
 import time
 from abc import ABC, abstractmethod
-from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,17 +18,19 @@ from starlette.types import Receive, Scope, Send
 from aichat_cli.billing.estimates import Call
 from aichat_cli.core.accounts import Caller, CallWindow
 from aichat_cli.core.credits import NANO_PER_CREDIT
-from aichat_cli.core.errors import AichatError, ProviderError, TimedOut
-from aichat_cli.core.ids import RequestId, new_id
+from aichat_cli.core.errors import AichatError, ApiKeyError, ProviderError, RateLimited, TimedOut
+from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.core.struct import to_json
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.gateway.calls import Running
 from aichat_cli.gateway.deps import deps_of
-from aichat_cli.gateway.errors import BadRequest, error_response, of_provider
+from aichat_cli.gateway.errors import BadRequest, error_response, of_provider, request_id_of
+from aichat_cli.gateway.middleware import asked_id
 from aichat_cli.gateway.models import Served
 from aichat_cli.gateway.traffic import traffic_of
+from aichat_cli.gateway.watch import SeenCall, notes_of
 from aichat_cli.gateway.wire.base import Totals
 
 EVENTS = b"text/event-stream; charset=utf-8"
@@ -37,18 +38,15 @@ JSON = b"application/json"
 
 
 def id_for(request: Request) -> RequestId:
-    """The id a call is charged under: the one its caller gives, or a new one; it becomes the request's own.
+    """The id a call is charged under: that of its request, which the caller may have given.
 
     Raises:
         BadRequest: the caller's is no UUID.
     """
     given = request.headers.get("x-aichat-request-id")
-    try:
-        request_id = RequestId(new_id() if given is None else str(UUID(given)))
-    except ValueError:
-        raise BadRequest("X-Aichat-Request-Id must be a UUID.", param="X-Aichat-Request-Id") from None
-    request.scope.setdefault("state", {})["request_id"] = request_id
-    return request_id
+    if given is not None and asked_id(given) is None:
+        raise BadRequest("X-Aichat-Request-Id must be a UUID.", param="X-Aichat-Request-Id")
+    return RequestId(request_id_of(request))
 
 
 class PaidAnswer(Response, ABC):
@@ -62,6 +60,7 @@ class PaidAnswer(Response, ABC):
         self._request = request
         self._caller = caller
         self._began_at = time.monotonic()
+        self._seen = notes_of(request).call = SeenCall(served.model.name)
         traffic = traffic_of(request)
         self.upstream = traffic.upstream
         self._calls = traffic.calls
@@ -103,6 +102,8 @@ class PaidAnswer(Response, ABC):
             status = "complete"
         except AichatError as exc:
             failure = of_provider(exc)
+            if isinstance(exc, ProviderError | ApiKeyError | RateLimited):
+                self._calls.observer.failed(self.served.model.provider, exc.code)
         except asyncio.CancelledError:
             status = "failed" if running.ending == "silent" else "stopped"
             if running.ending is None:
@@ -125,11 +126,10 @@ class PaidAnswer(Response, ABC):
     async def begin(self, running: Running, media_type: bytes, send: Send, *, length: int | None = None) -> None:
         """Send the headers."""
         self.has_begun = True
-        self._calls.observer.first_byte(self.served.model.name, time.monotonic() - self._began_at)
+        self._calls.observer.first_byte(time.monotonic() - self._began_at)
         headers = [
             (b"content-type", media_type),
             (b"cache-control", b"no-store"),
-            (b"x-request-id", self.id.encode()),
             *_window_headers(running.ticket.window),
             (b"x-accel-buffering", b"no") if length is None else (b"content-length", b"%d" % length),
         ]
@@ -169,11 +169,15 @@ class PaidAnswer(Response, ABC):
         charge = await self._calls.settle(self.id, record)
         cost = (record.cost_nano or 0) if record else 0
         tokens = record.tokens if record else None
-        seconds = time.monotonic() - self._began_at
-        self._calls.observer.ended(self.served.model.name, status, tokens, cost, seconds)
-        if tokens is None or charge is None:
+        charged_nano = charge.charged_nano if charge else 0
+        self._calls.observer.ended(self.served.model.name, tokens, cost, charged_nano)
+        if tokens is None:
             return None
-        charged, left = charge.charged_nano // NANO_PER_CREDIT, charge.balance_nano // NANO_PER_CREDIT
+        self._seen.input_tokens, self._seen.output_tokens = tokens.input_tokens, tokens.output_tokens
+        self._seen.cost_nano = cost
+        if charge is None:
+            return None
+        charged, left = charged_nano // NANO_PER_CREDIT, charge.balance_nano // NANO_PER_CREDIT
         return Totals(tokens, cost / NANO_PER_DOLLAR, charged, left)
 
 

@@ -35,7 +35,8 @@ from aichat_cli.core.errors import (
 )
 from aichat_cli.core.ids import ProfileId
 from aichat_cli.core.secret import Secret
-from aichat_cli.gateway.account import answer, credits_number
+from aichat_cli.gateway.account import credits_number
+from aichat_cli.gateway.answers import answer
 from aichat_cli.gateway.auth import caller_of
 from aichat_cli.gateway.bodies import json_object, read_body
 from aichat_cli.gateway.deps import GatewayDeps, deps_of
@@ -189,7 +190,7 @@ def _taken_in(deps: GatewayDeps, payload: bytes, header: str | None) -> webhooks
 def _of_stripe(error: AichatError) -> AichatError:
     """What Stripe said to the gateway's own key and request, as the buyer is told."""
     if isinstance(error, KeyMissing):
-        return BadRequest("Credits are not sold on this gateway.", status=501, code="not_sold")
+        return BadRequest("Credits are not sold on this gateway.", code="not_sold")
     if isinstance(error, PurchaseFailed):
         return BadRequest(error.message, status=409, code=error.code, hint="Ask the operator of this gateway")
     if isinstance(error, RequestRejected):

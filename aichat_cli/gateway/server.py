@@ -137,13 +137,22 @@ def serve(deps: GatewayDeps, listening: Listening, listener: socket.socket) -> N
     Raises:
         ConfigError: the certificate or its key cannot be used.
     """
-    context = tls_context(listening)
+    server = made(deps, listening)
     _take_logs_of_libraries(deps)
     _allow_files(listening.limits.most_connections)
-    protocol = type("Protocol", (LimitedProtocol,), {"limits": listening.limits})
+    deps.watch.log.open()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        deps.watch.log.close()
+
+
+def made(deps: GatewayDeps, listening: Listening) -> GatewayServer:
+    """The server, which does not listen yet; raises ConfigError as `serve` does."""
+    context = tls_context(listening)
     config = Config(
         create_app(deps),
-        http=protocol,
+        http=type("Protocol", (LimitedProtocol,), {"limits": listening.limits}),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -155,11 +164,7 @@ def serve(deps: GatewayDeps, listening: Listening, listener: socket.socket) -> N
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ssl_context_factory=None if context is None else lambda *_: context,
     )
-    deps.watch.log.open()
-    try:
-        GatewayServer(config, deps, listening, context).run(sockets=[listener])
-    finally:
-        deps.watch.log.close()
+    return GatewayServer(config, deps, listening, context)
 
 
 def bound(listening: Listening) -> socket.socket:
@@ -174,7 +179,7 @@ def bound(listening: Listening) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         made = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except socket.gaierror:
-        raise UsageError(f'--host cannot be "{host}": there is no such address.') from None
+        raise _no_address(host) from None
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
             raise ConfigError(
@@ -193,12 +198,16 @@ def bound(listening: Listening) -> socket.socket:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
+    """Whether only this machine reaches what listens there; raises UsageError where there is no such address."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
+    except (OSError, UnicodeError):
+        raise _no_address(host) from None
     return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
+
+
+def _no_address(host: str) -> UsageError:
+    return UsageError(f'--host cannot be "{host}": there is no such address.')
 
 
 def tls_context(listening: Listening) -> ssl.SSLContext | None:

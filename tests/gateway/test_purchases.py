@@ -382,7 +382,7 @@ def test_what_stripe_does_not_let_the_operator_sell_is_not_the_buyers_mistake(
 def test_a_gateway_without_a_key_for_stripe_sells_nothing(buyer: Buyer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STRIPE_API_KEY")
     answer = buyer.ask()
-    assert (answer.status_code, answer.json()["error"]["code"]) == (501, "not_sold")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "not_sold")
 
 
 # The pages.
