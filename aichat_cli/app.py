@@ -181,7 +181,7 @@ class App:
         """What a sync is made of."""
         from aichat_cli.sync_services import SyncServices
 
-        return SyncServices(self.keys, lambda: self.settings, self.library_on)
+        return SyncServices(self.keys, lambda: self.settings, self.library_on, lambda: self.account)
 
     def readers(self) -> Readers:
         """What reads files, folders and pages for a prompt."""

@@ -1,6 +1,7 @@
-"""What a sync is made of, as it is set: the address from the keyring, the connection, and where documents go.
+"""What a sync is made of, as it is set: where the other side is, the way there, and where documents go.
 
-Without an address in the keyring, and until something is synced, nothing is opened, and nothing of Postgres is imported.
+The other side is a Postgres database, whose address is in the keyring, or the gateway that the user is logged in to. Until
+something is synced nothing is opened, and nothing of Postgres is imported.
 """
 
 from __future__ import annotations
@@ -12,22 +13,23 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.errors import AichatError, EmbeddingError, SyncError
+from aichat_cli.core.errors import AichatError, ConfigError, EmbeddingError, SyncError
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.core.sync import SyncProgress, SyncReport
 from aichat_cli.storage import sync_state
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
+    from aichat_cli.account.services import AccountServices
     from aichat_cli.config.secrets import KeyLocation
     from aichat_cli.core.ingest import IngestProgress
     from aichat_cli.core.secret import Secret
     from aichat_cli.documents.hosted_corpus import HostedCorpora
     from aichat_cli.documents.library import Library
     from aichat_cli.hosted.connection import Connection, Place
-    from aichat_cli.sync.direct import DirectTransport
     from aichat_cli.sync.engine import SyncDeps
     from aichat_cli.sync.overview import Account
+    from aichat_cli.sync.protocol import Transport
 
 T = TypeVar("T")
 
@@ -46,14 +48,20 @@ class SyncServices:
         keys: where the address is kept.
         settings: as they are now.
         library_on: the documents of a database, through a connection of the calling thread.
+        login: the account at a gateway.
     """
 
     def __init__(
-        self, keys: KeyStore, settings: Callable[[], Settings], library_on: Callable[[Database], Library]
+        self,
+        keys: KeyStore,
+        settings: Callable[[], Settings],
+        library_on: Callable[[Database], Library],
+        login: Callable[[], AccountServices],
     ) -> None:
         self._keys = keys
         self._settings = settings
         self._library_on = library_on
+        self._login = login
 
     def guarded(self, typed: str, source: str) -> tuple[Secret, Place]:
         """An address that was given, as it is kept, and where it leads; from here on it is taken out of every message.
@@ -96,40 +104,42 @@ class SyncServices:
 
         return Connection.open(address)
 
-    def transport(self, database: Database) -> DirectTransport:
+    def transport(self, database: Database) -> Transport:
         """The other side of a database; close it.
 
         Raises:
-            SyncError: sync is off, its address is gone, or leads to another database than it was set up with.
+            SyncError: sync is off, or leads elsewhere than it was set up with.
+            KeyMissing: the key of the account at a gateway is gone.
             HostedError: the other side cannot be reached, or is not set up.
+            AccountError, ProviderError: a gateway that has moved does not tell whose account it is.
         """
         from aichat_cli.sync.overview import Account
 
         account = Account.of(sync_state.get(database).account)
-        address, place = self.kept()
-        transport = self._opened(account, address, place)
-        if account.place != place.name:  # it has moved
-            sync_state.set_account(database, Account(place.name, transport.user.user_id).text)
+        transport, now = self._way(account)()
+        if now != account:  # it has moved
+            sync_state.set_account(database, now.text)
         return transport
 
-    def ask(self, database: Database, question: Callable[[DirectTransport], T]) -> T:
+    def ask(self, database: Database, question: Callable[[Transport], T]) -> T:
         """Ask the other side something beside the point, with little patience.
 
         Raises:
-            SyncError, HostedError: as `transport` does, and where the answer takes too long.
+            AichatError: as `transport` does, and where the answer takes too long.
         """
         from aichat_cli.core.errors import HostedUnavailable
         from aichat_cli.sync.overview import Account
 
         account = Account.of(sync_state.get(database).account)
-        address, place = self.kept()
+        way = self._way(account)
         answers: list[T] = []
         errors: list[AichatError] = []
 
         def work() -> None:
             leave_signals_to_the_main_thread()
             try:
-                with closing(self._opened(account, address, place)) as transport:
+                transport, _ = way()
+                with closing(transport):
                     answers.append(question(transport))
             except AichatError as exc:
                 errors.append(exc)
@@ -140,7 +150,7 @@ class SyncServices:
         if errors:
             raise errors[0]
         if not answers:
-            raise HostedUnavailable(f"The database {place.name} did not answer within {PATIENCE_SECONDS:.0f} s.")
+            raise HostedUnavailable(f"{account.place} did not answer within {PATIENCE_SECONDS:.0f} s.")
         return answers[0]
 
     def corpora(self, database: Database) -> HostedCorpora:
@@ -148,6 +158,7 @@ class SyncServices:
 
         Raises:
             SyncError: sync is off, or its address is gone.
+            ConfigError: the other side is a gateway.
         """
         from uuid import UUID
 
@@ -157,6 +168,11 @@ class SyncServices:
         from aichat_cli.sync.overview import Account
 
         account = Account.of(sync_state.get(database).account)
+        if account.is_gateway:
+            raise ConfigError(
+                "documents.search_in is hosted, and documents cannot be searched through a gateway.",
+                hint="They are on this device as well: aichat config set documents.search_in local",
+            )
         address, _ = self.kept()
 
         def default_model() -> str | None:
@@ -165,26 +181,58 @@ class SyncServices:
 
         return HostedCorpora(QuestionConnection(lambda: self.connect(address)), UUID(account.user_id), default_model)
 
-    def _opened(self, account: Account, address: Secret, place: Place) -> DirectTransport:
+    def _way(self, account: Account) -> Callable[[], tuple[Transport, Account]]:
+        """What connects, with the account where it is now; what only this thread may read is read before."""
+        if account.is_gateway:
+            return self._way_through_gateway(account)
+        address, place = self.kept()
+        return lambda: self._direct(account, address, place)
+
+    def _direct(self, account: Account, address: Secret, place: Place) -> tuple[Transport, Account]:
         from aichat_cli.hosted import sync_calls
         from aichat_cli.sync.direct import DirectTransport
+        from aichat_cli.sync.overview import Account
 
         connection = self.connect(address)
         if account.user_id and account.place == place.name:
             # Whether this user is still there, the first answer tells.
-            return DirectTransport(connection, user_id=account.user_id)
+            return DirectTransport(connection, user_id=account.user_id), account
         try:
             user_id = sync_calls.personal_user(connection)
             if account.user_id and user_id != account.user_id:
-                raise other_database(account, place)
+                raise other_side(account, place.name)
         except BaseException:
             connection.close()
             raise
-        return DirectTransport(connection, user_id=user_id)
+        return DirectTransport(connection, user_id=user_id), Account(place.name, user_id)
 
-    def sync(
-        self, database: Database, transport: DirectTransport, progress: Callable[[SyncProgress], None]
-    ) -> SyncReport:
+    def _way_through_gateway(self, account: Account) -> Callable[[], tuple[Transport, Account]]:
+        from aichat_cli.account.sync_transport import GatewayTransport
+        from aichat_cli.providers.base import Timeouts
+        from aichat_cli.sync.overview import Account
+
+        login = self._login()
+        url = login.url
+        if not url:
+            raise SyncError(
+                f"This device syncs with {account.place}, and you are not logged in there any more.",
+                hint=f"Run: aichat login {account.place}",
+            )
+        key, number = login.key(), self._settings().number
+        timeouts = Timeouts(number("timeouts.connect"), number("timeouts.first_byte"), number("timeouts.idle"))
+
+        def through() -> tuple[Transport, Account]:
+            now = account
+            if url != account.place:
+                now = Account(url, login.look().user_id)
+                if now.user_id != account.user_id:
+                    raise other_side(account, url)
+            # Whether it is still this user's key, the first answer tells.
+            return GatewayTransport(url, key, user_id=account.user_id, timeouts=timeouts), now
+
+        return through
+
+    def sync(self, database: Database, transport: Transport, progress: Callable[[SyncProgress], None]) -> SyncReport:
         """Bring both sides to the same state; `sync.engine.sync` tells the errors."""
         from aichat_cli.sync.engine import SyncOptions, sync
 
@@ -247,9 +295,7 @@ class SyncServices:
         if sync_state.get(database).with_documents != self.with_documents:
             sync_state.set_with_documents(database, with_documents=self.with_documents)
 
-    def _deps(
-        self, database: Database, transport: DirectTransport, progress: Callable[[SyncProgress], None]
-    ) -> SyncDeps:
+    def _deps(self, database: Database, transport: Transport, progress: Callable[[SyncProgress], None]) -> SyncDeps:
         from aichat_cli.documents import synced
         from aichat_cli.documents.sqlite_vectors import SqliteVectors
         from aichat_cli.sync.engine import SyncDeps
@@ -269,10 +315,10 @@ def is_free(database: Database, collection: str) -> bool:
     return collections.get(database, collection).embedding_model in STATIC_NAMES | MINILM_NAMES
 
 
-def other_database(account: Account, place: Place) -> SyncError:
-    """A device syncs with one database, and another is meant now."""
-    also = "" if account.place != place.name else ", which is another database than it was"
+def other_side(account: Account, place: str) -> SyncError:
+    """A device syncs with one other side, and another is meant now."""
+    also = "" if account.place != place else ", which is another account than it was"
     return SyncError(
-        f"This device syncs with {account.place}, and the address leads to {place.name}{also}.",
+        f"This device syncs with {account.place}, and is to sync with {place}{also}.",
         hint="Turn sync off first: aichat sync off",
     )

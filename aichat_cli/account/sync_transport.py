@@ -59,8 +59,12 @@ class GatewayTransport:
         self._device_name = name[:100] or "unnamed"
         self._timeouts = timeouts or Timeouts()
         self._http = HttpTransport()
-        self.round_trips = 0
-        """How often the gateway was asked."""
+        self._round_trips = 0
+
+    @property
+    def round_trips(self) -> int:
+        """`Transport.round_trips`."""
+        return self._round_trips
 
     def pull(self, device: str, after: int, *, most: int, most_bytes: int, horizon: int = -1) -> Page:
         """`Transport.pull`."""
@@ -139,7 +143,7 @@ class GatewayTransport:
 
     def _sent(self, name: str, headers: dict[str, str], body: bytes | None, *, most: int, puts: bool = False) -> bytes:
         """What a request is answered, unpacked; raises HostedError, and _NoSuchFile."""
-        self.round_trips += 1
+        self._round_trips += 1
         url = f"{self._url}/v1/sync/{name}"
         sent = {"Authorization": f"Bearer {self._key.reveal()}", "Accept-Encoding": "gzip", **headers}
         if self._user_id:

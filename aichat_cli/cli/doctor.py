@@ -15,6 +15,7 @@ from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
 from aichat_cli.config.secrets import keyring_backend
 from aichat_cli.core.errors import EXIT_ERROR, AichatError
+from aichat_cli.core.models import GATEWAY
 from aichat_cli.core.struct import Struct, asdict
 from aichat_cli.documents.index_building import is_complete
 from aichat_cli.providers import catalog, pull
@@ -138,8 +139,11 @@ def _sync(house: App) -> Finding:
     state = sync_state.find(house.readable_database)
     if state is None:
         return Finding("sync", "missing", "off. Run: aichat sync init, and your devices are kept alike")
-    place = Account.of(state.account).place
-    if house.keys.find(KEY_NAME, by_flag=False) is None:
+    account = Account.of(state.account)
+    place = account.place
+    if account.is_gateway and (not house.account.url or house.keys.find(GATEWAY, by_flag=False) is None):
+        return Finding("sync", "broken", f"you are not logged in to {place} any more. Run: aichat login {place}")
+    if not account.is_gateway and house.keys.find(KEY_NAME, by_flag=False) is None:
         return Finding("sync", "broken", f"the address of {place} is not in the keyring. Run: aichat sync init")
     return Finding("sync", "ok", f"with {place}; {f'last problem: {state.problem}' if state.problem else 'no problem'}")
 

@@ -76,9 +76,22 @@ def _tell(house: App, diagnostics: Diagnostics, done: LoggedIn) -> None:
     elif done.profile.listing.default:
         hosted = f"{GATEWAY}/{done.profile.listing.default}"
         diagnostics.notice(f"{default} still answers, as the setting model says. Try: aichat -m {hosted} hello")
+    if account.syncs and "sync" in account.scopes and not _syncs(house):
+        diagnostics.notice("This gateway keeps your chats alike on several devices, too. Run: aichat sync init")
     for variable, given in (
         (known(URL_SETTING).variable, account.url),
         (key_environment_variables(GATEWAY)[0], ""),
     ):
         if os.environ.get(variable) and os.environ[variable].rstrip("/") != given:
             diagnostics.warning(f"The environment holds {variable} too, which comes first.")
+
+
+def _syncs(house: App) -> bool:
+    """Whether sync is on; a database that cannot be read is told of when it is needed."""
+    from aichat_cli.core.errors import StorageError
+    from aichat_cli.storage import sync_state
+
+    try:
+        return sync_state.find(house.readable_database) is not None
+    except StorageError:
+        return True

@@ -1,4 +1,4 @@
-"""`aichat sync`: conversations and documents on several devices, through a Postgres database of one's own."""
+"""`aichat sync`: conversations and documents on several devices, through a Postgres database of one's own or a gateway."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from aichat_cli.app import App
     from aichat_cli.core.sync import Device, TrashEntry
 
-app = command_group("Conversations and documents on several devices, through a Postgres database of your own.")
+app = command_group(
+    "Conversations and documents on several devices, through a Postgres database of your own or a gateway."
+)
 app.command("init")(sync_init.init)
 
 
@@ -141,7 +143,7 @@ def _tell_of_leaving(
     except AichatError as exc:
         if must:
             raise
-        diagnostics.warning(f"The database could not be told: {one_line(exc)}")
+        diagnostics.warning(f"The other side could not be told: {one_line(exc)}")
         return False
     return True
 

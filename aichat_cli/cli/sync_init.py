@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aichat_cli.app import App
-from aichat_cli.cli.common import LONGEST_ADDRESS, DebugFlag, confirmed, confirmed_on_terminal, handed_on, opened
-from aichat_cli.cli.sync_run import synced
-from aichat_cli.config import settings_file
-from aichat_cli.config.settings import known
-from aichat_cli.core.errors import AichatError, HostedUnavailable, SyncError, UsageError
+from aichat_cli.cli.common import LONGEST_ADDRESS, DebugFlag, handed_on, opened
+from aichat_cli.cli.sync_setup import agreed, begin, first_sync, keep_documents_here
+from aichat_cli.core.errors import HostedUnavailable, UsageError
 from aichat_cli.core.sync import SCHEMA_VERSION
-from aichat_cli.render import sync_view
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import Diagnostics
-from aichat_cli.storage import sync_overview, sync_state
-from aichat_cli.sync_services import VARIABLE, SyncServices, other_database
+from aichat_cli.storage import sync_state
+from aichat_cli.sync_services import VARIABLE, SyncServices, other_side
 
 if TYPE_CHECKING:
     from aichat_cli.core.secret import Secret
@@ -30,8 +27,8 @@ def init(
     address: Annotated[
         str | None,
         typer.Argument(
-            help=f"postgresql://USER@HOST/DATABASE; - reads it from stdin. Without it: ${VARIABLE}, or it is asked for,"
-            " hidden.",
+            help=f"postgresql://USER@HOST/DATABASE; - reads it from stdin. Without it: ${VARIABLE}, or the gateway you are"
+            " logged in to, or it is asked for, hidden.",
             metavar="[ADDRESS]",
         ),
     ] = None,
@@ -40,7 +37,8 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Set a Postgres database up and sync with it; on the next device the same command joins in.
+    """Set a Postgres database up, or take the gateway you are logged in to, and sync with it; on the next device the same
+    command joins in.
 
     Once more, it brings the database forward after an upgrade.
     """
@@ -51,6 +49,11 @@ def init(
             print_text(schema_text())
             return
         services = house.sync
+        if address is None and not os.environ.get(VARIABLE, "").strip() and house.account.url:
+            from aichat_cli.cli.sync_init_gateway import init_with_gateway
+
+            init_with_gateway(house, diagnostics, no_documents=no_documents, yes=yes)
+            return
         secret, place = services.guarded(*_given(address))
         _warn_of_history(address, secret, diagnostics)
         _Setup(house, diagnostics, services, secret, place).run(no_documents=no_documents, yes=yes)
@@ -101,16 +104,15 @@ class _Setup:
             self._agree(connection, is_on=is_on, no_documents=no_documents, yes=yes)
             account = self._apply(connection)
         if no_documents:
-            settings_file.set_value(self._house.paths.config_file, known("sync.documents"), False)
-            self._house.reload_settings()
+            keep_documents_here(self._house)
         location = self._services.keep(self._address)
         if location.source != "keyring":
             self._diagnostics.notice(f"The address is kept in {location.source}: this machine has no keyring.")
         if is_on:
             sync_state.set_account(database, account)
         else:
-            self._begin(account)
-        self._first_sync()
+            begin(self._house, account)
+        first_sync(self._house, self._diagnostics)
 
     def _connected(self, *, is_on: bool) -> Connection:
         try:
@@ -130,34 +132,23 @@ class _Setup:
         if state is None:
             return
         account = Account.of(state.account)
-        if version is None:
+        if version is None or account.is_gateway:
             is_same = account.place == self._place.name
         else:
             is_same = str(connection.value("SELECT aichat.personal_user()")) == account.user_id
         if not is_same:
-            raise other_database(account, self._place)
+            raise other_side(account, self._place.name)
 
     def _agree(self, connection: Connection, *, is_on: bool, no_documents: bool, yes: bool) -> None:
         from aichat_cli.hosted import setup
 
         version = setup.version_before(connection)
-        here = sync_overview.contents(self._house.database)
-        counts = {"conversation": here.conversations, "message": here.messages}
-        is_with_documents = self._services.with_documents and not no_documents
-        if is_with_documents:
-            counts["document"] = here.documents
         what = "is set up for aichat already" if version is not None else "is empty of aichat, and will be set up"
         if version is not None and version < SCHEMA_VERSION:
             what = f"has version {version} of aichat's tables, and will be brought to {SCHEMA_VERSION}"
         self._diagnostics.notice(f"The database {self._place.name} {what}.")
-        listed = sync_view.counted(counts) or "nothing yet"
-        kept = "" if is_with_documents or not here.documents else " Documents stay on this device."
-        self._diagnostics.notice(f"Here: {listed}. What one side lacks, it gets.{kept}")
-        if is_on:
-            return
-        question = f"Sync with {self._place.name}?"
-        if not (yes or (confirmed(question, yes=False) if sys.stdin.isatty() else confirmed_on_terminal(question))):
-            raise UsageError("Nothing was changed.", hint="To sync without being asked: --yes")
+        question = None if is_on else f"Sync with {self._place.name}?"
+        agreed(self._house, self._diagnostics, question, no_documents=no_documents, yes=yes)
 
     def _apply(self, connection: Connection) -> str:
         """Set the database up; the account there, as it is kept."""
@@ -170,20 +161,3 @@ class _Setup:
         elif applied.before < applied.after:
             self._diagnostics.notice(f"Brought {self._place.name} from version {applied.before} to {applied.after}.")
         return Account(self._place.name, sync_calls.personal_user(connection)).text
-
-    def _begin(self, account: str) -> None:
-        try:
-            sync_state.begin(self._house.database, account, with_documents=self._services.with_documents)
-        except AichatError:
-            self._services.drop()
-            raise
-
-    def _first_sync(self) -> None:
-        try:
-            synced(self._house, self._diagnostics, self._services)
-        except SyncError:
-            raise
-        except AichatError as exc:
-            self._diagnostics.error(exc, consequence="Sync is on, but its first run is not complete. ")
-            raise typer.Exit(exc.exit_code) from None
-        self._diagnostics.notice("From now on, chats sync by themselves; aichat sync now does it at once.")

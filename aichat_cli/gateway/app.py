@@ -28,7 +28,7 @@ def create_app(deps: GatewayDeps) -> Starlette:
         deps.desk.open()
         app.state.sync = SyncDesk(deps.store.hosted)
         try:
-            async with traffic.opened(deps, deps.watch.observer) as app.state.traffic:
+            async with traffic.opened(deps) as app.state.traffic:
                 yield
         finally:
             app.state.sync.close()

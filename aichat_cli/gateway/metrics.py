@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.struct import Struct, field
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -59,6 +60,28 @@ class Metrics:
         if taken is None:
             taken = self.took[route] = Histogram()
         taken.add(seconds)
+
+    def began(self) -> None:
+        """A call of a model was admitted."""
+        self.calls_under_way += 1
+
+    def first_byte(self, seconds: float) -> None:
+        """The first byte of an answer is sent, so long after the request."""
+        self.first_bytes.add(seconds)
+
+    def failed(self, provider: str, code: str) -> None:
+        """A provider failed, for good."""
+        self.upstream_errors[provider, code] += 1
+
+    def ended(self, model: str, tokens: TokenUsage | None, cost_nano: int, charged_nano: int) -> None:
+        """A call was settled."""
+        self.calls_under_way -= 1
+        if tokens is not None:
+            self.tokens[model, "input"] += tokens.input_tokens
+            self.tokens[model, "cached"] += tokens.cached_tokens
+            self.tokens[model, "output"] += tokens.output_tokens
+            self.cost_nano[model] += cost_nano
+            self.charged_nano[model] += charged_nano
 
     def text(self, *, desk_waiting: int, log_dropped: int) -> str:
         """All of it, as Prometheus reads it."""

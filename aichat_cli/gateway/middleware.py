@@ -14,7 +14,7 @@ from aichat_cli.core.errors import AichatError
 from aichat_cli.core.ids import new_id
 from aichat_cli.core.struct import to_json
 from aichat_cli.gateway.errors import error_body
-from aichat_cli.gateway.watch import RequestNotes, Watch, keep_notes
+from aichat_cli.gateway.watch import RequestNotes, Watch
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -42,7 +42,6 @@ class Watched:
         state = scope.setdefault("state", {})
         state["request_id"] = notes.request_id
         state["notes"] = notes
-        keep_notes(notes)
         own_headers = [(b"x-request-id", notes.request_id.encode()), _SAFE]
         status, sent, is_over = 0, 0, False
 

@@ -13,7 +13,7 @@ from aichat_cli import __version__
 from aichat_cli.core.errors import AichatError, BadResponse, ConfigError, ConnectFailed, ProviderError, TimedOut
 from aichat_cli.core.struct import to_json
 from aichat_cli.providers.base import Call, Timeouts
-from aichat_cli.providers.connect import basic_authorization, tls_context
+from aichat_cli.providers.connect import Proxy, basic_authorization, is_proxy_set, proxy_for, tls_context
 from aichat_cli.providers.failures import ERROR_BODY_BYTES, Said, said_in, who
 
 _DRAIN_SECONDS = 0.25
@@ -55,7 +55,6 @@ class Network:
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, ssl=tls_context()),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
-            trust_env=True,
         )
         self._draining: set[asyncio.Task[None]] = set()
 
@@ -113,7 +112,11 @@ class Network:
         await self._session.close()
 
     async def _sent(self, url: str, headers: dict[str, str], payload: bytes) -> aiohttp.ClientResponse:
-        return await self._session.post(url, data=payload, headers=_HEADERS | headers, allow_redirects=False)
+        # aiohttp itself would look for proxies in a thread, at every request.
+        way: dict[str, Any] = {}
+        if is_proxy_set() and (proxy := _proxy_of(url)) is not None:
+            way = {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": proxy.headers}
+        return await self._session.post(url, data=payload, headers=_HEADERS | headers, allow_redirects=False, **way)
 
 
 async def read_whole(
@@ -132,6 +135,11 @@ async def read_whole(
         if len(body) > most_bytes:
             raise BadResponse(f"{who(call)} sent an answer larger than {most_bytes} bytes.")
     return bytes(body)
+
+
+def _proxy_of(url: str) -> Proxy | None:
+    parts = urlsplit(url)
+    return proxy_for(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
 def _without_login(url: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:

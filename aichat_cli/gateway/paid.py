@@ -30,6 +30,7 @@ from aichat_cli.gateway.errors import BadRequest, error_response, of_provider, r
 from aichat_cli.gateway.middleware import asked_id
 from aichat_cli.gateway.models import Served
 from aichat_cli.gateway.traffic import traffic_of
+from aichat_cli.gateway.watch import SeenCall, notes_of
 from aichat_cli.gateway.wire.base import Totals
 
 EVENTS = b"text/event-stream; charset=utf-8"
@@ -37,7 +38,7 @@ JSON = b"application/json"
 
 
 def id_for(request: Request) -> RequestId:
-    """The id a call is charged under, which is its request's own: the one its caller gives, or a new one.
+    """The id a call is charged under: that of its request, which the caller may have given.
 
     Raises:
         BadRequest: the caller's is no UUID.
@@ -59,6 +60,7 @@ class PaidAnswer(Response, ABC):
         self._request = request
         self._caller = caller
         self._began_at = time.monotonic()
+        self._seen = notes_of(request).call = SeenCall(served.model.name)
         traffic = traffic_of(request)
         self.upstream = traffic.upstream
         self._calls = traffic.calls
@@ -124,7 +126,7 @@ class PaidAnswer(Response, ABC):
     async def begin(self, running: Running, media_type: bytes, send: Send, *, length: int | None = None) -> None:
         """Send the headers."""
         self.has_begun = True
-        self._calls.observer.first_byte(self.served.model.name, time.monotonic() - self._began_at)
+        self._calls.observer.first_byte(time.monotonic() - self._began_at)
         headers = [
             (b"content-type", media_type),
             (b"cache-control", b"no-store"),
@@ -167,11 +169,15 @@ class PaidAnswer(Response, ABC):
         charge = await self._calls.settle(self.id, record)
         cost = (record.cost_nano or 0) if record else 0
         tokens = record.tokens if record else None
-        seconds = time.monotonic() - self._began_at
-        self._calls.observer.ended(self.served.model.name, status, tokens, cost, seconds)
-        if tokens is None or charge is None:
+        charged_nano = charge.charged_nano if charge else 0
+        self._calls.observer.ended(self.served.model.name, tokens, cost, charged_nano)
+        if tokens is None:
             return None
-        charged, left = charge.charged_nano // NANO_PER_CREDIT, charge.balance_nano // NANO_PER_CREDIT
+        self._seen.input_tokens, self._seen.output_tokens = tokens.input_tokens, tokens.output_tokens
+        self._seen.cost_nano = cost
+        if charge is None:
+            return None
+        charged, left = charged_nano // NANO_PER_CREDIT, charge.balance_nano // NANO_PER_CREDIT
         return Totals(tokens, cost / NANO_PER_DOLLAR, charged, left)
 
 

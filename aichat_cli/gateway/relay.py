@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from functools import partial
 
 from starlette.requests import Request
 from starlette.types import Send
@@ -14,7 +13,9 @@ from aichat_cli.billing.estimates import Call
 from aichat_cli.chat.payment import call_of
 from aichat_cli.core.accounts import Caller
 from aichat_cli.core.errors import AichatError
+from aichat_cli.core.events import Finished
 from aichat_cli.core.messages import Status
+from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.gateway.calls import Nothing, Running
 from aichat_cli.gateway.models import Served
@@ -73,27 +74,27 @@ class Relay(PaidAnswer):
         reading = running.reading
         if status == "failed" and not self.has_begun:
             return None  # nobody got anything of it
-        if reading.finished is not None and reading.tokens is not None:
-            return self._usage(running, status)
-        return await asyncio.to_thread(self._usage, running, status)
+        counted, finished = reading.tokens, reading.finished
+        if counted is not None and finished is not None:
+            return self._usage(running, counted, finished, status)
+        return await asyncio.to_thread(self._usage, running, counted, finished, status)
 
     def error_event(self, error: AichatError) -> bytes:
         """`PaidAnswer.error_event`."""
         return self._wire.error_event(error, self.id)
 
-    def _usage(self, running: Running, status: Status) -> UsageRecord | None:
+    def _usage(
+        self, running: Running, counted: TokenUsage | None, finished: Finished | None, status: Status
+    ) -> UsageRecord | None:
         asked, model, reading = self._asked, self.served.model, running.reading
-
-        def prompt_tokens() -> int:
-            of_messages = tokens.count_messages(asked.messages, asked.system, model)
-            return of_messages + tokens.count(asked.other_input, model)
-
         return usage_of_call(
             self.id,
             model,
-            reading.tokens,
-            finished=reading.finished,
+            counted,
+            finished=finished,
             status=status,
-            prompt_tokens=prompt_tokens,
-            answer_tokens=partial(tokens.count, reading.text, model) if reading.output_tokens else None,
+            prompt_tokens=lambda: (
+                tokens.count_messages(asked.messages, asked.system, model) + tokens.count(asked.other_input, model)
+            ),
+            answer_tokens=(lambda: tokens.count(reading.text, model)) if reading.output_tokens else None,
         )

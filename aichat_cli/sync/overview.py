@@ -16,10 +16,19 @@ _SEPARATOR = "#"
 
 
 class Account(Struct, frozen=True):
-    """The other side: where it is, as it may be shown, and whose rows are synced there."""
+    """The other side: where it is, as it may be shown, and whose rows are synced there.
+
+    Attributes:
+        place: a database such as `db.example.com/aichat`, or the URL of a gateway.
+    """
 
     place: str
     user_id: str
+
+    @property
+    def is_gateway(self) -> bool:
+        """Whether it is an account at a gateway, and not a database of one's own."""
+        return self.place.startswith(("https://", "http://"))
 
     @property
     def text(self) -> str:

@@ -49,6 +49,11 @@ class Receipt(Struct, frozen=True):
 class Transport(Protocol):
     """The other side. Each call is done or not at all, and may be repeated; all raise HostedError."""
 
+    @property
+    def round_trips(self) -> int:
+        """How often the other side was asked."""
+        ...
+
     def pull(self, device: str, after: int, *, most: int, most_bytes: int, horizon: int = -1) -> Page:
         """What changed after a number: at most `most` rows and about `most_bytes`, but one at least.
 

@@ -64,6 +64,11 @@ class RunningGateway:
     def openai_url(self) -> str:
         return f"{self.url}/v1"
 
+    @property
+    def database(self) -> Path:
+        """The file of accounts, where it is one."""
+        return self._folder / "gateway.db"
+
     def user(self, name: str, *, plan: PlanName = "free", credits_: int = 0) -> User:
         """A new user with 100 credits and so many more."""
         users = self.store.users()

@@ -30,7 +30,8 @@ from aichat_cli.storage.database import Database
 from aichat_cli.storage.documents import NewDocument
 from aichat_cli.storage.turns import BeginTurn, OpenTurn, TurnOutcome
 from aichat_cli.sync.engine import SyncDeps, SyncOptions, sync
-from tests.sync.sides import CountingTransport, Side
+from aichat_cli.sync.protocol import Transport
+from tests.sync.sides import Side
 
 LARGEST_FILE = 2_000
 DAY_MS = 86_400_000
@@ -114,7 +115,7 @@ class Network:
 class FaultyTransport:
     """A transport on such a network."""
 
-    def __init__(self, transport: CountingTransport, network: Network) -> None:
+    def __init__(self, transport: Transport, network: Network) -> None:
         self._transport = transport
         self._network = network
 
@@ -135,7 +136,7 @@ class FaultyTransport:
 class DeviceSim:
     """One device: what its user does, and its sync."""
 
-    def __init__(self, path: Path, transport: CountingTransport, network: Network, *, offset_ms: int = 0) -> None:
+    def __init__(self, path: Path, transport: Transport, network: Network, *, offset_ms: int = 0) -> None:
         self.path = path
         self.transport = transport
         self.network = network
@@ -147,7 +148,7 @@ class DeviceSim:
     def new(
         cls,
         path: Path,
-        transport: CountingTransport,
+        transport: Transport,
         network: Network,
         *,
         template: Path,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +23,7 @@ from aichat_cli.core.sync import SyncReport
 from aichat_cli.hosted.connection import Connection
 from aichat_cli.storage import conversations, outbox
 from aichat_cli.sync.direct import DirectTransport
+from tests import memory
 from tests.sync.devices import DAY_MS, DeviceSim, Network
 
 OFFSETS = (0, -30 * DAY_MS, 365 * DAY_MS)
@@ -34,16 +37,15 @@ class Devices(RuleBasedStateMachine):
 
     dsn: ClassVar[str]
     template: ClassVar[Path]
+    idle: ClassVar[list[Connection]]
+    """Connections for the next example: a new one has to read and plan every function anew, which takes most of the time."""
     with_documents: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
-        # In memory where that can be: what is written here need not outlive the machine.
-        shared_memory = Path("/dev/shm")
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="aichat-devices-", dir=shared_memory if shared_memory.is_dir() else None)
-        )
-        self.owner = Connection.open(Secret(self.dsn, "test"))
+        self.folder = Path(tempfile.mkdtemp(prefix="aichat-devices-", dir=memory.folder()))
+        self.connections: list[Connection] = []
+        self.owner = self._connection()
         self.user = str(self.owner.value("INSERT INTO auth.users (id) VALUES (gen_random_uuid()) RETURNING id"))
         self.devices: list[DeviceSim] = []
         self.networks: list[Network] = []
@@ -66,9 +68,14 @@ class Devices(RuleBasedStateMachine):
         for number, offset_ms in enumerate(OFFSETS):
             self._join(f"device-{number}", offset_ms)
 
+    def _connection(self) -> Connection:
+        """One of this example's own."""
+        connection = self.idle.pop() if self.idle else Connection.open(Secret(self.dsn, "test"))
+        self.connections.append(connection)
+        return connection
+
     def _join(self, name: str, offset_ms: int, *, copied_from: DeviceSim | None = None) -> None:
-        connection = Connection.open(Secret(self.dsn, "test"))
-        transport = DirectTransport(connection, user_id=self.user, device_name=name)
+        transport = DirectTransport(self._connection(), user_id=self.user, device_name=name)
         network = Network()
         path = self.folder / f"{name}-{len(self.devices)}.db"
         if copied_from is None:
@@ -261,8 +268,7 @@ class Devices(RuleBasedStateMachine):
         finally:
             for device in self.devices:
                 device.database.close()
-                device.transport.close()
-            self.owner.close()
+            self.idle.extend(self.connections)
             shutil.rmtree(self.folder)
 
     def _settle(self) -> None:
@@ -322,6 +328,12 @@ class Devices(RuleBasedStateMachine):
         assert beyond == 0
 
 
-def machine(name: str, dsn: str, template: Path, **options: Any) -> type[Devices]:
+@contextmanager
+def machine(name: str, dsn: str, template: Path, **options: Any) -> Iterator[type[Devices]]:
     """The machine on a database."""
-    return type(name, (Devices,), {"dsn": dsn, "template": template, **options})
+    idle: list[Connection] = []
+    try:
+        yield type(name, (Devices,), {"dsn": dsn, "template": template, "idle": idle, **options})
+    finally:
+        for connection in idle:
+            connection.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +23,10 @@ KINDS: tuple[Kind, ...] = ("direct", "gateway")
 PATIENCE = Timeouts(connect=5.0, first_byte=30.0, idle=30.0)
 
 
-class CountingTransport(Transport, Protocol):
-    """A transport that counts how often it asked."""
-
-    @property
-    def round_trips(self) -> int:
-        """How often the other side was asked."""
-        ...
-
-
 class Side(Protocol):
     """The other side, for one user."""
 
-    def transport(self, device_name: str) -> CountingTransport:
+    def transport(self, device_name: str) -> Transport:
         """A way there, for one device."""
         ...
 
@@ -47,7 +38,7 @@ class DirectSide:
     dsn: str
     user_id: str | None = None
 
-    def transport(self, device_name: str) -> CountingTransport:
+    def transport(self, device_name: str) -> Transport:
         return DirectTransport(Connection.open(Secret(self.dsn, "test")), user_id=self.user_id, device_name=device_name)
 
 
@@ -58,7 +49,7 @@ class GatewaySide:
     url: str
     key: str
 
-    def transport(self, device_name: str) -> CountingTransport:
+    def transport(self, device_name: str) -> Transport:
         return GatewayTransport(self.url, Secret(self.key, "test"), device_name=device_name, timeouts=PATIENCE)
 
 
@@ -90,6 +81,3 @@ def gateway_at(dsn: str, folder: Path, provider: ScriptedServer) -> Iterator[Run
     """A gateway whose accounts are in a database."""
     with RunningGateway(folder, provider, store=PostgresAccounts(Secret(dsn, "test"))) as running:
         yield running
-
-
-OpenSide = Callable[[str], Side]

@@ -32,12 +32,13 @@ def crowded_dsn(postgres18: Cluster) -> Iterator[str]:
 @pytest.mark.parametrize("number", range(RUNS))
 def test_devices_converge_and_lose_nothing(number: int, crowded_dsn: str, blank_database: Path) -> None:
     is_thorough = settings.default is not None and settings.default.max_examples >= 1000
-    run_state_machine_as_test(
-        machine(f"Run{number}", crowded_dsn, blank_database, with_documents=number % 2 == 0),
-        settings=settings(
-            max_examples=1000 if is_thorough else EXAMPLES,
-            stateful_step_count=25,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-        ),
-    )
+    with machine(f"Run{number}", crowded_dsn, blank_database, with_documents=number % 2 == 0) as devices:
+        run_state_machine_as_test(
+            devices,
+            settings=settings(
+                max_examples=1000 if is_thorough else EXAMPLES,
+                stateful_step_count=25,
+                deadline=None,
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+            ),
+        )
