@@ -18,7 +18,9 @@ from schemathesis.specs.openapi.checks import (
 from starlette.routing import Route
 
 from aichat_cli.gateway.app import routes
+from aichat_cli.gateway.metrics import Metrics
 from aichat_cli.gateway.openapi import document
+from tests.runner import ROOT
 from tests.servers.gateway import RunningGateway
 from tests.servers.scripted import ScriptedServer
 
@@ -87,3 +89,14 @@ def test_the_description_holds_what_it_refers_to() -> None:
     told = document("http://gateway")
     wanted = set(re.findall(r"#/components/schemas/(\w+)", str(told)))
     assert wanted <= set(told["components"]["schemas"])
+
+
+def test_the_reference_names_every_path_and_every_way_to_be_refused() -> None:
+    page = (ROOT / "docs" / "reference" / "http.md").read_text("utf-8")
+    told = document("http://gateway")["paths"]
+    assert [path for path in told if f"`{path}`" not in page] == []
+    statuses = {status for operations in told.values() for each in operations.values() for status in each["responses"]}
+    rows = re.findall(r"^\| ([\d, ]+) \|", page, re.MULTILINE)
+    assert {status for status in statuses if status >= "400"} <= set(", ".join(rows).split(", "))
+    named = re.findall(r"`(aichat_\w+|process_\w+)`", page)
+    assert set(named) == set(re.findall(r"^# TYPE (\w+)", Metrics().text(desk_waiting=0, log_dropped=0), re.MULTILINE))
