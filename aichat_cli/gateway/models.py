@@ -22,7 +22,7 @@ from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import Price, Rates, usd_number
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct
-from aichat_cli.gateway.account import answer
+from aichat_cli.gateway.answers import answer
 from aichat_cli.gateway.auth import caller_of
 from aichat_cli.gateway.errors import BadRequest
 from aichat_cli.providers.pull import is_pulled
@@ -82,6 +82,12 @@ class ServedModels:
             listing = await asyncio.to_thread(lambda: tuple(self._listed()))
             self._listing = (time.monotonic(), listing)
         return listing
+
+    async def default(self) -> str | None:
+        """What to ask where nothing is named: the operator's own choice where that is served, else the first that is."""
+        chosen = await asyncio.to_thread(lambda: self._house.model(None))
+        served = [model.name for mode, model in await self.listing() if mode == "chat"]
+        return chosen.name if chosen.name in served else next(iter(served), None)
 
     def _looked_up(self, name: str, mode: Mode) -> _Remembered:
         until = time.monotonic() + _KEY_SECONDS

@@ -9,7 +9,8 @@ from functools import partial
 
 from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
-from aichat_cli.core.errors import EXIT_OK, AichatError, StorageError, UsageError
+from aichat_cli.core.errors import AichatError, StorageError, UsageError
+from aichat_cli.core.exits import EXIT_OK
 from aichat_cli.core.ids import ConversationId
 from aichat_cli.core.interrupts import Interrupted, leave_signals_to_the_main_thread, shielded
 from aichat_cli.core.messages import Conversation, Message
