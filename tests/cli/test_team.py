@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import httpx
@@ -50,7 +51,8 @@ def test_from_an_empty_database_to_a_team_that_chats_pays_and_syncs(
         operator.environ["AICHAT_SERVER_DATABASE"] = dsn
         told(operator, "users", "create", "ada", "--plan", "pro")
         key, _ = told(operator, "api-keys", "create", "ada")
-        with serving(operator) as url:
+        with serving(operator) as gateway:
+            url = gateway.url
             laptop, desktop = home(tmp_path / "laptop"), home(tmp_path / "desktop")
             _, said = told(laptop, "login", url, stdin=key)
             assert "ada" in said
@@ -115,6 +117,7 @@ def test_from_an_empty_database_to_a_team_that_chats_pays_and_syncs(
             told(operator, "api-keys", "revoke", listed["prefix"])
             _, said = told(laptop, "hello?", code=3)
             assert "revoked" in said
+            assert gateway.end(signal.SIGTERM) == 0
         # Nothing is held, and no key is in the database.
         assert_in_order(dsn, key.strip())
 

@@ -22,7 +22,7 @@ from aichat_cli.core.credits import charge_nano
 from tests.runner import Cli
 from tests.servers.postgres import Cluster
 from tests.servers.scripted import ScriptedServer
-from tests.servers.serving import free_port, started
+from tests.servers.serving import serving
 
 CALLERS = 16
 SECONDS_UNDER_LOAD = 4.0
@@ -85,7 +85,7 @@ def key_of(operator: Cli, name: str, *, plan: str = "enterprise", credits_: int 
 class Crowd:
     """Clients that ask for one answer after the other, each call under an id of its own, as long as somebody answers."""
 
-    port: int
+    url: str
     key: str
     asked: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
@@ -111,7 +111,7 @@ class Crowd:
                 call = str(uuid4())
                 self.asked.append(call)
                 try:
-                    with client.stream("POST", **request(self.port, self.key, call)) as answer:
+                    with client.stream("POST", **request(self.url, self.key, call)) as answer:
                         text = "".join(answer.iter_text())
                 except httpx.HTTPError:
                     return
@@ -121,10 +121,10 @@ class Crowd:
                     self.failures.append(answer.status_code)
 
 
-def request(port: int, key: str, call: str, body: object = BODY) -> dict[str, Any]:
+def request(url: str, key: str, call: str, body: object = BODY) -> dict[str, Any]:
     """A call, as httpx takes it."""
     headers = {"Authorization": f"Bearer {key}", "X-Aichat-Request-Id": call, "Content-Type": "application/json"}
-    return {"url": f"http://127.0.0.1:{port}/v1/chat/completions", "headers": headers, "content": json.dumps(body)}
+    return {"url": f"{url}/v1/chat/completions", "headers": headers, "content": json.dumps(body)}
 
 
 def assert_right(books: Books) -> None:
@@ -146,20 +146,19 @@ def test_killed_under_load_it_comes_back_with_books_that_are_right(
 ) -> None:
     server.script = SLOW
     key = key_of(operator, "ada", credits_=100_000)
-    port = free_port()
-    with started(operator, port) as process:
-        crowd = Crowd(port, key)
+    with serving(operator) as gateway:
+        crowd = Crowd(gateway.url, key)
         with crowd.asking():
             time.sleep(SECONDS_UNDER_LOAD)
-            process.kill()
-            process.wait()
+            gateway.process.kill()
+            gateway.process.wait()
     assert not crowd.failures
     assert len(crowd.ended) >= CALLERS
     cut_off = set(crowd.asked) - set(crowd.ended)
     assert cut_off
     assert books.rows("SELECT count(*) FROM credit_holds") != [(0,)]
     books.time_passes()
-    with started(operator, port):
+    with serving(operator) as gateway:
         _wait_until(lambda: books.rows("SELECT count(*) FROM credit_holds") == [(0,)])
         assert_right(books)
         status = dict(books.rows("SELECT request_id, status FROM usage"))
@@ -168,7 +167,7 @@ def test_killed_under_load_it_comes_back_with_books_that_are_right(
         begun = cut_off & set(status)
         assert begun
         assert set(status) <= set(crowd.asked)
-        again = [httpx.post(**request(port, key, call), trust_env=False) for call in [*begun][:3]]
+        again = [httpx.post(**request(gateway.url, key, call), trust_env=False) for call in [*begun][:3]]
         assert [answer.status_code for answer in again] == [409] * len(again)
     assert_right(books)
 
@@ -182,23 +181,23 @@ def test_two_gateways_admit_exactly_what_the_plan_and_the_balance_allow(
         books = Books(dsn)
         cli.environ["AICHAT_SERVER_DATABASE"] = dsn
         free, pro = key_of(cli, "free", plan="free", credits_=10_000), key_of(cli, "pro", plan="pro")
-        ports = free_port(), free_port()
-        with started(cli, ports[0]), started(cli, ports[1]):
-            plan = _asked_at_once(ports, free, 60, {"model": "gpt-4o-mini", "max_tokens": 16})
+        with serving(cli) as one, serving(cli) as other:
+            urls = one.url, other.url
+            plan = _asked_at_once(urls, free, 60, {"model": "gpt-4o-mini", "max_tokens": 16})
             assert sorted(plan) == [200] * 20 + [429] * 40
             # A call may cost 25 credits and a bit: three fit into 100 at a time.
             server.script = {"text": "Gladly.", "usage": {"input": 1000, "output": 10}, "first_byte_delay": 2.0}
-            balance = _asked_at_once(ports, pro, 26, {"model": "gpt-4o", "max_tokens": 25_000})
+            balance = _asked_at_once(urls, pro, 26, {"model": "gpt-4o", "max_tokens": 25_000})
             assert sorted(balance) == [200] * 3 + [402] * 23
         assert_right(books)
 
 
-def _asked_at_once(ports: Sequence[int], key: str, count: int, more: dict[str, object]) -> list[int]:
+def _asked_at_once(urls: Sequence[str], key: str, count: int, more: dict[str, object]) -> list[int]:
     body = {"messages": [{"role": "user", "content": "hello"}], **more}
 
     def ask(number: int) -> int:
         return httpx.post(
-            **request(ports[number % len(ports)], key, str(uuid4()), body),
+            **request(urls[number % len(urls)], key, str(uuid4()), body),
             trust_env=False,
             timeout=60,
         ).status_code

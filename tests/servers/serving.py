@@ -1,55 +1,80 @@
-"""`aichat serve` as a process of its own, until it answers."""
+"""`aichat serve` in a process of its own, for tests of what only a process does."""
 
 from __future__ import annotations
 
-import signal
-import socket
-import subprocess
+import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import httpx
+from subprocess import Popen
 
 from tests.runner import Cli
 
-START_SECONDS = 60.0
+_SERVING = re.compile(r"^Serving at (https?)://(\S+):(\d+): .*$", re.MULTILINE)
 
 
-def free_port() -> int:
-    """A port nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+class Serving:
+    """The process, and all that it has said."""
+
+    def __init__(self, process: Popen[bytes], *, is_read: bool) -> None:
+        self.process = process
+        self._said = b""
+        self._is_read = is_read
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+        self.told = self.wait_for(_SERVING)[0]
+        kind, host, port = _SERVING.findall(self.told)[0]
+        self.url = f"{kind}://{host if host != '0.0.0.0' else '127.0.0.1'}:{port}"
+
+    @property
+    def everything(self) -> str:
+        """What is on stderr so far."""
+        return self._said.decode()
+
+    def wait_for(self, pattern: str | re.Pattern[str], timeout: float = 30) -> re.Match[str]:
+        """Read until stderr holds it."""
+        deadline = time.monotonic() + timeout
+        wanted = re.compile(re.escape(pattern)) if isinstance(pattern, str) else pattern
+        with self._changed:
+            while (found := wanted.search(self.everything)) is None:
+                is_waiting = self._thread.is_alive() and time.monotonic() < deadline
+                assert is_waiting, f"{wanted.pattern}: {self.everything}"
+                self._changed.wait(0.2)
+        return found
+
+    def end(self, signal_number: int) -> int:
+        """Tell it to end; its exit code."""
+        self.process.send_signal(signal_number)
+        code = self.process.wait(30)
+        if self._is_read:
+            self._thread.join(10)
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._changed:
+                self._said += line
+                self._changed.notify_all()
+            if not self._is_read and _SERVING.search(line.decode()):
+                # Whoever waits finds the line, and nobody reads any more.
+                time.sleep(60)
 
 
 @contextmanager
-def started(operator: Cli, port: int, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, once it is ready; killed at the end of the block if need be."""
-    with operator.start(
-        "serve", "--port", str(port), *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        deadline = time.monotonic() + START_SECONDS
-        while not is_ready(port):
-            assert process.poll() is None, "the gateway ended at its start"
-            assert time.monotonic() < deadline, "the gateway did not start in time"
-            time.sleep(0.05)
-        yield process
+def serving(cli: Cli, *arguments: str, is_read: bool = True, fresh: bool = False) -> Iterator[Serving]:
+    """The gateway at a free port; ended at the end of the block. Without `is_read` nobody reads its log; `fresh`: not forked
+    (see `tests.starting`).
+    """
+    with cli.start("serve", "--port", "0", *arguments, fresh=fresh) as process:
+        yield Serving(process, is_read=is_read)
 
 
-@contextmanager
-def serving(operator: Cli, *arguments: str) -> Iterator[str]:
-    """Its URL; in the end it is told to end, and ends well."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with started(operator, port, "--public-url", url, *arguments) as process:
-        yield url
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(40) == 0
-
-
-def is_ready(port: int) -> bool:
-    """Whether it takes calls."""
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
+def a_team(cli: Cli) -> str:
+    """A user anna, and her key."""
+    assert cli.run("users", "create", "anna", "--plan", "enterprise").returncode == 0
+    made = cli.run("api-keys", "create", "anna")
+    assert made.returncode == 0, made.stderr
+    return made.stdout.decode().strip()
