@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,8 +21,10 @@ from aichat_cli.core.secret import Secret
 from aichat_cli.core.sync import SyncReport
 from aichat_cli.hosted.connection import Connection
 from aichat_cli.storage import conversations, outbox
-from aichat_cli.sync.direct import DirectTransport
 from tests.sync.devices import DAY_MS, DeviceSim, Network
+from tests.sync.sides import DirectSide, Side
+
+NewUser = Callable[[Connection], tuple[str, Side]]
 
 OFFSETS = (0, -30 * DAY_MS, 365 * DAY_MS)
 FAULTS = st.lists(st.sampled_from(["ok", "meanwhile", "lost", "unanswered", "twice", "late"]), max_size=6)
@@ -30,9 +33,12 @@ MOST_DEVICES = 5
 
 
 class Devices(RuleBasedStateMachine):
-    """The machine. `dsn` is of a database with the schema, in which every example has a user of its own."""
+    """The machine. `dsn` is of a database with the schema, in which every example has a user of its own, whom `new_user` makes
+    with their way there.
+    """
 
     dsn: ClassVar[str]
+    new_user: ClassVar[NewUser]
     template: ClassVar[Path]
     with_documents: ClassVar[bool] = True
 
@@ -44,7 +50,7 @@ class Devices(RuleBasedStateMachine):
             tempfile.mkdtemp(prefix="aichat-devices-", dir=shared_memory if shared_memory.is_dir() else None)
         )
         self.owner = Connection.open(Secret(self.dsn, "test"))
-        self.user = str(self.owner.value("INSERT INTO auth.users (id) VALUES (gen_random_uuid()) RETURNING id"))
+        self.user, self.side = type(self).new_user(self.owner)
         self.devices: list[DeviceSim] = []
         self.networks: list[Network] = []
         self.texts: dict[str, str] = {}
@@ -67,8 +73,7 @@ class Devices(RuleBasedStateMachine):
             self._join(f"device-{number}", offset_ms)
 
     def _join(self, name: str, offset_ms: int, *, copied_from: DeviceSim | None = None) -> None:
-        connection = Connection.open(Secret(self.dsn, "test"))
-        transport = DirectTransport(connection, user_id=self.user, device_name=name)
+        transport = self.side.transport(name)
         network = Network()
         path = self.folder / f"{name}-{len(self.devices)}.db"
         if copied_from is None:
@@ -322,6 +327,12 @@ class Devices(RuleBasedStateMachine):
         assert beyond == 0
 
 
-def machine(name: str, dsn: str, template: Path, **options: Any) -> type[Devices]:
-    """The machine on a database."""
+def machine(name: str, dsn: str, template: Path, new_user: NewUser | None = None, **options: Any) -> type[Devices]:
+    """The machine on a database, to which devices connect themselves unless `new_user` has another way."""
+
+    def direct_user(owner: Connection) -> tuple[str, Side]:
+        user = str(owner.value("INSERT INTO auth.users (id) VALUES (gen_random_uuid()) RETURNING id"))
+        return user, DirectSide(dsn, user)
+
+    options["new_user"] = staticmethod(new_user or direct_user)
     return type(name, (Devices,), {"dsn": dsn, "template": template, **options})

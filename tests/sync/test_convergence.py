@@ -6,20 +6,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from aichat_cli.hosted.connection import Connection
+from tests.servers.gateway import RunningGateway
 from tests.servers.postgres import Cluster
+from tests.servers.scripted import ScriptedServer
 from tests.sync.conftest import apply_schema
-from tests.sync.machine import machine
+from tests.sync.machine import Devices, machine
+from tests.sync.sides import GatewaySide, Side, gateway_at
 
 pytestmark = pytest.mark.no_cover  # traced, it would take twice as long
 
 RUNS = 4
 EXAMPLES = 50
+THROUGH_GATEWAY = 20
 
 
 @pytest.fixture
@@ -31,11 +37,37 @@ def crowded_dsn(postgres18: Cluster) -> Iterator[str]:
 
 @pytest.mark.parametrize("number", range(RUNS))
 def test_devices_converge_and_lose_nothing(number: int, crowded_dsn: str, blank_database: Path) -> None:
+    run(machine(f"Run{number}", crowded_dsn, blank_database, with_documents=number % 2 == 0), EXAMPLES)
+
+
+def test_devices_converge_and_lose_nothing_through_a_gateway(
+    crowded_dsn: str, blank_database: Path, provider: ScriptedServer, tmp_path: Path
+) -> None:
+    numbers = count()
+    with gateway_at(crowded_dsn, tmp_path, provider) as running:
+
+        def new_user(_: Connection) -> tuple[str, Side]:
+            name = f"user-{next(numbers)}"
+            side = GatewaySide(running.url, running.key(name))
+            return id_of(running, name), side
+
+        run(machine("ThroughGateway", crowded_dsn, blank_database, new_user), THROUGH_GATEWAY)
+
+
+def id_of(running: RunningGateway, name: str) -> str:
+    users = running.store.users()
+    try:
+        return users.user(name).id
+    finally:
+        users.close()
+
+
+def run(devices: type[Devices], examples: int) -> None:
     is_thorough = settings.default is not None and settings.default.max_examples >= 1000
     run_state_machine_as_test(
-        machine(f"Run{number}", crowded_dsn, blank_database, with_documents=number % 2 == 0),
+        devices,
         settings=settings(
-            max_examples=1000 if is_thorough else EXAMPLES,
+            max_examples=1000 if is_thorough else examples,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
