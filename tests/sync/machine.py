@@ -18,8 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from aichat_cli.core.ids import ConversationId, MessageId, new_id
 from aichat_cli.core.messages import Attachment
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import to_json
 from aichat_cli.core.sync import SyncReport
-from aichat_cli.hosted.connection import Connection
+from aichat_cli.hosted.connection import Connection, json_text
 from aichat_cli.storage import conversations, outbox
 from tests.sync.devices import DAY_MS, DeviceSim, Network
 from tests.sync.sides import DirectSide, Side
@@ -230,6 +231,17 @@ class Devices(RuleBasedStateMachine):
             }
             assert report.resync in expected
         return report
+
+    @rule(which=NUMBERS, chosen=NUMBERS)
+    def a_gateway_writes_a_call_down(self, which: int, chosen: int) -> None:
+        """It does so for each call through it, and knows all of it but what it belongs to."""
+        device = self._one(self.devices, which)
+        request = self._one([row[0] for row in device.database.rows("SELECT request_id FROM usage ORDER BY 1")], chosen)
+        if request is not None:
+            used = outbox.usage_to_send(device.database, [request])[request]
+            del used["conversation_id"], used["message_id"]
+            values = (self.user, request, used["cost_nano"], json_text(to_json(used).decode()))
+            self.owner.rows("SELECT aichat.record_usage(%s, %s, %s, %s)", values)
 
     @rule(which=NUMBERS)
     def something_late_arrives(self, which: int) -> None:
