@@ -9,6 +9,8 @@ import sys
 KEY_VARIABLE = "AICHAT_KEY"
 LONGEST_ADDRESS = 8192
 """Bytes; a pipe takes them at once."""
+OPERATORS_COMMANDS = ("serve", "users", "api-keys")
+"""What takes the address of a database as --database."""
 
 
 def main() -> None:
@@ -67,12 +69,15 @@ def _take_key_out_of_process_list(arguments: list[str]) -> None:
 
 
 def _take_address_out_of_process_list(arguments: list[str]) -> None:
-    """Start over with the address of `sync init` in a pipe, named `fd:N`: it may hold a password, which neither arguments
-    nor the environment keep from others.
+    """Start over with the address of a database in a pipe, named `fd:N`: it may hold a password, which neither arguments nor
+    the environment keep from others.
     """
-    if arguments[:1] != ["sync"]:
+    if arguments[:1] == ["sync"]:
+        hidden = [_in_pipe(argument) if _may_be_address(argument) else argument for argument in arguments]
+    elif arguments[:1] and arguments[0] in OPERATORS_COMMANDS:
+        hidden = [_with_hidden_address(argument) for argument in arguments]
+    else:
         return
-    hidden = [_in_pipe(argument) if _may_be_address(argument) else argument for argument in arguments]
     if hidden != arguments:
         os.execv(sys.executable, [sys.executable, "-P", "-m", "aichat_cli", *hidden])
 
@@ -80,6 +85,12 @@ def _take_address_out_of_process_list(arguments: list[str]) -> None:
 def _may_be_address(argument: str) -> bool:
     """Whether an argument is the address of a database: a URL, or `host=... password=...`. Such a word is nothing else here."""
     return "://" in argument or ("=" in argument and not argument.startswith("-"))
+
+
+def _with_hidden_address(argument: str) -> str:
+    """An argument, of which an address is put into a pipe: the word, or what stands behind `--database=`."""
+    option, is_option, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return f"{option}{is_option}{_in_pipe(value)}" if "postgres://" in value or "postgresql://" in value else argument
 
 
 def _in_pipe(text: str) -> str:

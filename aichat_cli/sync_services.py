@@ -15,7 +15,6 @@ from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.errors import AichatError, ConfigError, EmbeddingError, SyncError
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
-from aichat_cli.core.secret import Secret
 from aichat_cli.core.sync import SyncProgress, SyncReport
 from aichat_cli.storage import sync_state
 from aichat_cli.storage.database import Database
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from aichat_cli.account.services import AccountServices
     from aichat_cli.config.secrets import KeyLocation
     from aichat_cli.core.ingest import IngestProgress
+    from aichat_cli.core.secret import Secret
     from aichat_cli.documents.hosted_corpus import HostedCorpora
     from aichat_cli.documents.library import Library
     from aichat_cli.hosted.connection import Connection, Place
@@ -72,10 +72,7 @@ class SyncServices:
         """
         from aichat_cli.hosted import address
 
-        self._keys.hide(typed.strip())
-        secret, place = address.one_word(Secret(typed, source))
-        self._keys.hide(*address.secrets_in(secret))
-        return secret, place
+        return address.guarded(typed, source, self._keys.hide)
 
     def kept(self) -> tuple[Secret, Place]:
         """The address that is kept; raises SyncError where there is none."""

@@ -51,6 +51,8 @@ ENVIRONMENT_OTHERS = (
     ("COLUMNS", "The width of tables."),
     ("BROWSER, DISPLAY, WAYLAND_DISPLAY", "Whether `aichat credits buy` opens a browser, and which."),
     ("AICHAT_SYNC_DSN", "The address of the database to sync with, in place of the one in the keyring."),
+    ("AICHAT_SERVER_DATABASE", "Where the accounts of `aichat serve` are: a file, or an address."),
+    ("AICHAT_METRICS_TOKEN", "What whoever reads `/metrics` of `aichat serve` has to show."),
     ("AICHAT_STRIPE_API_BASE", "For tests: a loopback address in place of Stripe's."),
     ("VISUAL, EDITOR", "The editor of `aichat config edit`, of `aichat roles edit` and of the prompt."),
     ("XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME", "Where files are kept, on Linux."),

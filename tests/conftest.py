@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests import starting
+from tests import memory, starting
 from tests.runner import Cli
 
-pytest_plugins = ["tests.servers.fixtures", "tests.providers.model_fixture"]
+pytest_plugins = ["tests.tracing", "tests.servers.fixtures", "tests.providers.model_fixture"]
 
 
 # A runner in the background has these ignored, and every process it starts would inherit that.
@@ -20,23 +22,15 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, signal.default_int_handler if _number is signal.SIGINT else signal.SIG_DFL)
 
 
+# Where `tmp_path` is. On a disk every commit waits for it, and no test is about that.
+if (_memory := memory.folder()) is not None:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_memory))
+
 # How long an example takes says more of the machine than of the program. Every run tries others; to try many more:
 # scripts/test --hypothesis-profile=thorough
 settings.register_profile("aichat", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("aichat")
-
-TRACED = frozenset({"core", "storage", "chat", "documents", "billing", "sync"})
-"""Folders whose tests are traced for coverage, which doubles the time of what runs in this process: those of the packages
-that have a limit, and those that use all of the storage.
-"""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trace only what counts."""
-    for item in items:
-        if item.path.parent.name not in TRACED:
-            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start as asked for."""
     starting.always_fresh |= config.getoption("fresh_starts")
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector pass over what stays until the end: the tests are most of what it would look at each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.servers.scripted import ScriptedServer
 ROOT = starting.ROOT
 KEY = "sk-test-4f9a1c7e2b8d"
 MODEL_DIR = "AICHAT_TEST_MODEL_DIR"
-PROGRAM = (*starting.PYTHON, "aichat_cli")
+PROGRAM = starting.PROGRAM
 
 
 @dataclass

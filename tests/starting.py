@@ -3,7 +3,7 @@
 Loading takes three quarters of a short command's time, and is the same each time. A forked child is a process of its own: it has
 the environment, folder, arguments, descriptors, session and signals it was given and nothing else, which
 `tests/test_starting.py` compares with what a new one has, and it ends as Python ends. What it does not prove is that a command
-imports what it uses: `LOADED`, what any one-shot or chat loads, is there already; all else it imports itself. So
+imports what it uses: `LOADED`, what any one-shot or chat loads, is there already; of the program, all else it imports itself. So
 `tests/cli/test_every_command.py` starts each command anew as well, and `pytest --fresh-starts` starts everything anew.
 
 Starting anew is right where a test is about starting: what is imported, signals before there is a handler, the command line in
@@ -32,9 +32,25 @@ from tests.zygote import HEADER, REPLY
 ROOT = Path(__file__).parent.parent
 
 PYTHON = (sys.executable, "-m")
+PROGRAM = (*PYTHON, "aichat_cli")
 
 LOADED = ("aichat_cli.cli.main", "aichat_cli.cli.chat", "aichat_cli.providers.openai_wire")
 """What a one-shot loads."""
+
+_SECRETS = ("Crypto.Cipher.AES", "Crypto.Protocol.KDF", "Crypto.Random", "platformdirs", "tests.keyring_backend")
+_NUMBERS = ("numpy.typing", "pathspec", "rich.console", "rich.progress", "sqlite_vec")
+
+LIBRARIES = {
+    "sync": (*_SECRETS, "psycopg.types.json"),
+    "keys": (*_SECRETS, "psycopg.types.json"),
+    "ingest": _NUMBERS,
+    "docs": _NUMBERS,
+    "search": _NUMBERS,
+    "credits": ("stripe",),
+}
+"""What others made and a command loads, by its first word: it takes most of the time of these. It is not there for all, as what a
+process has loaded it takes down when it ends.
+"""
 
 LOADED_FOR_CHATS = (*LOADED, "aichat_cli.repl.front", "aichat_cli.repl.session")
 """What a program on a terminal loads."""
@@ -63,11 +79,13 @@ class Zygote:
     def __init__(self, modules: tuple[str, ...]) -> None:
         self.lock = threading.Lock()
         self.control, theirs = socket.socketpair()
+        # With one thread numpy starts none, which a child would not have.
+        environment = _at_start(ENVIRONMENT) | {"OPENBLAS_NUM_THREADS": "1"}
         with theirs:
             command = [sys.executable, "-m", "tests.zygote", str(theirs.fileno()), *modules]
             # Without a home: what looked at more than this while it is loaded would find nothing.
             self.process = subprocess.Popen(
-                command, env=_at_start(ENVIRONMENT), cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
             )
         atexit.register(self.close)
 
@@ -153,7 +171,9 @@ def start(
     if tuple(command[:2]) == PYTHON and is_usual and not fresh and not always_fresh:
         folder = Path(options.pop("cwd", None) or "").absolute()
         asked = {"environment": dict(environment), "folder": str(folder), "on_terminal": on_terminal}
-        return Forked(_zygote(LOADED_FOR_CHATS if on_terminal else LOADED), command, asked, options)
+        word = "" if len(command) == len(PROGRAM) else command[len(PROGRAM)]
+        modules = LOADED_FOR_CHATS if on_terminal else (*LOADED, *LIBRARIES.get(word, ()))
+        return Forked(_zygote(modules), command, asked, options)
     if on_terminal:
         options |= {"start_new_session": True, "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)}
     return subprocess.Popen(command, env=environment, **options)

@@ -189,7 +189,7 @@ class GatewayClient:
 
     def _failure(self, status: int, said: Said, wait: float | None) -> AichatError:
         words = f": {said.message}" if said.message and said.is_structured else "."
-        if status >= 500:
+        if status >= 500 and status != 501:
             return ProviderUnavailable(f"The gateway {self.url} cannot answer now ({status}){words}", retry_after=wait)
         if said.is_structured and (error := refusal(self.url, status, said, wait)):
             return error

@@ -12,7 +12,7 @@ from aichat_cli.account import profile as profiles
 from aichat_cli.account.profile import Account, Profile
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.errors import ConfigError, KeyMissing
+from aichat_cli.core.errors import AichatError, ConfigError, KeyMissing, ProviderError
 from aichat_cli.core.models import GATEWAY
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import replace
@@ -98,6 +98,19 @@ class AccountServices:
         known = self.profile
         self.remember(replace(known, account=account) if known else Profile(account, (), ""))
         return account
+
+    def current(self) -> tuple[Account, AichatError | None]:
+        """The account as it is now, or, with the failure, as it was when its gateway could last be reached.
+
+        Raises:
+            AichatError: it cannot be reached, and nothing is remembered; or it refuses the key.
+        """
+        try:
+            return self.look(), None
+        except ProviderError as error:
+            if self.profile is None:
+                raise
+            return self.profile.account, error
 
     def refresh(self, timeouts: Timeouts | None = None) -> Profile:
         """The account and its models as they are now, which are remembered; raises as `look` does."""

@@ -89,8 +89,8 @@ class PostgresAccounts:
 
     @contextmanager
     def till(self) -> Iterator[PostgresTill]:
-        """`AccountStore.till`; raises HostedError."""
-        with self._opened() as connection:
+        """Raises HostedError where it cannot be reached, or is not set up."""
+        with _answers(), self._opened() as connection:
             yield PostgresTill(connection)
 
     def _opened(self) -> Connection:

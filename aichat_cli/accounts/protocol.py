@@ -180,6 +180,10 @@ class AccountStore(Protocol):
         """In one word, as it may be shown."""
         ...
 
+    def prepare(self) -> object:
+        """Make the database ready: set up where it is empty, brought forward where it is older."""
+        ...
+
     @property
     def hosted(self) -> Callable[[], Connection] | None:
         """Connects to the Postgres they are kept in, where devices sync as well; None where they are kept in a file."""

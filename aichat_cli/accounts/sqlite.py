@@ -26,6 +26,7 @@ from aichat_cli.core.accounts import (
 )
 from aichat_cli.core.clock import now_ms, utc_now, utc_text
 from aichat_cli.core.credits import CALLS_AN_HOUR, NANO_PER_CREDIT, WINDOW_MS, PlanName, charge_nano
+from aichat_cli.core.errors import DatabaseReadOnly
 from aichat_cli.core.ids import ProfileId, RequestId
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.storage import accounts, usage, users
@@ -53,6 +54,12 @@ class SqliteAccounts:
     def name(self) -> str:
         """The file."""
         return str(self.path)
+
+    def prepare(self) -> None:
+        """`AccountStore.prepare`; raises StorageError, also where the file cannot be written."""
+        with Database.open(self.path) as db:
+            if db.is_read_only:
+                raise DatabaseReadOnly(f"{self.path} cannot be written.", hint="Check its permissions")
 
     @property
     def hosted(self) -> None:

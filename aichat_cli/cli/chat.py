@@ -12,7 +12,8 @@ from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
 from aichat_cli.cli.common import DebugFlag, MaxCostOption, confirmed_on_terminal, opened, single_command
 from aichat_cli.cli.question import read_question, say_what_goes_in
-from aichat_cli.core.errors import EXIT_ERROR, EXIT_OK, NotConfirmed, UsageError
+from aichat_cli.core.errors import NotConfirmed, UsageError
+from aichat_cli.core.exits import EXIT_ERROR, EXIT_OK
 from aichat_cli.core.messages import Conversation
 from aichat_cli.providers.base import OptionValue
 from aichat_cli.render.answer import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from aichat_cli.app import App
-from aichat_cli.core.errors import AichatError
+from aichat_cli.core.errors import AichatError, UsageError
 from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.core.money import nano_from_usd
 from aichat_cli.render.diagnostics import Diagnostics
@@ -34,6 +35,8 @@ MaxCostOption = Annotated[
 ]
 
 LISTING_LIMIT = 50
+LONGEST_ADDRESS = 65_536
+_DESCRIPTOR = re.compile(r"fd:(\d{1,6})")
 
 
 @contextmanager
@@ -99,3 +102,19 @@ def confirmed(question: str, *, yes: bool) -> bool:
     if not sys.stdin.isatty():
         return False
     return typer.confirm(question, err=True)
+
+
+def handed_on(argument: str) -> str:
+    """An argument as it was typed, also where `aichat_cli.__main__` has put it into a pipe.
+
+    Raises:
+        UsageError: there is no such pipe.
+    """
+    passed = _DESCRIPTOR.fullmatch(argument)
+    if passed is None:
+        return argument
+    try:
+        with open(int(passed[1]), encoding="utf-8", errors="replace") as pipe:
+            return pipe.read(LONGEST_ADDRESS)
+    except OSError:
+        raise UsageError(f"Nothing can be read from {argument}.") from None

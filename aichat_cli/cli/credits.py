@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from aichat_cli.billing.overview import overview
-from aichat_cli.cli import credits_buy
+from aichat_cli.cli import credits_buy, credits_hosted
 from aichat_cli.cli.common import LISTING_LIMIT, AllFlag, DebugFlag, JsonFlag, LimitOption, command_group, opened
+from aichat_cli.cli.credits_hosted import LocalFlag
 from aichat_cli.core.clock import utc_text
 from aichat_cli.core.errors import UsageError
 from aichat_cli.render import credits_view, json_shapes, tables
@@ -24,11 +25,18 @@ Moment = Annotated[str | None, typer.Option(metavar="DATE", help="A day such as 
 
 
 @app.callback(invoke_without_command=True, no_args_is_help=False)
-def show(context: typer.Context, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
-    """Show the balance, what is held of it, the plan, who pays, the calls left, and the last entries."""
+def show(context: typer.Context, local: LocalFlag = None, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
+    """Show the balance, what is held of it, the plan, who pays, the calls left, and the last entries.
+
+    While you are logged in to a gateway it is your account there that is shown, and that credits are bought for; --local
+    means the profile on this machine, whose history and statement are told here.
+    """
     if context.invoked_subcommand is not None:
         return
-    with opened(as_json=as_json, debug=debug) as (house, _):
+    with opened(as_json=as_json, debug=debug) as (house, diagnostics):
+        if credits_hosted.is_meant(house, local=local):
+            credits_hosted.show(house, diagnostics)
+            return
         shown = overview(house.readable_database, house.settings.text("billing.mode"), recent=RECENT)
         if as_json:
             print_text(json_shapes.dumps(credits_view.overview(shown)))

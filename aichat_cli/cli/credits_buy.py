@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aichat_cli.app import App
+from aichat_cli.cli import credits_hosted
 from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
+from aichat_cli.cli.credits_hosted import LocalFlag
 from aichat_cli.core.credits import PACKAGES, Package
 from aichat_cli.core.errors import AichatError, UsageError
 from aichat_cli.core.interrupts import Interrupted
@@ -38,15 +40,20 @@ def buy(
     timeout: Annotated[
         float | None, typer.Option("--timeout", min=0, help="Stop waiting after so many seconds.", metavar="SECONDS")
     ] = None,
+    local: LocalFlag = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Buy credits through Stripe.
+    """Buy credits through Stripe: for your account on the gateway you are logged in to, else for this machine's profile.
 
     Packages: small (100 for $5), medium (500 for $20) and large (2,000 for $70).
     """
     with opened(as_json=as_json, debug=debug) as (house, diagnostics), _told_how_to_go_on(house, diagnostics):
         chosen = _chosen(package, resume=resume)
+        if credits_hosted.is_meant(house, local=local):
+            in_browser = not no_browser and checkout_view.has_browser()
+            credits_hosted.HostedBuyer(house, diagnostics, in_browser=in_browser, timeout=timeout).buy(chosen)
+            return
         buyer = _Buyer(house, diagnostics, in_browser=not no_browser, timeout=timeout)
         if chosen is None:
             buyer.resume()

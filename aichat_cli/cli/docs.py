@@ -22,7 +22,8 @@ from aichat_cli.cli.common import (
 )
 from aichat_cli.cli.ingest import agreed, ingested
 from aichat_cli.core.documents import Document, Passage
-from aichat_cli.core.errors import EXIT_ERROR, EmbeddingError, NotFound, UsageError
+from aichat_cli.core.errors import EmbeddingError, NotFound, UsageError
+from aichat_cli.core.exits import EXIT_ERROR
 from aichat_cli.core.ingest import IngestOptions
 from aichat_cli.render import documents_view, json_shapes, tables
 from aichat_cli.render.answer import print_text, stdout_sink

@@ -14,7 +14,8 @@ from aichat_cli import __version__
 from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
 from aichat_cli.config.secrets import keyring_backend
-from aichat_cli.core.errors import EXIT_ERROR, AichatError
+from aichat_cli.core.errors import AichatError
+from aichat_cli.core.exits import EXIT_ERROR
 from aichat_cli.core.models import GATEWAY
 from aichat_cli.core.struct import Struct, asdict
 from aichat_cli.documents.index_building import is_complete

@@ -10,7 +10,8 @@ import typer
 
 from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
 from aichat_cli.core.archive import ArchiveFormat, ImportSummary
-from aichat_cli.core.errors import EXIT_ERROR, NotFound, UsageError
+from aichat_cli.core.errors import NotFound, UsageError
+from aichat_cli.core.exits import EXIT_ERROR
 from aichat_cli.core.export import ExportFormat
 from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.core.messages import Conversation

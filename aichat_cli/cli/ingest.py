@@ -13,7 +13,8 @@ import typer
 from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, JsonFlag, MaxCostOption, confirmed, opened, single_command
 from aichat_cli.core.documents import Collection
-from aichat_cli.core.errors import EXIT_ERROR, UsageError
+from aichat_cli.core.errors import UsageError
+from aichat_cli.core.exits import EXIT_ERROR
 from aichat_cli.core.ingest import GivenText, IngestOptions, IngestPreview, IngestSource, IngestSummary
 from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.render import documents_view, json_shapes

@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from aichat_cli import __version__
-from aichat_cli.core.errors import EXIT_ERROR, EXIT_OK, EXIT_USAGE, AichatError, UsageError
+from aichat_cli.core.errors import AichatError, UsageError
+from aichat_cli.core.exits import EXIT_ERROR, EXIT_OK, EXIT_USAGE
 from aichat_cli.render.answer import ClosedPipe, abandon_stdout, print_text
 from aichat_cli.render.diagnostics import Diagnostics
 
@@ -25,6 +26,9 @@ COMMANDS = {
     "models": "aichat_cli.cli.models",
     "keys": "aichat_cli.cli.keys",
     "sync": "aichat_cli.cli.sync",
+    "serve": "aichat_cli.cli.serve",
+    "users": "aichat_cli.cli.users",
+    "api-keys": "aichat_cli.cli.api_keys",
     "login": "aichat_cli.cli.login",
     "logout": "aichat_cli.cli.logout",
     "whoami": "aichat_cli.cli.whoami",

@@ -10,9 +10,9 @@ from aichat_cli.app import App
 from aichat_cli.cli.common import LISTING_LIMIT, AllFlag, DebugFlag, JsonFlag, LimitOption, command_group, opened
 from aichat_cli.config import settings_file
 from aichat_cli.config.settings import known
-from aichat_cli.core.errors import UnknownModel, UsageError
+from aichat_cli.core.errors import AichatError, UnknownModel, UsageError
 from aichat_cli.core.messages import KIND_NAMES
-from aichat_cli.core.models import Model
+from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.providers import pull
 from aichat_cli.providers.custom import custom_models
@@ -21,6 +21,7 @@ from aichat_cli.providers.pricing import PRICE_FIELDS, price_from
 from aichat_cli.providers.pullable import CHAT_MODELS, PULLABLE
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
+from aichat_cli.render.diagnostics import Diagnostics
 from aichat_cli.render.embedded import pull_with_progress
 
 app = command_group("Models: list, choose, add.")
@@ -33,14 +34,21 @@ def list_(
     query: Annotated[str, typer.Argument(help="Only names and providers with this text in them.")] = "",
     limit: LimitOption = LISTING_LIMIT,
     everything: AllFlag = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask the gateway you are logged in to anew.")] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """List models: the common ones, or with --all or a text to look for, all that are known."""
     with opened(as_json=as_json, debug=debug) as (house, diagnostics):
+        if refresh:
+            house.account.refresh()
+        elif house.settings.text("gateway.url"):
+            _look_again(house, diagnostics)
         wanted = query.lower()
         every = house.registry.listing(all=everything or bool(query))
         matching = [model for model in every if wanted in model.name.lower() or wanted in model.provider.lower()]
+        if wanted == GATEWAY and house.account.url:
+            matching = [model for model in every if model.provider == GATEWAY]
         listed = matching if everything else matching[:limit]
         if as_json:
             print_text(json_shapes.dumps(json_shapes.models(listed)))
@@ -198,6 +206,18 @@ def pull_(
         is_for_chat = name in CHAT_MODELS
         what_now = f"Try: aichat -m {name} hello" if is_for_chat else "aichat search ranks its best results with it."
         diagnostics.notice(f"{name} is ready. {what_now}")
+
+
+def _look_again(house: App, diagnostics: Diagnostics) -> None:
+    """Ask the gateway for its models where they were last told a day ago or more; it is not waited for long."""
+    if house.account.profile is not None and house.account.profile.is_fresh:
+        return
+    from aichat_cli.account.client import BRIEF
+
+    try:
+        house.account.refresh(BRIEF)
+    except AichatError as error:
+        diagnostics.warning(f"{error.message} Its models are shown as they were last known.")
 
 
 def _any_model(house: App, name: str) -> tuple[Model, bool]:

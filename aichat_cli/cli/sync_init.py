@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aichat_cli.app import App
-from aichat_cli.cli.common import DebugFlag, opened
+from aichat_cli.cli.common import LONGEST_ADDRESS, DebugFlag, handed_on, opened
 from aichat_cli.cli.sync_setup import agreed, begin, first_sync, keep_documents_here
 from aichat_cli.core.errors import HostedUnavailable, UsageError
 from aichat_cli.core.sync import SCHEMA_VERSION
@@ -22,9 +21,6 @@ from aichat_cli.sync_services import VARIABLE, SyncServices, other_side
 if TYPE_CHECKING:
     from aichat_cli.core.secret import Secret
     from aichat_cli.hosted.connection import Connection, Place
-
-LONGEST_ADDRESS = 65_536
-_DESCRIPTOR = re.compile(r"fd:(\d{1,6})")
 
 
 def init(
@@ -75,13 +71,7 @@ def _given(typed: str | None) -> tuple[str, str]:
         return typer.prompt("Address of the database (hidden)", hide_input=True, err=True), "terminal"
     if typed == "-":
         return sys.stdin.read(LONGEST_ADDRESS), "stdin"
-    if passed := _DESCRIPTOR.fullmatch(typed):
-        try:
-            with open(int(passed[1]), encoding="utf-8", errors="replace") as pipe:
-                return pipe.read(LONGEST_ADDRESS), "argument"
-        except OSError:
-            raise UsageError(f"Nothing can be read from {typed}.") from None
-    return typed, "argument"
+    return handed_on(typed), "argument"
 
 
 def _warn_of_history(typed: str | None, address: Secret, diagnostics: Diagnostics) -> None:

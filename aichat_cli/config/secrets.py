@@ -58,8 +58,9 @@ class KeyStore:
         self._environ = environ
         self._seen: set[str] = {flag} if flag else set()
 
-    def find(self, name: str, *, by_flag: bool = True) -> Secret | None:
-        """The key of that name, or None; without `by_flag` the key of this run, which is a provider's, is not meant.
+    def find(self, name: str, *, by_flag: bool = True, by_command: bool = True) -> Secret | None:
+        """The key of that name, or None; without `by_flag` the key of this run, which is a provider's, is not meant, and
+        without `by_command` nobody is expected to have told `key_command` of it.
 
         Raises:
             ConfigError: `key_command` failed, or a stored key cannot be read.
@@ -73,7 +74,7 @@ class KeyStore:
         in_keyring = _from_keyring(name)
         if in_keyring:
             return self._remember(in_keyring, "keyring")
-        command = self._command()
+        command = self._command() if by_command else ""
         if command:
             return self._remember(_from_command(command, name), "key_command")
         in_file = self._file_keys().get(name)

@@ -92,6 +92,18 @@ def _cap(raw: str) -> float | str:
         raise ValueError("an amount of dollars, 0 or more, or none") from None
 
 
+def _file(raw: str) -> str:
+    if "://" in raw:
+        raise ValueError("a file; the address of a database is kept with: aichat keys set server")
+    return raw
+
+
+def _url(raw: str) -> str:
+    if raw and not raw.startswith(("http://", "https://")):
+        raise ValueError("an address that begins with http:// or https://")
+    return raw.rstrip("/")
+
+
 def _address(raw: str) -> str:
     """Where a gateway is, without the /v1 that clients of OpenAI's are given; empty for nowhere."""
     from urllib.parse import urlsplit
@@ -176,6 +188,18 @@ TABLE: tuple[Setting, ...] = (
     Setting("limits.daily_usd", "", "Most dollars to spend in a day; none for no cap.", _cap),
     Setting("limits.monthly_usd", "", "Most dollars to spend in a month; none for no cap.", _cap),
     Setting("limits.confirm_usd", 0.5, "Ask before a prompt costs more than this to be read; none never asks.", _cap),
+    Setting("server.file", "", "File that holds the accounts of aichat serve.", _file),
+    Setting("server.host", "127.0.0.1", "Address aichat serve listens at.", _text),
+    Setting("server.port", 8088, "Port aichat serve listens at; 0 takes a free one.", _whole(0, 65_535)),
+    Setting("server.public_url", "", "Where clients and browsers reach the gateway.", _url),
+    Setting("server.tls_cert", "", "Certificate of the gateway, with its chain, as PEM.", _text),
+    Setting("server.tls_key", "", "Key of that certificate, as PEM.", _text),
+    Setting("server.behind_proxy", (), "Networks of proxies whose word on who calls is believed.", _names),
+    Setting("server.models", (), "Models to serve, by name or pattern; none for all that can be asked.", _names),
+    Setting("server.max_body_mb", 20, "Largest request to a model, in megabytes.", _whole(1, 1000)),
+    Setting("server.max_connections", 1000, "Most connections at a time.", _whole(1, 100_000)),
+    Setting("server.shutdown_seconds", 30, "Seconds that calls under way have to end.", _whole(0, 3600)),
+    _choice("server.log_level", "What aichat serve logs.", "info", "debug", "warning", "error"),
     Setting("timeouts.connect", 10.0, "Seconds to wait for a connection.", _seconds),
     Setting("timeouts.first_byte", 120.0, "Seconds to wait for an answer to begin.", _seconds),
     Setting("timeouts.idle", 60.0, "Seconds to wait for the next piece of an answer.", _seconds),
@@ -212,7 +236,12 @@ def parse(setting: Setting, raw: str) -> Value:
     try:
         return setting.parse(raw)
     except ValueError as exc:
-        raise UsageError(f'{setting.name} cannot be "{raw}": it takes {exc}.') from None
+        raise UsageError(f'{setting.name} cannot be "{_shown(raw)}": it takes {exc}.') from None
+
+
+def _shown(raw: str) -> str:
+    """A refused value, but never an address, which may hold a password."""
+    return raw.partition("://")[0] + "://..." if "://" in raw else raw
 
 
 def as_text(value: Value) -> str:
@@ -325,7 +354,7 @@ class Settings:
             return setting.parse(raw)
         except ValueError as exc:
             hint = f"Correct or unset {source[1:]}" if source.startswith("$") else "Run: aichat config edit"
-            raise ConfigError(f'{setting.name} is "{raw}" in {source}: it takes {exc}.', hint=hint) from None
+            raise ConfigError(f'{setting.name} is "{_shown(raw)}" in {source}: it takes {exc}.', hint=hint) from None
 
 
 def _is_model_table(name: str) -> bool:

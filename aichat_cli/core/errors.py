@@ -53,13 +53,7 @@ A message says what failed and where; `hint` is the next command to run, without
 
 from __future__ import annotations
 
-EXIT_OK = 0
-EXIT_ERROR = 1
-EXIT_USAGE = 2
-EXIT_KEY = 3
-EXIT_CREDITS = 4
-EXIT_RATE_LIMITED = 5
-EXIT_PROVIDER = 6
+from aichat_cli.core.exits import EXIT_CREDITS, EXIT_ERROR, EXIT_KEY, EXIT_PROVIDER, EXIT_RATE_LIMITED, EXIT_USAGE
 
 
 class AichatError(Exception):

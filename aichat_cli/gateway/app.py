@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from aichat_cli.core.errors import AichatError
-from aichat_cli.gateway import account, chat, models, purchases, sync, traffic
+from aichat_cli.gateway import account, chat, embeddings, models, operations, purchases, sync, traffic
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.errors import error_response, of_http
+from aichat_cli.gateway.middleware import Watched
 from aichat_cli.gateway.sync_desk import SyncDesk
 
 
@@ -35,6 +37,7 @@ def create_app(deps: GatewayDeps) -> Starlette:
     app = Starlette(
         routes=routes(),
         lifespan=lifespan,
+        middleware=[Middleware(Watched, deps.watch)],
         exception_handlers={AichatError: _failed, HTTPException: _refused},  # type: ignore[dict-item]
     )
     app.state.deps = deps
@@ -43,7 +46,15 @@ def create_app(deps: GatewayDeps) -> Starlette:
 
 def routes() -> list[BaseRoute]:
     """All paths."""
-    return [*account.routes(), *models.routes(), *chat.routes(), *purchases.routes(), *sync.routes()]
+    return [
+        *account.routes(),
+        *models.routes(),
+        *chat.routes(),
+        *embeddings.routes(),
+        *purchases.routes(),
+        *sync.routes(),
+        *operations.routes(),
+    ]
 
 
 async def _failed(request: Request, error: AichatError) -> Response:

@@ -8,6 +8,7 @@ from aichat_cli.accounts import keys
 from aichat_cli.core.accounts import Caller, Scope
 from aichat_cli.core.errors import KeyRefused, ScopeMissing
 from aichat_cli.gateway.deps import deps_of
+from aichat_cli.gateway.watch import notes_of
 
 LONGEST_KEY = 512
 
@@ -27,6 +28,8 @@ async def caller_of(request: Request, scope: Scope | None) -> Caller:
     # A key of the wrong form is looked up like any other: how long an answer takes tells nothing.
     prefix, key_hash = keys.prefix_of(presented), keys.hash_of(presented)
     caller = await deps_of(request).desk.ask(lambda books: books.authenticate(prefix, key_hash))
+    notes = notes_of(request)
+    notes.caller, notes.key_prefix = caller, prefix
     if scope is not None and scope not in caller.scopes:
         raise ScopeMissing(f'This key may not be used for "{scope}".', hint="Ask the operator for one that may")
     return caller

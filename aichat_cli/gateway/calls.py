@@ -41,30 +41,21 @@ _LONG_PROMPT = 2_000
 class CallObserver(Protocol):
     """Is told of calls as they happen; what it does must not take time."""
 
-    def began(self, model: str) -> None:
+    def began(self) -> None:
         """A call was admitted."""
         ...
 
-    def first_byte(self, model: str, seconds: float) -> None:
-        """The first byte of its answer is sent, so long after the request."""
+    def first_byte(self, seconds: float) -> None:
+        """The first byte of an answer is sent, so long after the request."""
         ...
 
-    def ended(self, model: str, status: str, tokens: TokenUsage | None, cost_nano: int, seconds: float) -> None:
-        """It was settled."""
+    def failed(self, provider: str, code: str) -> None:
+        """A provider failed."""
         ...
 
-
-class Unobserved:
-    """Nobody is told."""
-
-    def began(self, model: str) -> None:
-        """`CallObserver.began`."""
-
-    def first_byte(self, model: str, seconds: float) -> None:
-        """`CallObserver.first_byte`."""
-
-    def ended(self, model: str, status: str, tokens: TokenUsage | None, cost_nano: int, seconds: float) -> None:
-        """`CallObserver.ended`."""
+    def ended(self, model: str, tokens: TokenUsage | None, cost_nano: int, charged_nano: int) -> None:
+        """A call was settled."""
+        ...
 
 
 class Nothing:
@@ -175,7 +166,7 @@ class Calls:
         assert task is not None
         running = Running(ticket, model, task, task.get_loop())
         self._running[ticket.request_id] = running
-        self.observer.began(model.name)
+        self.observer.began()
         return running
 
     def is_over(self, running: Running) -> None:

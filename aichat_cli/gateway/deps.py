@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from aichat_cli.accounts.protocol import AccountStore
 from aichat_cli.app import App
-from aichat_cli.core.struct import Struct
+from aichat_cli.core.struct import Struct, field
 from aichat_cli.gateway.desk import Desk
+from aichat_cli.gateway.watch import Watch
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,6 +38,7 @@ class GatewayDeps(Struct, frozen=True):
     store: AccountStore
     desk: Desk
     options: ServerOptions = ServerOptions()
+    watch: Watch = field(default_factory=Watch)
 
 
 def deps_of(request: Request) -> GatewayDeps:

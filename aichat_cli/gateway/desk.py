@@ -10,7 +10,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from aichat_cli.accounts.protocol import AccountStore, CallBooks
@@ -23,7 +23,7 @@ MOST_TOGETHER = 256
 
 class _Asked(Struct):
     task: Callable[[CallBooks], Any]
-    answer: Future[Any]
+    answer: asyncio.Future[Any]
 
 
 class Desk:
@@ -47,9 +47,9 @@ class Desk:
 
         Cancelling whoever waits does not undo the task.
         """
-        answer: Future[T] = Future()
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._asked.put(_Asked(task, answer))
-        return await asyncio.shield(asyncio.wrap_future(answer))
+        return await answer
 
     @property
     def waiting(self) -> int:
@@ -86,7 +86,15 @@ def _answer(books: CallBooks, batch: list[_Asked]) -> None:
         results = books.together([lambda asked=asked: asked.task(books) for asked in batch])  # type: ignore[misc]
     except Exception as exc:  # noqa: BLE001 (whoever asked gets it)
         results = [exc] * len(batch)
+    # One call for all of them: each wakes the event loop.
+    with suppress(RuntimeError):  # it has ended
+        batch[0].answer.get_loop().call_soon_threadsafe(_hand_over, batch, results)
+
+
+def _hand_over(batch: list[_Asked], results: list[Any]) -> None:
     for asked, result in zip(batch, results, strict=True):
+        if asked.answer.done():
+            continue  # nobody waits for it any more
         if isinstance(result, Exception):
             asked.answer.set_exception(result)
         else:

@@ -46,8 +46,8 @@ T = TypeVar("T")
 WEBHOOK_KEY_NAME = "stripe_webhook"
 MOST_EVENT_BYTES = 1_000_000
 MOST_REQUEST_BYTES = 10_000
-MOST_ASKING = 12
-"""So many may wait for Stripe at once: there are threads left for its events then."""
+MOST_ASKING, MOST_HEARING = 12, 8
+"""So many may wait for Stripe at once, and so many of its events be taken in: each has a thread and a connection."""
 PAGE_SECONDS = 5.0
 """A page does not wait longer for Stripe: it is shown, and asks again."""
 
@@ -60,17 +60,18 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/v1/credits/purchase", sales.begin, methods=["POST"]),
         Route("/v1/credits/purchase/{purchase_id}", sales.show),
-        Route("/v1/stripe/webhook", hear, methods=["POST"]),
+        Route("/v1/stripe/webhook", sales.hear, methods=["POST"]),
         Route("/purchase/success", sales.thank),
         Route("/purchase/cancelled", regret),
     ]
 
 
 class _Sales:
-    """What waits for Stripe, for one application."""
+    """What waits for Stripe, and what Stripe waits for, in one application."""
 
     def __init__(self) -> None:
         self._asking = asyncio.Semaphore(MOST_ASKING)
+        self._hearing = asyncio.Semaphore(MOST_HEARING)
 
     async def begin(self, request: Request) -> Response:
         """Begin to buy a package, or go on with the purchase of it that is open already."""
@@ -104,6 +105,13 @@ class _Sales:
         except AichatError:
             return _page(_WAITING)
 
+    async def hear(self, request: Request) -> Response:
+        """An event of Stripe's. What cannot be stored is answered by a failure, so that Stripe sends it again."""
+        payload = await read_body(request, most_bytes=MOST_EVENT_BYTES)
+        header = request.headers.get("stripe-signature")
+        async with self._hearing:
+            return answer(await run_in_threadpool(_taken_in, deps_of(request), payload, header))
+
     async def _ask(self, task: Callable[..., T], *arguments: object) -> T:
         async with self._asking:
             try:
@@ -113,13 +121,6 @@ class _Sales:
                 if told is error:
                     raise
                 raise told from error
-
-
-async def hear(request: Request) -> Response:
-    """An event of Stripe's. What cannot be stored is answered by a failure, so that Stripe sends it again."""
-    payload = await read_body(request, most_bytes=MOST_EVENT_BYTES)
-    header = request.headers.get("stripe-signature")
-    return answer(await run_in_threadpool(_taken_in, deps_of(request), payload, header))
 
 
 async def regret(_: Request) -> Response:
@@ -188,7 +189,7 @@ def _taken_in(deps: GatewayDeps, payload: bytes, header: str | None) -> webhooks
 def _of_stripe(error: AichatError) -> AichatError:
     """What Stripe said to the gateway's own key and request, as the buyer is told."""
     if isinstance(error, KeyMissing):
-        return BadRequest("Credits are not sold on this gateway.", status=501, code="not_sold")
+        return BadRequest("Credits are not sold on this gateway.", code="not_sold")
     if isinstance(error, PurchaseFailed):
         return BadRequest(error.message, status=409, code=error.code, hint="Ask the operator of this gateway")
     if isinstance(error, RequestRejected):

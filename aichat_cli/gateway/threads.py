@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
+from typing import Any, TypeVar
 
 from aichat_cli.core.events import ProviderEvent
 from aichat_cli.providers.base import ChatRequest, Provider
@@ -14,6 +15,7 @@ _MOST_AHEAD = 64
 """Events that wait to be sent on: then the provider waits."""
 _INTERRUPT_SECONDS = 0.5
 
+T = TypeVar("T")
 _Handed = ProviderEvent | Exception | None
 
 
@@ -40,6 +42,27 @@ async def events_in_thread(
         reader.leave()
         if interrupt is not None and reader.thread.is_alive():
             asyncio.get_running_loop().call_later(_INTERRUPT_SECONDS, _interrupted, reader.thread, interrupt)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """What work gives that only a thread can wait for; whoever leaves early leaves the thread to itself."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            given = work()
+        except Exception as exc:  # noqa: BLE001 (raised where it is awaited)
+            tell(result.set_exception, exc)
+        else:
+            tell(result.set_result, given)
+
+    def tell(how: Callable[[Any], None], what: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(lambda: None if result.done() else how(what))
+
+    threading.Thread(target=run, name="provider", daemon=True).start()
+    return await result
 
 
 def _interrupted(thread: threading.Thread, interrupt: Callable[[], None]) -> None:

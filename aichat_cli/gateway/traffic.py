@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.struct import Struct
-from aichat_cli.gateway.calls import CallObserver, Calls, Unobserved
+from aichat_cli.gateway.calls import Calls
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.models import ServedModels
 from aichat_cli.gateway.upstream import Upstream
@@ -26,9 +26,9 @@ class Traffic(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def opened(deps: GatewayDeps, observer: CallObserver | None = None) -> AsyncIterator[Traffic]:
+async def opened(deps: GatewayDeps) -> AsyncIterator[Traffic]:
     """Traffic that is watched over; leaving waits until every call is settled. The desk is open meanwhile."""
-    calls = Calls(deps.desk, deps.house.timeouts.idle, observer or Unobserved())
+    calls = Calls(deps.desk, deps.house.timeouts.idle, deps.watch.metrics)
     traffic = Traffic(ServedModels(deps.house, deps.options.models), calls, Upstream(deps.house))
     watching = asyncio.get_running_loop().create_task(calls.watch())
     try:

@@ -12,33 +12,27 @@ from typing import Any
 
 import aiohttp
 
-from aichat_cli import __version__
 from aichat_cli.app import App
-from aichat_cli.core.errors import AichatError, BadResponse, ConnectFailed, is_transient
-from aichat_cli.core.struct import Struct, to_json
+from aichat_cli.core.errors import AichatError, ConnectFailed, is_transient
+from aichat_cli.core.struct import Struct
 from aichat_cli.gateway.calls import Running
 from aichat_cli.gateway.errors import BadRequest
 from aichat_cli.gateway.models import Served
-from aichat_cli.gateway.network import network_error, session, target
-from aichat_cli.gateway.threads import events_in_thread
+from aichat_cli.gateway.network import Network, network_error, read_whole
+from aichat_cli.gateway.threads import events_in_thread, in_thread
 from aichat_cli.gateway.wire.base import Asked, Wire
+from aichat_cli.providers import embeddings
 from aichat_cli.providers.anthropic_wire import AnthropicWire
-from aichat_cli.providers.base import ChatRequest, OptionValue
-from aichat_cli.providers.failures import ERROR_BODY_BYTES, Said, retry_after, said_in, status_error, who
+from aichat_cli.providers.base import ChatRequest, OptionValue, Timeouts
+from aichat_cli.providers.embeddings import EmbeddingRequest, EmbeddingResponse, through_litellm
+from aichat_cli.providers.failures import retry_after, status_error, who
 from aichat_cli.providers.openai_wire import OpenAIWire
 from aichat_cli.providers.retry import delay_before_next
 from aichat_cli.providers.wire import AnswerReader, HttpWire
 
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 _MOST_ANSWER_BYTES = 64_000_000
-_DRAIN_SECONDS = 0.25
 _MOST_THREADS = 64
-_HEADERS = {
-    "Content-Type": "application/json",
-    "User-Agent": f"aichat-gateway/{__version__}",
-    # What is compressed arrives in lumps.
-    "Accept-Encoding": "identity",
-}
 
 
 class Job(Struct, frozen=True):
@@ -67,19 +61,21 @@ class Upstream:
 
     def __init__(self, house: App) -> None:
         self._house = house
-        self._timeouts = house.timeouts
         self._policy = house.retry
-        self._session = session(self._timeouts)
+        self._network = Network(house.timeouts)
         self._wires: dict[str, HttpWire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
         self._threads = asyncio.Semaphore(_MOST_THREADS)
         self._local = asyncio.Semaphore(1)
-        self._draining: set[asyncio.Task[None]] = set()
+        self._plain_urls: set[str] = set()
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long providers may take."""
+        return self._network.timeouts
 
     async def close(self) -> None:
         """Close all connections."""
-        for task in list(self._draining):
-            task.cancel()
-        await self._session.close()
+        await self._network.close()
 
     def require_speakable(self, asked: Asked, served: Served) -> None:
         """Refuse what the model's protocol cannot say; raises BadRequest, which names the field."""
@@ -109,16 +105,54 @@ class Upstream:
                             has_begun = True
                             yield part
             except AichatError as exc:
-                if has_begun or job.running.reading.text or attempt >= self._policy.attempts or not is_transient(exc):
+                if has_begun or job.running.reading.text:
                     raise
-                delay = delay_before_next(exc, attempt, self._policy)
-                if delay is None:
-                    raise
+                await self._pause(exc, attempt, job.running)
             else:
                 return
-            job.running.waits("nobody")
-            await asyncio.sleep(delay)
             attempt += 1
+
+    async def vectors(self, request: EmbeddingRequest, running: Running) -> EmbeddingResponse:
+        """The vectors of texts; what may pass is tried again. Raises AichatError, the last try's."""
+        attempt = 1
+        while True:
+            try:
+                if request.model.wire != "litellm":
+                    return await self._vectors(request, running)
+                async with self._threads:
+                    return await in_thread(lambda: through_litellm(request))
+            except AichatError as exc:
+                await self._pause(exc, attempt, running)
+            attempt += 1
+
+    async def _pause(self, error: AichatError, attempt: int, running: Running) -> None:
+        """Wait until the next attempt; raises the error where there is none."""
+        delay = None
+        if attempt < self._policy.attempts and is_transient(error):
+            delay = delay_before_next(error, attempt, self._policy)
+        if delay is None:
+            raise error
+        running.waits("nobody")
+        await asyncio.sleep(delay)
+
+    async def _vectors(self, request: EmbeddingRequest, running: Running) -> EmbeddingResponse:
+        network, url = self._network, embeddings.url_of(request.model)
+        body = embeddings.body_of(request, is_plain=url in self._plain_urls)
+        response = await network.post(request, url, embeddings.headers_of(request), body)
+        if response.status >= 400:
+            said = await network.said(request, response)
+            if response.status in (400, 422) and url not in self._plain_urls and "encoding_format" in said.message:
+                self._plain_urls.add(url)
+                return await self._vectors(request, running)
+            raise status_error(request, response.status, said, retry_after(response.headers.get))
+        running.waits("provider")
+        try:
+            answer = await read_whole(request, response, _MOST_ANSWER_BYTES, lambda: running.waits("provider"))
+        except aiohttp.ClientError as exc:
+            raise network_error(request, exc, network.timeouts) from exc
+        finally:
+            network.leave(response, is_done=False)
+        return await asyncio.to_thread(embeddings.read_answer, request, answer)
 
     def _tried(self, job: Job) -> AsyncGenerator[bytes, None]:
         wire = job.served.model.wire
@@ -135,7 +169,8 @@ class Upstream:
         try:
             running.waits("provider")
             if not asked.stream:
-                tap.whole(await _whole(request, response, running))
+                body = await read_whole(request, response, _MOST_ANSWER_BYTES, lambda: running.waits("provider"))
+                tap.whole(body)
                 return
             if response.content_type == "application/json":
                 reader = AnswerReader(request, self._wires[model.wire].decoder(request))
@@ -158,9 +193,9 @@ class Upstream:
             if tap.finished is None:
                 raise ConnectFailed(f"{who(request)} closed the connection before the answer was complete.")
         except aiohttp.ClientError as exc:
-            raise network_error(request, exc, self._timeouts) from exc
+            raise network_error(request, exc, self._network.timeouts) from exc
         finally:
-            self._leave(response, is_done=tap.is_done)
+            self._network.leave(response, is_done=tap.is_done)
 
     async def _translated(self, job: Job) -> AsyncGenerator[bytes, None]:
         request = job.chat_request
@@ -172,9 +207,9 @@ class Upstream:
             async for part in self._decoded(job, AnswerReader(request, decoder), response):
                 yield part
         except aiohttp.ClientError as exc:
-            raise network_error(request, exc, self._timeouts) from exc
+            raise network_error(request, exc, self._network.timeouts) from exc
         finally:
-            self._leave(response, is_done=decoder.is_done)
+            self._network.leave(response, is_done=decoder.is_done)
 
     async def _decoded(
         self, job: Job, reader: AnswerReader, response: aiohttp.ClientResponse
@@ -205,84 +240,16 @@ class Upstream:
 
     async def _post(self, request: ChatRequest, body: dict[str, Any]) -> aiohttp.ClientResponse:
         """The response once its head says that it is one; a field that we added and that is refused is left out."""
-        wire = self._wires[request.model.wire]
-        response = await self._sent(wire, request, body)
+        wire, network = self._wires[request.model.wire], self._network
+        url, headers = wire.url(request.model), wire.headers(request)
+        response = await network.post(request, url, headers, body)
         if response.status < 400:
             return response
-        said = await self._said(request, response)
+        said = await network.said(request, response)
         shorter = wire.without_refused_field(request, body, said) if response.status in (400, 422) else None
         if shorter is not None:
-            response = await self._sent(wire, request, shorter)
+            response = await network.post(request, url, headers, shorter)
             if response.status < 400:
                 return response
-            said = await self._said(request, response)
+            said = await network.said(request, response)
         raise status_error(request, response.status, said, retry_after(response.headers.get))
-
-    async def _sent(self, wire: HttpWire, request: ChatRequest, body: dict[str, Any]) -> aiohttp.ClientResponse:
-        aimed = target(wire.url(request.model), _HEADERS | wire.headers(request))
-        payload = to_json(body)
-        try:
-            async with asyncio.timeout(self._timeouts.first_byte):
-                try:
-                    response = await self._session.post(
-                        aimed.url, data=payload, headers=aimed.headers, allow_redirects=False
-                    )
-                except aiohttp.ServerDisconnectedError:
-                    # A connection that was kept may have been closed by the other side just now.
-                    response = await self._session.post(
-                        aimed.url, data=payload, headers=aimed.headers, allow_redirects=False
-                    )
-        except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
-            raise network_error(request, exc, self._timeouts) from exc
-        if 300 <= response.status < 400:
-            response.close()
-            raise BadResponse(f"{who(request)} redirects to another place, which is not followed.")
-        return response
-
-    async def _said(self, request: ChatRequest, response: aiohttp.ClientResponse) -> Said:
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._timeouts.idle):
-                while len(body) < ERROR_BODY_BYTES and (chunk := await response.content.readany()):
-                    body += chunk
-            return said_in(bytes(body[:ERROR_BODY_BYTES]), request.key)
-        except (aiohttp.ClientError, TimeoutError):
-            return Said("", is_structured=False)
-        finally:
-            response.close()
-
-    def _leave(self, response: aiohttp.ClientResponse, *, is_done: bool) -> None:
-        """Keep the connection where the answer has come to its end, or is about to; else close it, which tells the provider
-        to stop.
-        """
-        if response.content.at_eof():
-            return
-        if not is_done:
-            response.close()
-            return
-        task = asyncio.get_running_loop().create_task(_drained(response))
-        self._draining.add(task)
-        task.add_done_callback(self._draining.discard)
-
-
-async def _drained(response: aiohttp.ClientResponse) -> None:
-    """Read what is left of a body that should be at its end."""
-    try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while await response.content.readany():
-                pass
-    except (aiohttp.ClientError, TimeoutError):
-        pass
-    finally:
-        if not response.content.at_eof():
-            response.close()
-
-
-async def _whole(request: ChatRequest, response: aiohttp.ClientResponse, running: Running) -> bytes:
-    body = bytearray()
-    while chunk := await response.content.readany():
-        running.waits("provider")
-        body += chunk
-        if len(body) > _MOST_ANSWER_BYTES:
-            raise BadResponse(f"{who(request)} sent an answer larger than {_MOST_ANSWER_BYTES} bytes.")
-    return bytes(body)

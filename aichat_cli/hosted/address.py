@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import quote, urlencode
 
 from aichat_cli.core.secret import Secret
@@ -20,6 +21,18 @@ def one_word(typed: Secret) -> tuple[Secret, Place]:
     if not text.startswith(("postgresql://", "postgres://")) or any(each.isspace() for each in text):
         text = "postgresql:///?" + urlencode({name: str(value) for name, value in parts.items()}, quote_via=quote)
     return Secret(text, typed.source), place
+
+
+def guarded(typed: str, source: str, hide: Callable[..., None]) -> tuple[Secret, Place]:
+    """An address as `one_word` makes it; from here on `hide` has all of it taken out of every message.
+
+    Raises:
+        UsageError, ConfigError: as `one_word` does.
+    """
+    hide(typed.strip())
+    secret, place = one_word(Secret(typed, source))
+    hide(*secrets_in(secret))
+    return secret, place
 
 
 def secrets_in(address: Secret) -> list[str]:

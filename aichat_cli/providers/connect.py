@@ -98,13 +98,18 @@ def is_alive(sock: socket.socket | None) -> bool:
     return False
 
 
+def is_proxy_set() -> bool:
+    """Whether a variable asks for a proxy, for whatever."""
+    return any(name in os.environ for name in _PROXY_VARIABLES)
+
+
 def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
     """The proxy that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY ask for, in either case.
 
     Raises:
         ConfigError: the variable does not hold an http:// proxy.
     """
-    if not any(name in os.environ for name in _PROXY_VARIABLES):
+    if not is_proxy_set():
         return None
     from urllib.request import getproxies_environment, proxy_bypass
 

@@ -27,13 +27,16 @@ _BYTES_PER_NUMBER = 4
 
 
 class EmbeddingRequest(Struct, frozen=True):
-    """One call. `is_query` tells models that embed questions otherwise than passages which these are."""
+    """One call, of texts or of their tokens by OpenAI's vocabulary. `is_query` tells models that embed questions otherwise than passages which these are; `dimensions` is how
+    many a vector is to have, None for the model's own.
+    """
 
     model: Model
-    texts: tuple[str, ...]
+    texts: tuple[str, ...] | tuple[tuple[int, ...], ...]
     key: Secret | None = None
     timeouts: Timeouts = Timeouts()
     is_query: bool = False
+    dimensions: int | None = None
 
 
 class EmbeddingResponse(Struct, frozen=True):
@@ -106,7 +109,7 @@ class EmbeddingClient:
 
     def _respond(self, request: EmbeddingRequest) -> HttpResponse:
         """The response once its head says that it is one."""
-        url = _url(request.model)
+        url = url_of(request.model)
         response = self._post(request, url)
         if response.status < 400:
             return response
@@ -117,13 +120,23 @@ class EmbeddingClient:
         raise status_error(request, response.status, said, retry_after(response.headers.get))
 
     def _post(self, request: EmbeddingRequest, url: str) -> HttpResponse:
-        body: dict[str, Any] = {"model": request.model.wire_name, "input": request.texts}
-        if url not in self._plain_urls:
-            body["encoding_format"] = "base64"
-        key = checked_key(request)
-        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        body = body_of(request, is_plain=url in self._plain_urls)
         payload = json.dumps(body, separators=(",", ":")).encode()
-        return self._transport.post_json(url, headers, payload, request.timeouts)
+        return self._transport.post_json(url, headers_of(request), payload, request.timeouts)
+
+
+def body_of(request: EmbeddingRequest, *, is_plain: bool) -> dict[str, Any]:
+    """The request in OpenAI's form; `is_plain` leaves out how vectors are to be packed."""
+    body: dict[str, Any] = {"model": request.model.wire_name, "input": request.texts}
+    if not is_plain:
+        body["encoding_format"] = "base64"
+    return body if request.dimensions is None else body | {"dimensions": request.dimensions}
+
+
+def headers_of(request: EmbeddingRequest) -> dict[str, str]:
+    """The key, and what is wanted."""
+    key = checked_key(request)
+    return {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
 
 
 def read_answer(request: EmbeddingRequest, body: bytes) -> EmbeddingResponse:
@@ -175,7 +188,7 @@ def _tokens(usage: Any) -> TokenUsage | None:
     return TokenUsage(read, 0, raw=usage_json(usage)) if read else None
 
 
-def _url(model: Model) -> str:
+def url_of(model: Model) -> str:
     """The base URL with its path completed; a query stays where it is."""
     base, mark, query = (model.base_url or _DEFAULT_URL).partition("?")
     base = base.rstrip("/").removesuffix("/chat/completions")
@@ -197,6 +210,13 @@ def _too_long(request: EmbeddingRequest, error: ContextTooLong) -> ContextTooLon
     return ContextTooLong(
         message, hint=f"Use smaller chunks: aichat config set documents.chunk_tokens {(most or 512) // 2}"
     )
+
+
+def through_litellm(request: EmbeddingRequest) -> EmbeddingResponse:
+    """Make one call by litellm; raises AichatError."""
+    from aichat_cli.providers import litellm_bridge
+
+    return answer_of(request, litellm_bridge.embedding_answer(request))
 
 
 def _through_litellm(request: EmbeddingRequest) -> EmbeddingAttempt:

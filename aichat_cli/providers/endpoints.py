@@ -92,6 +92,8 @@ _KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "stripe": ("STRIPE_API_KEY", "STRIPE_SECRET_KEY"),
     "stripe_webhook": ("STRIPE_WEBHOOK_SECRET",),
     "sync": ("AICHAT_SYNC_DSN",),
+    "server": ("AICHAT_SERVER_DATABASE",),
+    "metrics": ("AICHAT_METRICS_TOKEN",),
     GATEWAY: ("AICHAT_GATEWAY_KEY",),
 }
 _KEY_NAME_OF_PROVIDER: Mapping[str, str | None] = {

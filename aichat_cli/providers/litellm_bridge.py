@@ -133,6 +133,8 @@ def embedding_answer(request: EmbeddingRequest) -> dict[str, Any]:
     }
     if kinds := _INPUT_TYPES.get(model.provider):
         arguments["input_type"] = kinds[request.is_query]
+    if request.dimensions is not None:
+        arguments["dimensions"] = request.dimensions
     if model.base_url:
         arguments["api_base"] = model.base_url
     if api_key:

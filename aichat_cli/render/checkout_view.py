@@ -16,6 +16,8 @@ from aichat_cli.render.diagnostics import Diagnostics, wants_color
 from aichat_cli.render.qr import qr_lines
 
 if TYPE_CHECKING:
+    from aichat_cli.account.buying import HostedEnding
+    from aichat_cli.account.client import HostedPurchase
     from aichat_cli.billing.buying import Ending
     from aichat_cli.billing.purchases import Outcome
     from aichat_cli.billing.reversals import ReversalEntry
@@ -32,7 +34,7 @@ def offer_text(package: Package | Purchase, *, is_live: bool) -> str:
     return f"{name}: {package.credits:,} credits for {price_text(package)}.{mode}"
 
 
-def price_text(priced: Package | Purchase) -> str:
+def price_text(priced: Package | Purchase | HostedPurchase) -> str:
     """Such as `$20.00`."""
     whole, cents = divmod(priced.amount_cents, 100)
     amount = f"{whole:,}.{cents:02d}"
@@ -41,9 +43,14 @@ def price_text(priced: Package | Purchase) -> str:
 
 def show_address(diagnostics: Diagnostics, purchase: Purchase, *, in_browser: bool) -> None:
     """Where to pay: in the browser that is opened for it, else the address and its code."""
-    url = purchase.url or ""
     price = {"amount_cents": purchase.amount_cents, "currency": purchase.currency, "live": purchase.is_live}
-    diagnostics.facts("checkout", {"purchase": purchase.id, "package": purchase.package, **price, "url": url})
+    facts = {"purchase": purchase.id, "package": purchase.package, **price, "url": purchase.url or ""}
+    show_page(diagnostics, purchase.url or "", facts, in_browser=in_browser)
+
+
+def show_page(diagnostics: Diagnostics, url: str, facts: Mapping[str, object], *, in_browser: bool) -> None:
+    """The page to pay on, for a person, or with the facts for a program."""
+    diagnostics.facts("checkout", facts)
     if in_browser and _opened_in_browser(url):
         diagnostics.notice("Pay in the browser. If it did not open:")
         diagnostics.notice(url)
@@ -153,3 +160,39 @@ def report(endings: Sequence[Ending], reversals: Sequence[ReversalEntry], balanc
         ],
         "balance": number(balance_nano),
     }
+
+
+def hosted_text(ending: HostedEnding) -> str:
+    """What came of a purchase through a gateway, in one line."""
+    purchase = ending.purchase
+    if ending.how == "paid":
+        balance = "" if purchase.balance_nano is None else f" Balance: {credits_text(purchase.balance_nano)}."
+        return f"{purchase.credits:,} credits added.{balance}"
+    name = f"{purchase.package} for {price_text(purchase)}"
+    texts = {
+        "processing": f"The bank is still processing the payment of {name}. The credits are added by themselves.",
+        "expired": f"The purchase of {name} has expired; it was not paid.",
+        "refused": f"The payment of {name} was not what was to be bought, and no credits were added. Ask the operator.",
+        "timeout": f"The purchase of {name} is not paid yet. To go on with it: {RESUME}",
+    }
+    return texts[ending.how]
+
+
+def hosted_report(endings: Sequence[HostedEnding], balance_nano: int) -> dict[str, Any]:
+    """`credits buy --json`, through a gateway."""
+    purchases = [
+        {
+            "id": each.purchase.id,
+            "package": each.purchase.package,
+            "credits": each.purchase.credits,
+            "amount_cents": each.purchase.amount_cents,
+            "currency": each.purchase.currency,
+            "live": None,
+            "session_id": None,
+            "result": each.how,
+            "granted": each.how == "paid",
+            "error": None,
+        }
+        for each in endings
+    ]
+    return {"purchases": purchases, "reversals": [], "balance": number(balance_nano)}

@@ -129,6 +129,24 @@ def devices(rows: Sequence[tuple[str, str, str]]) -> None:
     _table(("device", "seen", "how far"), rows, flexible={0: 1})
 
 
+def users(rows: Sequence[tuple[str, ...]]) -> None:
+    """`users list`."""
+    headings = ("name", "plan", "credits", "keys", "state", "email", "created")
+    _table(headings, rows, flexible={0: 2, 5: 2}, numbers={2, 3}, narrow_drops={5, 6})
+
+
+def api_keys(rows: Sequence[tuple[str, ...]]) -> None:
+    """`api-keys list`."""
+    headings = ("key", "user", "name", "state", "used", "limits", "created")
+    _table(headings, rows, flexible={1: 2, 2: 2, 5: 2}, narrow_drops={5, 6})
+
+
+def audit(rows: Sequence[tuple[str, ...]]) -> None:
+    """`users audit`."""
+    headings = ("when", "who", "what", "user", "key", "details")
+    _table(headings, rows, flexible={1: 1, 3: 1, 5: 2}, narrow_drops={4, 5})
+
+
 def sync_trash(listed: Sequence[TrashEntry]) -> None:
     """`sync trash`."""
     rows = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aichat_cli.billing.overview import overview
 from aichat_cli.core.errors import AichatError, UsageError
 from aichat_cli.core.messages import Message
+from aichat_cli.core.models import GATEWAY
 from aichat_cli.render.answer import code_blocks
 from aichat_cli.render.credits_view import overview_line
 from aichat_cli.storage import usage
@@ -64,8 +65,15 @@ def show_usage(session: Session, _: str) -> None:
 
 def show_credits(session: Session, _: str) -> None:
     """The balance, the plan, and the calls left."""
+    house = session.house
+    if session.template.model.provider == GATEWAY:
+        from aichat_cli.render.account_view import credits_line
+
+        account, failure = house.account.current()
+        session.say(credits_line(account, is_live=failure is None))
+        return
     ledger = session.deps.ledger or session.transcript
-    session.say(overview_line(overview(ledger, session.house.settings.text("billing.mode"))))
+    session.say(overview_line(overview(ledger, house.settings.text("billing.mode"))))
 
 
 def _chosen(session: Session, what: str) -> str:

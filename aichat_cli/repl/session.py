@@ -9,7 +9,8 @@ from functools import partial
 
 from aichat_cli.app import App
 from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
-from aichat_cli.core.errors import EXIT_OK, AichatError, StorageError, UsageError
+from aichat_cli.core.errors import AichatError, StorageError, UsageError
+from aichat_cli.core.exits import EXIT_OK
 from aichat_cli.core.ids import ConversationId
 from aichat_cli.core.interrupts import Interrupted, leave_signals_to_the_main_thread, shielded
 from aichat_cli.core.messages import Conversation, Message
@@ -318,7 +319,7 @@ class Session:
         settings = self.house.settings
         if self._deps is not None:
             self._deps = replace(self._deps, limits=self.house.limits)
-            self._spending.look(self._deps.books, self.house.limits)
+            self._spending.look(self._deps.books, self.house.limits, self.template.model)
         self.terminal.apply_settings(vi=settings.text("keys") == "vi", shows_reasoning=settings.flag("show_reasoning"))
 
     def leave(self) -> None:
@@ -361,7 +362,9 @@ class Session:
             self._cost_nano = (self._cost_nano or 0) + (settled.cost_nano or 0) if known else None
         if result.started is not None:
             self._spending.sent()
-            self._spending.look(self.deps.books, self.house.limits)
+            if settled is not None and not self._spending.took(settled):
+                self._warm()
+            self._spending.look(self.deps.books, self.house.limits, self.template.model)
         if result.interruption is not None:
             code = getattr(result.interruption, "exit_code", SIGINT_CODE)
             if code == SIGINT_CODE:
@@ -385,7 +388,7 @@ class Session:
 
     def _connect(self, model: Model) -> None:
         leave_signals_to_the_main_thread()
-        self._spending.look_early(self.house)
+        self._spending.look_early(self.house, model)
         self.show_status()
         if model.wire not in {"local", "litellm"}:
             self.house.provider_for(model).warm(model, self.house.timeouts)

@@ -163,7 +163,10 @@ def audited(db: Database, *, user_id: ProfileId | None, limit: int | None) -> li
     condition, values = ("audit_events.user_id = ?", (user_id,)) if user_id is not None else ("TRUE", ())
     query = f"{_EVENT} WHERE {condition} ORDER BY seq DESC LIMIT ?"
     rows = db.rows(query, (*values, -1 if limit is None else limit))
-    return [AuditEvent(*row[:5], json.loads(row[5])) for row in rows]
+    return [
+        AuditEvent(at, actor, action, name, prefix, json.loads(detail))
+        for at, actor, action, name, prefix, detail in rows
+    ]
 
 
 def _keys(db: Database, condition: str, *values: Value) -> list[ApiKey]:

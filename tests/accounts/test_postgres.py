@@ -288,7 +288,7 @@ def test_a_database_that_is_not_set_up_says_how_and_is_set_up_once(postgres16: C
     with postgres16.database() as dsn:
         store = opened(Secret(dsn, "test"))
         assert isinstance(store, PostgresAccounts)
-        for open_ in (store.calls, store.users):
+        for open_ in (store.calls, store.users, lambda: store.till().__enter__()):
             with pytest.raises(HostedSchema, match="not set up") as missing:
                 open_()
             assert missing.value.hint is not None

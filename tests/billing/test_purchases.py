@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from aichat_cli.billing import purchases, webhooks
+from aichat_cli.billing import purchases, reversals, webhooks
 from aichat_cli.billing.stripe_data import session_of
-from aichat_cli.core.credits import PACKAGES
+from aichat_cli.core.checkout import Reversal
+from aichat_cli.core.credits import NANO_PER_CREDIT, PACKAGES
 from aichat_cli.core.errors import NotFound, PurchaseFailed
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import replace
@@ -56,6 +57,7 @@ def test_the_ledger_itself_takes_a_session_once(books: Books, stripe: StripeDoub
     books.rows("UPDATE purchases SET state = 'open'")
     assert not purchases.settle(books.till, session).is_granted
     assert books.balance == 600
+    assert [action for _, action, _ in books.audited] == ["credits.purchased"]
 
 
 SETTLE = """
@@ -220,6 +222,80 @@ def test_webhook_page_and_poll_that_learn_of_one_payment_at_once_grant_once(
         assert sorted(threads.map(learn, range(8))) == [False] * 7 + [True]
         refunded.result()
     assert hosted_books.ledger == [("purchase", 500, 0), ("refund", -125, 0)]
+
+
+def test_a_purchase_whose_session_became_known_meanwhile_is_not_given_up(books: Books, stripe: StripeDouble) -> None:
+    without_session = begin(books).purchase
+    assert begun(books, stripe).id == without_session.id
+    assert purchases.give_up(books.till, without_session).purchase.state == "open"
+
+
+def until_it_waits(books: PostgresBooks, other: Future[Any]) -> None:
+    """Until another connection waits for a lock."""
+    deadline = time.monotonic() + 20
+    while books.rows("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
+        assert not other.done(), "it did not wait"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("what", ["payment", "refund"])
+def test_who_learns_of_a_payment_waits_for_who_learned_of_it_before(
+    hosted_books: PostgresBooks, stripe: StripeDouble, what: str
+) -> None:
+    """Else a refund would find no purchase that was paid, and the payment no refund."""
+    session = paid_session(stripe, begun(hosted_books, stripe))
+    assert session.payment_intent is not None
+    refund = Reversal("re_1", "refund", session.payment_intent, 500)
+
+    def learn() -> object:
+        with hosted_books.another() as till:
+            return purchases.settle(till, session) if what == "payment" else reversals.reverse(till, refund)
+
+    with ThreadPoolExecutor(1) as thread:
+        with hosted_books.till.transaction(payment=session.payment_intent):
+            learning = thread.submit(learn)
+            until_it_waits(hosted_books, learning)
+        assert learning.result()
+
+
+def test_a_purchase_that_ends_otherwise_meanwhile_is_seen_as_it_ended(
+    hosted_books: PostgresBooks, stripe: StripeDouble
+) -> None:
+    purchase = begun(hosted_books, stripe)
+    session = paid_session(stripe, purchase)
+
+    def settle() -> purchases.Outcome:
+        with hosted_books.another() as till:
+            return purchases.settle(till, session)
+
+    with ThreadPoolExecutor(1) as thread:
+        with hosted_books.till.transaction():
+            hosted_books.till.lock(hosted_books.user_id)
+            settling = thread.submit(settle)
+            until_it_waits(hosted_books, settling)
+            hosted_books.till.set_state(purchase.id, "refused")
+        with pytest.raises(PurchaseFailed, match="refused before"):
+            settling.result()
+    assert hosted_books.balance == 100
+
+
+def test_what_is_held_while_a_refund_waits_is_not_taken(hosted_books: PostgresBooks, stripe: StripeDouble) -> None:
+    session = paid_session(stripe, begun(hosted_books, stripe))
+    purchases.settle(hosted_books.till, session)
+    refund = Reversal("re_1", "refund", session.payment_intent or "", 2000)
+
+    def reverse() -> reversals.Reversed:
+        with hosted_books.another() as till:
+            return reversals.reverse(till, refund)
+
+    with ThreadPoolExecutor(1) as thread:
+        with hosted_books.till.transaction():
+            hosted_books.hold(590)
+            reversing = thread.submit(reverse)
+            until_it_waits(hosted_books, reversing)
+        [entry] = reversing.result().entries
+    assert (entry.amount_nano, entry.uncovered_nano) == (-10 * NANO_PER_CREDIT, 490 * NANO_PER_CREDIT)
 
 
 def test_a_package_that_is_bought_twice_at_once_is_one_purchase(

@@ -89,6 +89,25 @@ STORIES = {
         sync trash
         sync off -y
     """,
+    "gateway": """
+        users list
+        users create anna --email anna@example.com
+        users grant anna 50 --ref welcome
+        users plan anna pro
+        users show anna --json
+        api-keys list
+        api-keys create nobody
+        api-keys create anna --name laptop --json
+        api-keys list anna
+        api-keys revoke nonsense
+        users suspend anna
+        users resume anna
+        users list
+        users audit anna
+        serve --host nowhere.invalid
+        serve --tls-cert nowhere.pem
+        serve --host 0.0.0.0 --database empty.db
+    """,
     "account": """
         whoami
         logout
@@ -122,7 +141,7 @@ STORIES = {
 """Command lines that are run one after the other by one user; what stands before a | is on its stdin."""
 
 
-CHANGING = r"[0-9a-f]{8}(-[0-9a-f]+)+|\d+([-.:]\d+)+|\d+ s\b|\d+ ([kM]B|bytes)/s"
+CHANGING = r"aichat-[a-z2-7]{8}(-[a-z2-7]{52})?|[0-9a-f]{8}(-[0-9a-f]+)+|\d+([-.:]\d+)+|\d+ s\b|\d+ ([kM]B|bytes)/s"
 """What is another the next time: ids, times, amounts of time and of money, and how fast it went."""
 
 

@@ -16,6 +16,13 @@ def provider() -> Iterator[ScriptedServer]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def echoes(provider: ScriptedServer) -> None:
+    """What one test has the provider say is not said to the next."""
+    provider.script = None
+    provider.requests.clear()
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedServer) -> Iterator[RunningGateway]:
     with RunningGateway(tmp_path_factory.mktemp("gateway"), provider) as running:

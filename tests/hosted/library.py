@@ -85,7 +85,7 @@ def upload_vectors(connection: psycopg.Connection[Any], user: UUID, vectors: Mat
     rows = connection.execute(
         "INSERT INTO document_chunks (user_id, document_id, collection, chunk_index, content, start_char, end_char, line,"
         " token_count, hash, embedding_model, embedding, words) SELECT %s, %s, 'default', place, 'x', 0, 1, 1, 1, '', %s,"
-        " embedding::halfvec, aichat.words_of(NULL, '', 'x') FROM arriving ORDER BY place RETURNING id",
+        " embedding::halfvec, (SELECT aichat.words_of(NULL, '', 'x')) FROM arriving ORDER BY place RETURNING id",
         (user, document, model),
     ).fetchall()
     connection.execute("DROP TABLE arriving")

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from aichat_cli.core.sync import SCHEMA_VERSION
+
 Connection = psycopg.Connection[Any]
 
 CREDIT = 10_000_000
@@ -70,13 +72,18 @@ def sign_up(owner: Connection) -> UUID:
     return user_id
 
 
-def settled_in(owner: Connection) -> Person:
-    """A new user who has a row in every table."""
+def settled_in(owner: Connection, *, version: int = SCHEMA_VERSION) -> Person:
+    """A new user who has a row in every table that a version of the schema has."""
     someone = Person(sign_up(owner))
     with owner.transaction():
         _write_chat(owner, someone)
         _write_document(owner, someone)
         _write_account(owner, someone)
+        if version >= 2:
+            owner.execute(
+                "select aichat.begin_purchase(%s, %s, 'small', 100, 500, 'usd', false, 'http://127.0.0.1:1')",
+                (someone.purchase, someone.id),
+            )
     return someone
 
 
@@ -183,10 +190,6 @@ def _write_account(owner: Connection, someone: Person) -> None:
     owner.execute(
         "insert into api_keys (id, user_id, name, prefix, key_hash) values (%s, %s, 'laptop', %s, %s)",
         (someone.key, someone.id, someone.prefix, someone.key_hash),
-    )
-    owner.execute(
-        "select aichat.begin_purchase(%s, %s, 'small', 100, 500, 'usd', false, 'http://127.0.0.1:1')",
-        (someone.purchase, someone.id),
     )
     owner.execute(
         "insert into sync_devices (user_id, id, name) values (%s, %s, 'laptop')", (someone.id, someone.conversation)

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
-import uvicorn
 
 from aichat_cli.accounts import keys
 from aichat_cli.accounts.protocol import AccountStore, NewKey
@@ -22,9 +21,11 @@ from aichat_cli.accounts.sqlite import SqliteAccounts
 from aichat_cli.app import App
 from aichat_cli.core.accounts import SCOPES, Scope, User
 from aichat_cli.core.credits import PlanName
-from aichat_cli.gateway.app import create_app
+from aichat_cli.core.struct import replace
 from aichat_cli.gateway.deps import GatewayDeps, ServerOptions
 from aichat_cli.gateway.desk import Desk
+from aichat_cli.gateway.server import Listening, bound, made
+from aichat_cli.gateway.watch import Watch
 from tests.servers.scripted import ScriptedServer
 
 PROVIDER_KEY = "sk-provider-5d1f7a2c9e8b"
@@ -41,12 +42,16 @@ class RunningGateway:
         store: AccountStore | None = None,
         options: ServerOptions | None = None,
         environ: dict[str, str] | None = None,
+        listening: Listening | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.server = server
         self.store = store or SqliteAccounts(folder / "gateway.db")
         self._folder = folder
         self._options = options or ServerOptions()
         self._environ = environ or {}
+        self._listening = replace(listening or Listening(), port=0)
+        self._watch = watch or Watch()
         self._patch = pytest.MonkeyPatch()
         self.deps: GatewayDeps
         self.port = 0
@@ -58,6 +63,11 @@ class RunningGateway:
     @property
     def openai_url(self) -> str:
         return f"{self.url}/v1"
+
+    @property
+    def database(self) -> Path:
+        """The file of accounts, where it is one."""
+        return self._folder / "gateway.db"
 
     def user(self, name: str, *, plan: PlanName = "free", credits_: int = 0) -> User:
         """A new user with 100 credits and so many more."""
@@ -105,19 +115,17 @@ class RunningGateway:
             **self._environ,
         }.items():
             self._patch.setenv(name, value)
-        self.deps = GatewayDeps(App(), self.store, Desk(self.store), self._options)
-        config = uvicorn.Config(
-            create_app(self.deps), host="127.0.0.1", port=0, log_config=None, lifespan="on", ws="none", access_log=False
-        )
-        self._uvicorn = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._uvicorn.run, name="gateway", daemon=True)
+        self.deps = GatewayDeps(App(), self.store, Desk(self.store), self._options, self._watch)
+        listener = bound(self._listening)
+        self.port = listener.getsockname()[1]
+        self._uvicorn = made(self.deps, self._listening)
+        self._thread = threading.Thread(target=self._uvicorn.run, args=([listener],), name="gateway", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + 20
         while not self._uvicorn.started:
             assert self._thread.is_alive(), "the gateway did not start"
             assert time.monotonic() < deadline, "the gateway did not start in time"
             time.sleep(0.005)
-        self.port = self._uvicorn.servers[0].sockets[0].getsockname()[1]
         return self
 
     def __exit__(

@@ -39,6 +39,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
+from tests import memory
 from tests.servers import postgres_keeper, supabase
 from tests.servers.postgres_keeper import Mode
 
@@ -67,7 +68,6 @@ _BASES: dict[str, LiteralString] = {
 """What the superuser has done in a template: vector is not an extension that an owner may create."""
 
 _LONGEST_SOCKET_PATH = 103  # 107 bytes on Linux, 103 elsewhere
-_ROOM = 4 * 1024**3
 _HOLDING: dict[Path, BufferedRandom] = {}
 """The lock on each cluster this process uses: two descriptors of one file would share their fate, one closed frees both."""
 
@@ -81,6 +81,7 @@ _SETTINGS = (
     "max_connections = 200",
     "shared_buffers = 32MB",
     "max_wal_size = 256MB",
+    "max_parallel_maintenance_workers = 0",  # other tests have the other cores
     "log_line_prefix = '%m %u@%d '",
     "dynamic_shared_memory_type = mmap",  # in the folder, which goes also when the server was killed
 )
@@ -315,10 +316,8 @@ def _start(version: Version, flavour: Flavour, password: str | None = None, sett
 
 
 def _new_folder() -> Path:
-    memory = Path("/dev/shm")
-    # Several times quicker than a disk that all tests write to. Containers often give it 64 MB, which is not enough.
-    in_memory = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM
-    folder = Path(tempfile.mkdtemp(prefix="aichat-pg-", dir=memory if in_memory else None))
+    # Several times quicker than a disk that all tests write to.
+    folder = Path(tempfile.mkdtemp(prefix="aichat-pg-", dir=memory.folder()))
     if len(f"{folder}/.s.PGSQL.65535") > _LONGEST_SOCKET_PATH:
         folder.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="aichat-pg-", dir="/tmp"))

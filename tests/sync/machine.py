@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,10 +23,13 @@ from aichat_cli.core.struct import to_json
 from aichat_cli.core.sync import SyncReport
 from aichat_cli.hosted.connection import Connection, json_text
 from aichat_cli.storage import conversations, outbox
+from aichat_cli.sync.direct import DirectTransport
+from aichat_cli.sync.protocol import Transport
+from tests import memory
 from tests.sync.devices import DAY_MS, DeviceSim, Network
-from tests.sync.sides import DirectSide, Side
+from tests.sync.sides import Side
 
-NewUser = Callable[[Connection], tuple[str, Side]]
+NewUser = Callable[[], tuple[str, Side]]
 
 OFFSETS = (0, -30 * DAY_MS, 365 * DAY_MS)
 FAULTS = st.lists(st.sampled_from(["ok", "meanwhile", "lost", "unanswered", "twice", "late"]), max_size=6)
@@ -34,24 +38,27 @@ MOST_DEVICES = 5
 
 
 class Devices(RuleBasedStateMachine):
-    """The machine. `dsn` is of a database with the schema, in which every example has a user of its own, whom `new_user` makes
-    with their way there.
+    """The machine. `dsn` is of a database with the schema, in which every example has a user of its own; `new_user` makes one
+    who has another way there than a connection.
     """
 
     dsn: ClassVar[str]
-    new_user: ClassVar[NewUser]
+    new_user: ClassVar[NewUser | None] = None
     template: ClassVar[Path]
+    idle: ClassVar[list[Connection]]
+    """Connections for the next example: a new one has to read and plan every function anew, which takes most of the time."""
     with_documents: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
-        # In memory where that can be: what is written here need not outlive the machine.
-        shared_memory = Path("/dev/shm")
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="aichat-devices-", dir=shared_memory if shared_memory.is_dir() else None)
-        )
-        self.owner = Connection.open(Secret(self.dsn, "test"))
-        self.user, self.side = type(self).new_user(self.owner)
+        self.folder = Path(tempfile.mkdtemp(prefix="aichat-devices-", dir=memory.folder()))
+        self.connections: list[Connection] = []
+        self.owner = self._connection()
+        self.side: Side | None = None
+        if self.new_user is None:
+            self.user = str(self.owner.value("INSERT INTO auth.users (id) VALUES (gen_random_uuid()) RETURNING id"))
+        else:
+            self.user, self.side = self.new_user()
         self.devices: list[DeviceSim] = []
         self.networks: list[Network] = []
         self.texts: dict[str, str] = {}
@@ -73,8 +80,18 @@ class Devices(RuleBasedStateMachine):
         for number, offset_ms in enumerate(OFFSETS):
             self._join(f"device-{number}", offset_ms)
 
+    def _connection(self) -> Connection:
+        """One of this example's own."""
+        connection = self.idle.pop() if self.idle else Connection.open(Secret(self.dsn, "test"))
+        self.connections.append(connection)
+        return connection
+
     def _join(self, name: str, offset_ms: int, *, copied_from: DeviceSim | None = None) -> None:
-        transport = self.side.transport(name)
+        transport: Transport
+        if self.side is None:
+            transport = DirectTransport(self._connection(), user_id=self.user, device_name=name)
+        else:
+            transport = self.side.transport(name)
         network = Network()
         path = self.folder / f"{name}-{len(self.devices)}.db"
         if copied_from is None:
@@ -278,8 +295,9 @@ class Devices(RuleBasedStateMachine):
         finally:
             for device in self.devices:
                 device.database.close()
-                device.transport.close()
-            self.owner.close()
+                if self.side is not None:
+                    device.transport.close()
+            self.idle.extend(self.connections)
             shutil.rmtree(self.folder)
 
     def _settle(self) -> None:
@@ -339,12 +357,15 @@ class Devices(RuleBasedStateMachine):
         assert beyond == 0
 
 
-def machine(name: str, dsn: str, template: Path, new_user: NewUser | None = None, **options: Any) -> type[Devices]:
+@contextmanager
+def machine(
+    name: str, dsn: str, template: Path, new_user: NewUser | None = None, **options: Any
+) -> Iterator[type[Devices]]:
     """The machine on a database, to which devices connect themselves unless `new_user` has another way."""
-
-    def direct_user(owner: Connection) -> tuple[str, Side]:
-        user = str(owner.value("INSERT INTO auth.users (id) VALUES (gen_random_uuid()) RETURNING id"))
-        return user, DirectSide(dsn, user)
-
-    options["new_user"] = staticmethod(new_user or direct_user)
-    return type(name, (Devices,), {"dsn": dsn, "template": template, **options})
+    idle: list[Connection] = []
+    options["new_user"] = None if new_user is None else staticmethod(new_user)
+    try:
+        yield type(name, (Devices,), {"dsn": dsn, "template": template, "idle": idle, **options})
+    finally:
+        for connection in idle:
+            connection.close()

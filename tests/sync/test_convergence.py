@@ -13,7 +13,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from aichat_cli.hosted.connection import Connection
 from tests.servers.gateway import RunningGateway
 from tests.servers.postgres import Cluster
 from tests.servers.scripted import ScriptedServer
@@ -37,7 +36,8 @@ def crowded_dsn(postgres18: Cluster) -> Iterator[str]:
 
 @pytest.mark.parametrize("number", range(RUNS))
 def test_devices_converge_and_lose_nothing(number: int, crowded_dsn: str, blank_database: Path) -> None:
-    run(machine(f"Run{number}", crowded_dsn, blank_database, with_documents=number % 2 == 0), EXAMPLES)
+    with machine(f"Run{number}", crowded_dsn, blank_database, with_documents=number % 2 == 0) as devices:
+        run(devices, EXAMPLES)
 
 
 def test_devices_converge_and_lose_nothing_through_a_gateway(
@@ -46,12 +46,13 @@ def test_devices_converge_and_lose_nothing_through_a_gateway(
     numbers = count()
     with gateway_at(crowded_dsn, tmp_path, provider) as running:
 
-        def new_user(_: Connection) -> tuple[str, Side]:
+        def new_user() -> tuple[str, Side]:
             name = f"user-{next(numbers)}"
             side = GatewaySide(running.url, running.key(name))
             return id_of(running, name), side
 
-        run(machine("ThroughGateway", crowded_dsn, blank_database, new_user), THROUGH_GATEWAY)
+        with machine("ThroughGateway", crowded_dsn, blank_database, new_user) as devices:
+            run(devices, THROUGH_GATEWAY)
 
 
 def id_of(running: RunningGateway, name: str) -> str:

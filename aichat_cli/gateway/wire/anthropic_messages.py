@@ -23,7 +23,7 @@ from aichat_cli.gateway.wire.fields import (
     wrong_type,
 )
 
-_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
+_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _CITATIONS_TOKENS = 600
 _BLOCK_TOKENS = 12
@@ -46,7 +46,9 @@ def read_messages(messages: list[Any], prompt: Prompt) -> None:
         fields = known(message, param, ("role", "content"))
         role = _ROLES[choice_at(fields.get("role"), f"{param}.role", _ROLES)]
         said = prompt.says(role)
-        _content(fields.get("content"), f"{param}.content", tuple(_BLOCKS), said, prompt)
+        _content(
+            fields.get("content"), f"{param}.content", ("text",) if role == "system" else tuple(_BLOCKS), said, prompt
+        )
         said.end()
 
 

@@ -12,6 +12,7 @@ from aichat_cli.core.models import Model
 from aichat_cli.gateway.wire.anthropic_messages import check_cache, read_messages, read_system
 from aichat_cli.gateway.wire.base import Asked
 from aichat_cli.gateway.wire.fields import (
+    MOST_TOKENS,
     Prompt,
     choice_at,
     each,
@@ -110,7 +111,7 @@ def _cache_control(value: Any, param: str) -> None:
 
 _CHECKS: Mapping[str, _Check] = {
     "model": name_at,
-    "max_tokens": lambda value, param: whole_at(value, param, least=1),
+    "max_tokens": lambda value, param: whole_at(value, param, least=1, most=MOST_TOKENS),
     "messages": lambda value, param: list_at(value, param, least=1),
     "system": _system,
     "stream": flag_at,

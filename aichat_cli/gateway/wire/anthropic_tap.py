@@ -9,7 +9,7 @@ from aichat_cli.core.errors import AichatError, BadResponse
 from aichat_cli.core.events import Finished
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.core.struct import Struct, json_reader
+from aichat_cli.core.struct import Struct, json_reader, replace
 from aichat_cli.gateway.wire.anthropic_shapes import message_id, usage_shape
 from aichat_cli.gateway.wire.base import Totals
 from aichat_cli.gateway.wire.shared import (
@@ -57,6 +57,7 @@ class AnthropicTap:
         self._usage: dict[str, Any] = {}
         self._reason: str | None = None
         self._is_done = False
+        self._has_last_count = False
         self._provider_id: str | None = None
         self._served_model: str | None = None
         self._last: dict[str, Any] = {}
@@ -76,7 +77,13 @@ class AnthropicTap:
 
     @property
     def tokens(self) -> TokenUsage | None:
-        return token_usage(self._usage) if self._usage else None
+        if not self._usage:
+            return None
+        tokens = token_usage(self._usage)
+        if self._reason is None or self._has_last_count:
+            return tokens
+        # A provider that counts nothing at the end counted a token or none at the beginning.
+        return replace(tokens, output_tokens=max(tokens.output_tokens, self.output_tokens))
 
     @property
     def finished(self) -> Finished | None:
@@ -158,7 +165,9 @@ class AnthropicTap:
         delta = event.get("delta")
         reason = text_or_none(delta.get("stop_reason")) if isinstance(delta, dict) else None
         self._reason = reason or self._reason
-        self._count(event.get("usage"))
+        usage = event.get("usage")
+        self._count(usage)
+        self._has_last_count |= isinstance(usage, dict) and usage.get("output_tokens") is not None
 
     def _count(self, usage: Any) -> None:
         """Counts are cumulative, and each report may hold only some of them."""
@@ -190,6 +199,7 @@ class AnthropicTap:
         self._served_model = text_or_none(answer.get("model"))
         self._reason = text_or_none(answer.get("stop_reason")) or "end_turn"
         self._count(answer.get("usage"))
+        self._has_last_count = True
         self._answer = answer
 
     def whole_answer(self, totals: Totals | None) -> dict[str, Any]:

@@ -21,6 +21,9 @@ _WORD = " word"
 _TOKENS_PER_PART = 4
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[^;,]*)*;base64", re.IGNORECASE)
 _MOST_URL_CHARS = 8192
+_SPARE_LEVELS = 100
+MOST_TOKENS = 2**31 - 1
+"""That may be asked for: more is a mistake, and no amount of money in a database."""
 
 
 def refusal(message: str, param: str) -> BadRequest:
@@ -107,7 +110,7 @@ def known(value: Any, param: str, allowed: Collection[str]) -> dict[str, Any]:
 
 def shown(name: str) -> str:
     """A name that someone else chose, fit for a message."""
-    return "".join(char if char.isprintable() else "?" for char in name[:_NAME_CHARS])
+    return "".join(char if char.isprintable() else "?" for char in name[:_NAME_CHARS]) or '""'
 
 
 def _either(words: Collection[str]) -> str:
@@ -116,9 +119,14 @@ def _either(words: Collection[str]) -> str:
 
 
 def json_text(value: Any, param: str) -> str:
-    """A value as JSON text, to be counted."""
+    """A value as JSON text, to be counted.
+
+    It is written again when it is sent, by then deeper in the stack: some levels must be left for that.
+    """
+    for _ in range(_SPARE_LEVELS):
+        value = [value]
     try:
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False)[_SPARE_LEVELS:-_SPARE_LEVELS]
     except (RecursionError, ValueError):
         raise refusal(f"{param} is nested too deeply or holds a number too long.", param) from None
 

@@ -11,6 +11,7 @@ from typing import Any
 from aichat_cli.core.models import Model
 from aichat_cli.gateway.wire.base import Asked
 from aichat_cli.gateway.wire.fields import (
+    MOST_TOKENS,
     Prompt,
     choice_at,
     flag_at,
@@ -106,8 +107,8 @@ _CHECKS: Mapping[str, _Check] = {
     "top_p": number_at,
     "n": _whole_from(1, _MOST_ANSWERS),
     "stop": _stop,
-    "max_tokens": _whole_from(1),
-    "max_completion_tokens": _whole_from(1),
+    "max_tokens": _whole_from(1, MOST_TOKENS),
+    "max_completion_tokens": _whole_from(1, MOST_TOKENS),
     "presence_penalty": number_at,
     "frequency_penalty": number_at,
     "logit_bias": _biases,
