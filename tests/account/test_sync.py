@@ -109,7 +109,7 @@ def test_a_call_through_the_gateway_counts_once_on_each_device_and_there(
     assert conversation is not None
     assert other.rows("SELECT request_id, conversation_id FROM usage") == [(request_id, conversation)]
     for device in (cli, other):
-        [month] = device.json("usage", "by", "month")["rows"]
+        [month] = device.json("usage", "monthly")["rows"]
         assert (month["requests"], month["cost_usd"]) == (1, 0.1512)
         [told] = device.json("usage", "conversations")["rows"]
         assert told["requests"] == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,8 +29,6 @@ from tests import memory
 from tests.sync.devices import DAY_MS, DeviceSim, Network
 from tests.sync.sides import Side
 
-NewUser = Callable[[], tuple[str, Side]]
-
 OFFSETS = (0, -30 * DAY_MS, 365 * DAY_MS)
 FAULTS = st.lists(st.sampled_from(["ok", "meanwhile", "lost", "unanswered", "twice", "late"]), max_size=6)
 NUMBERS = st.integers(0, 1000)
@@ -38,12 +36,12 @@ MOST_DEVICES = 5
 
 
 class Devices(RuleBasedStateMachine):
-    """The machine. `dsn` is of a database with the schema, in which every example has a user of its own; `new_user` makes one
-    who has another way there than a connection.
+    """The machine. `dsn` is of a database with the schema, in which every example has a user of its own: the next of
+    `users`, where they have another way there than a connection.
     """
 
     dsn: ClassVar[str]
-    new_user: ClassVar[NewUser | None] = None
+    users: ClassVar[Iterator[tuple[str, Side]] | None] = None
     template: ClassVar[Path]
     idle: ClassVar[list[Connection]]
     """Connections for the next example: a new one has to read and plan every function anew, which takes most of the time."""
@@ -55,10 +53,10 @@ class Devices(RuleBasedStateMachine):
         self.connections: list[Connection] = []
         self.owner = self._connection()
         self.side: Side | None = None
-        if self.new_user is None:
+        if self.users is None:
             self.user = str(self.owner.value("INSERT INTO auth.users (id) VALUES (gen_random_uuid()) RETURNING id"))
         else:
-            self.user, self.side = self.new_user()
+            self.user, self.side = next(self.users)
         self.devices: list[DeviceSim] = []
         self.networks: list[Network] = []
         self.texts: dict[str, str] = {}
@@ -358,12 +356,9 @@ class Devices(RuleBasedStateMachine):
 
 
 @contextmanager
-def machine(
-    name: str, dsn: str, template: Path, new_user: NewUser | None = None, **options: Any
-) -> Iterator[type[Devices]]:
-    """The machine on a database, to which devices connect themselves unless `new_user` has another way."""
+def machine(name: str, dsn: str, template: Path, **options: Any) -> Iterator[type[Devices]]:
+    """The machine on a database."""
     idle: list[Connection] = []
-    options["new_user"] = None if new_user is None else staticmethod(new_user)
     try:
         yield type(name, (Devices,), {"dsn": dsn, "template": template, "idle": idle, **options})
     finally:

@@ -43,24 +43,18 @@ def test_devices_converge_and_lose_nothing(number: int, crowded_dsn: str, blank_
 def test_devices_converge_and_lose_nothing_through_a_gateway(
     crowded_dsn: str, blank_database: Path, provider: ScriptedServer, tmp_path: Path
 ) -> None:
-    numbers = count()
-    with gateway_at(crowded_dsn, tmp_path, provider) as running:
-
-        def new_user() -> tuple[str, Side]:
-            name = f"user-{next(numbers)}"
-            side = GatewaySide(running.url, running.key(name))
-            return id_of(running, name), side
-
-        with machine("ThroughGateway", crowded_dsn, blank_database, new_user) as devices:
-            run(devices, THROUGH_GATEWAY)
+    with (
+        gateway_at(crowded_dsn, tmp_path, provider) as running,
+        machine("ThroughGateway", crowded_dsn, blank_database, users=users_of(running)) as devices,
+    ):
+        run(devices, THROUGH_GATEWAY)
 
 
-def id_of(running: RunningGateway, name: str) -> str:
-    users = running.store.users()
-    try:
-        return users.user(name).id
-    finally:
-        users.close()
+def users_of(running: RunningGateway) -> Iterator[tuple[str, Side]]:
+    """Ever new users of a gateway: their ids, and their ways there."""
+    for number in count():
+        user = running.user(f"user-{number}")
+        yield user.id, GatewaySide(running.url, running.key(user.name))
 
 
 def run(devices: type[Devices], examples: int) -> None:

@@ -35,9 +35,9 @@ class Hosted:
     """A gateway that can be started anew, behind a wire that can be cut."""
 
     def __init__(self, dsn: str, folder: Path, provider: ScriptedServer) -> None:
-        self._start = lambda: gateway_at(dsn, folder, provider)
+        self._place = (dsn, folder, provider)
         self._running = ExitStack()
-        self.gateway: RunningGateway = self._running.enter_context(self._start())
+        self.gateway: RunningGateway = self._running.enter_context(gateway_at(*self._place))
         self.key = self.gateway.key("anna")
 
     def side(self, port: int | None = None) -> GatewaySide:
@@ -45,7 +45,7 @@ class Hosted:
 
     def restart(self, wire: CuttingProxy) -> None:
         self.close()
-        self.gateway = self._running.enter_context(self._start())
+        self.gateway = self._running.enter_context(gateway_at(*self._place))
         wire.lead_to(self.gateway.port)
 
     def close(self) -> None:
