@@ -75,12 +75,7 @@ def test_from_an_empty_database_to_a_team_that_chats_pays_and_syncs(
             assert "aichat credits buy" in said
 
             # She buys credits; Stripe tells the gateway.
-            with laptop.start("credits", "buy", "small", "--no-browser") as buying:
-                until(lambda: bool(stripe.sessions))
-                stripe.pay(stripe.last_session["id"])
-                out, err = buying.communicate(timeout=40)
-            assert buying.returncode == 0, err
-            assert out == b"100 credits added. Balance: 124.\n"
+            assert bought(laptop, stripe) == "100 credits added. Balance: 124.\n"
             payload, signature = signed(stripe)
             for _ in range(2):  # once more changes nothing
                 answer = httpx.post(
@@ -122,6 +117,16 @@ def test_from_an_empty_database_to_a_team_that_chats_pays_and_syncs(
         assert_in_order(dsn, key.strip())
 
 
+def bought(cli: Cli, stripe: StripeDouble) -> str:
+    """A package is bought and paid; what is said in the end."""
+    with cli.start("credits", "buy", "small", "--no-browser") as buying:
+        until(lambda: bool(stripe.sessions))
+        stripe.pay(stripe.last_session["id"])
+        out, err = buying.communicate(timeout=40)
+    assert buying.returncode == 0, err
+    return bytes(out).decode()
+
+
 def signed(stripe: StripeDouble) -> tuple[bytes, str]:
     """The event of the last payment as Stripe sends it."""
     event, header = stripe.event("checkout.session.completed", stripe.last_session, secret=WEBHOOK_SECRET)
@@ -144,7 +149,7 @@ def assert_in_order(dsn: str, key: str) -> None:
             "select schemaname || '.' || tablename from pg_tables where schemaname in ('public', 'aichat', 'auth')"
         ).fetchall()
         for (table,) in tables:
-            content = connection.execute(f"select coalesce(string_agg(t::text, ''), '') from {table} t").fetchone()  # type: ignore[call-overload]
+            content = connection.execute(f"select coalesce(string_agg(t::text, ''), '') from {table} t").fetchone()
             assert content is not None
             assert key not in content[0]
             assert key[16:] not in content[0]
