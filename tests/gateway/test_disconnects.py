@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from aichat_cli.gateway.server import Listening
 from aichat_cli.providers import tokens
 from aichat_cli.storage.database import Database
 from tests.gateway.asking import HELLO, anthropic_of, money, openai_of, settled, soon, used
@@ -94,16 +95,16 @@ def test_what_has_arrived_is_noted_while_it_arrives(gateway: RunningGateway, pro
     for chunk in stream:
         if chunk.choices[0].delta.content == "five ":
             break
-    note = soon(lambda: noted(gateway))
-    assert note is not None
-    assert note["output_tokens"] > 0
+    with_note = soon(lambda: noted(gateway))
+    assert with_note is not None
+    assert with_note["output_tokens"] > 0
     stream.close()
     settled(gateway, "nora")
 
 
 def test_a_gateway_that_ends_settles_what_is_under_way(tmp_path: Path, provider: ScriptedServer) -> None:
     provider.script = {"deltas": DELTAS, "stall_after": 2}
-    with RunningGateway(tmp_path, provider, patience=1) as gateway:
+    with RunningGateway(tmp_path, provider, listening=Listening(shutdown_seconds=1)) as gateway:
         stream = openai_of(gateway, gateway.key("gerd")).chat.completions.create(
             model=OPENAI, messages=HELLO, stream=True
         )
