@@ -10,7 +10,7 @@ from aichat_cli.billing.estimates import Call
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.ids import RequestId, new_id
 from aichat_cli.core.messages import Status
-from aichat_cli.core.models import Model
+from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct
@@ -73,16 +73,21 @@ class _Call:
         except AichatError as refusal:
             return CallResult((), refusal, ())
         self._request_id = request_id
-        request = EmbeddingRequest(self._model, tuple(texts), access.key, access.timeouts, is_query)
+        request = EmbeddingRequest(
+            self._model, tuple(texts), access.key, access.timeouts, is_query, request_id=request_id
+        )
+        is_hosted = self._model.provider == GATEWAY
         rows: list[UsageRecord] = []
         response: EmbeddingResponse | None = None
         error = None
         for attempt in attempts(lambda: self._client.attempt(request), access.retry, sleep=stop.wait):
             response, error = attempt.response, attempt.error
             if attempt.is_billed:
-                # A try that may be billed although it failed has a row of its own, and is not charged to a balance.
-                row_id = request_id if response else RequestId(new_id())
-                rows.append(self._usage(row_id, tokens, response, "complete" if response else "failed"))
+                # A try that may be billed although it failed has a row of its own, and is not charged to a balance. A
+                # gateway charges all tries together once, under the id of the first.
+                row_id = request_id if response or is_hosted else RequestId(new_id())
+                row = self._usage(row_id, tokens, response, "complete" if response else "failed")
+                rows = [row] if is_hosted else [*rows, row]
         if response is None:
             access.release(request_id)
         return CallResult(response.vectors if response else (), error, tuple(rows))

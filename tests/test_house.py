@@ -78,6 +78,19 @@ def test_a_piped_one_shot_imports_nothing_heavy(environment: dict[str, str], ser
     assert modules & HEAVY == set()
 
 
+def test_a_one_shot_imports_nothing_of_an_account_on_a_gateway_unless_there_is_one(
+    environment: dict[str, str], server: ScriptedServer
+) -> None:
+    environment["OPENAI_BASE_URL"] = server.openai_url
+    _, modules = modules_after(["is all well?"], environment)
+    assert not {name for name in modules if name.startswith(("aichat_cli.account", "aichat_cli.gateway"))}
+    assert "aichat_cli.providers.gateway" not in modules
+    environment |= {"AICHAT_GATEWAY_URL": server.url, "AICHAT_GATEWAY_KEY": "not-a-key"}
+    _, modules = modules_after(["-m", "gateway/gpt-4o", "is all well?"], environment)
+    assert "aichat_cli.account.services" in modules
+    assert modules & (HEAVY | {"aichat_cli.account.client", "aichat_cli.account.login"}) == set()
+
+
 def test_a_one_shot_with_a_text_file_imports_no_reader_of_documents(
     environment: dict[str, str], server: ScriptedServer
 ) -> None:

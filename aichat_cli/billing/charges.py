@@ -84,6 +84,8 @@ def embedding_usage(
     status: Status,
 ) -> UsageRecord:
     """The usage row of one call that made vectors, or that may be on the provider's bill although it failed."""
+    named = _named_cost(model, tokens) if not is_estimate else None
+    computed = None if model.price is None else cost_nano(tokens, model.price)
     return UsageRecord(
         request_id=request_id,
         type="embedding",
@@ -92,8 +94,8 @@ def embedding_usage(
         served_model=served_model,
         provider_id=None,
         tokens=tokens,
-        cost_nano=None if model.price is None else cost_nano(tokens, model.price),
-        provenance="estimated" if is_estimate else "calculated",
+        cost_nano=computed if named is None else named,
+        provenance="estimated" if is_estimate else "calculated" if named is None else "provider",
         status=status,
     )
 

@@ -47,7 +47,6 @@
         ├── DatabaseTooNew      1
         ├── DatabaseReadOnly    1
         └── DiskFull            1
-
 A message says what failed and where; `hint` is the next command to run, without a trailing full stop.
 """
 

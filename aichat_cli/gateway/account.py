@@ -10,9 +10,10 @@ from starlette.routing import BaseRoute, Route
 
 from aichat_cli.core.accounts import Balance
 from aichat_cli.core.credits import NANO_PER_CREDIT
-from aichat_cli.core.struct import to_json
+from aichat_cli.gateway.answers import answer
 from aichat_cli.gateway.auth import caller_of
 from aichat_cli.gateway.deps import deps_of
+from aichat_cli.gateway.models import models_of
 
 
 def routes() -> list[BaseRoute]:
@@ -33,6 +34,7 @@ async def account(request: Request) -> Response:
             "credits": _credits(balance),
             "window": window(balance),
             "sync": deps.store.hosted is not None,
+            "default_model": await models_of(request).default(),
         }
     )
 
@@ -42,11 +44,6 @@ async def credits_of(request: Request) -> Response:
     caller = await caller_of(request, None)
     balance = await deps_of(request).desk.ask(lambda books: books.balance(caller.user_id))
     return answer({**_credits(balance), "plan": balance.plan, "mode": "credits", "window": window(balance)})
-
-
-def answer(value: Any, status: int = 200) -> Response:
-    """A JSON response that nobody keeps."""
-    return Response(to_json(value), status, {"Cache-Control": "no-store"}, media_type="application/json")
 
 
 def window(balance: Balance) -> dict[str, Any]:

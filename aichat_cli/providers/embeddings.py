@@ -19,7 +19,7 @@ from aichat_cli.core.struct import Struct
 from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.failures import ERROR_BODY_BYTES, Said, retry_after, said_in, status_error, who
 from aichat_cli.providers.http import HttpResponse, HttpTransport
-from aichat_cli.providers.wire import checked_key, count, not_the_protocol, said_error, usage_json
+from aichat_cli.providers.wire import checked_key, count, gateway_headers, not_the_protocol, said_error, usage_json
 
 _DEFAULT_URL = "https://api.openai.com/v1"
 _MOST_ANSWER_BYTES = 256_000_000
@@ -27,8 +27,9 @@ _BYTES_PER_NUMBER = 4
 
 
 class EmbeddingRequest(Struct, frozen=True):
-    """One call, of texts or of their tokens by OpenAI's vocabulary. `is_query` tells models that embed questions otherwise than passages which these are; `dimensions` is how
-    many a vector is to have, None for the model's own.
+    """One call, of texts or of their tokens by OpenAI's vocabulary. `is_query` tells models that embed questions otherwise
+    than passages which these are; `dimensions` is how many a vector is to have, None for the model's own; `request_id` is
+    what the call is called in the books, for a gateway to call it the same in its own.
     """
 
     model: Model
@@ -37,6 +38,7 @@ class EmbeddingRequest(Struct, frozen=True):
     timeouts: Timeouts = Timeouts()
     is_query: bool = False
     dimensions: int | None = None
+    request_id: str | None = None
 
 
 class EmbeddingResponse(Struct, frozen=True):
@@ -136,7 +138,8 @@ def body_of(request: EmbeddingRequest, *, is_plain: bool) -> dict[str, Any]:
 def headers_of(request: EmbeddingRequest) -> dict[str, str]:
     """The key, and what is wanted."""
     key = checked_key(request)
-    return {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    authorization = {"Authorization": f"Bearer {key}"} if key else {}
+    return {"Accept": "application/json"} | authorization | gateway_headers(request.model, request.request_id)
 
 
 def read_answer(request: EmbeddingRequest, body: bytes) -> EmbeddingResponse:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aichat_cli.core.errors import BadResponse, UsageError
 from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta, Usage
-from aichat_cli.core.models import GATEWAY, Model
+from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.providers.base import ChatRequest
 from aichat_cli.providers.failures import Said, snippet, who
@@ -17,6 +17,7 @@ from aichat_cli.providers.wire import (
     TextChannel,
     checked_key,
     count,
+    gateway_headers,
     said_error,
     usage_json,
     without_sampling,
@@ -44,8 +45,7 @@ class OpenAIWire(HttpWire):
     def headers(self, request: ChatRequest) -> dict[str, str]:
         key = checked_key(request)
         headers = {"Accept": "text/event-stream" if request.stream else "application/json"}
-        if request.model.provider == GATEWAY and request.request_id:
-            headers["X-Aichat-Request-Id"] = request.request_id
+        headers |= gateway_headers(request.model, request.request_id)
         return headers | {"Authorization": f"Bearer {key}"} if key else headers
 
     def body(self, request: ChatRequest) -> tuple[dict[str, Any], list[Notice]]:

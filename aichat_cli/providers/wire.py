@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from aichat_cli.core.errors import AichatError, BadResponse, ConnectFailed, KeyRejected, StreamBroken
 from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta
-from aichat_cli.core.models import Model
+from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.providers.base import Call, ChatRequest, Timeouts
 from aichat_cli.providers.failures import (
     ERROR_BODY_BYTES,
@@ -268,6 +268,11 @@ def checked_key(request: Call) -> str | None:
             hint=f"Run: aichat keys set {name}" if name else None,
         )
     return value
+
+
+def gateway_headers(model: Model, request_id: str | None) -> dict[str, str]:
+    """What a gateway is told besides: the id to charge the call under, so that both sides' books have one row of it."""
+    return {"X-Aichat-Request-Id": request_id} if model.provider == GATEWAY and request_id else {}
 
 
 def without_sampling(model: Model, options: Mapping[str, Any]) -> tuple[dict[str, Any], list[Notice]]:

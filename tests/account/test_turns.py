@@ -251,3 +251,19 @@ def test_a_list_does_not_wait_long_for_a_gateway_that_hangs(cli: Cli) -> None:
         assert time.monotonic() - began < 30
     assert done.returncode == 0
     assert b"as they were last known" in done.stderr
+
+
+def test_vectors_made_through_the_gateway_are_written_down_on_both_sides_under_one_id(
+    cli: Cli, gateway: RunningGateway, provider: ScriptedServer
+) -> None:
+    log_in(cli, gateway.url, gateway.key("otto", credits_=100))
+    provider.script = {"usage": {"input": 1_000_000, "output": 0}, "embeddings": {"dimensions": 1536}}
+    (cli.home / "bees.md").write_text("# Bees\n\nThey make honey.\n", "utf-8")
+    cli.environ["AICHAT_DOCUMENTS_EMBEDDING_MODEL"] = "gateway/text-embedding-3-small"
+
+    done = cli.run("ingest", str(cli.home / "bees.md"))
+
+    assert done.returncode == 0, done.stderr
+    here = cli.rows("SELECT request_id, cost_nano FROM usage")
+    assert here == usage_there(gateway, "otto")
+    assert here[0][1] == 20_000_000
