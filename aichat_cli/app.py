@@ -212,8 +212,8 @@ class App:
             raise _key_missing(f'No API key for "{model.key_name}", which {model.name} needs.', model.key_name)
         return key
 
-    def checkout(self) -> StripeCheckout:
-        """Stripe, with the key that is kept for it; close it.
+    def checkout(self, *, answer_seconds: float = 30.0) -> StripeCheckout:
+        """Stripe, with the key that is kept for it, and how long each of its answers is waited for; close it.
 
         Raises:
             KeyMissing, KeyRejected: there is none, or it is not a secret key.
@@ -224,7 +224,7 @@ class App:
         key = self.keys.find(checkout.KEY_NAME)
         if key is None:
             raise _key_missing("No key for Stripe, through which credits are bought.", checkout.KEY_NAME)
-        return checkout.StripeCheckout(key, api_base=checkout.api_base_of(os.environ))
+        return checkout.StripeCheckout(key, api_base=checkout.api_base_of(os.environ), answer_seconds=answer_seconds)
 
     def model(self, typed: str | None) -> Model:
         """The model of that name, or the default one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import zlib
 from collections.abc import Iterator, Sequence
@@ -100,9 +101,12 @@ class GatewayTransport:
     def file(self, sha256: str) -> bytes | None:
         """`Transport.file`."""
         try:
-            return self._sent(f"files/{sha256}", {}, None, most=MOST_FILE)
+            content = self._sent(f"files/{sha256}", {}, None, most=MOST_FILE)
         except _NoSuchFile:
             return None
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise self._lost("a file came as something else than it is.")
+        return content
 
     def devices(self) -> list[Device]:
         """`Transport.devices`."""
@@ -155,16 +159,21 @@ class GatewayTransport:
                 send = self._http.put if puts else self._http.post_json
                 response = send(url, sent, body, self._timeouts)
             with closing(response):
+                if not _has_an_end(response):
+                    raise self._lost("what it answered is not complete.")
                 content = self._content(response, most)
         except (ConnectFailed, TimedOut) as exc:
-            raise HostedUnavailable(
-                f"The gateway {self._url} cannot be reached, or the connection was lost: {exc.message}", hint=_AGAIN
-            ) from exc
+            raise self._lost(exc.message) from exc
         except ProviderError as exc:
             raise HostedUnavailable(exc.message, hint=exc.hint) from exc
         if response.status >= 300:
             raise self._failure(response.status, content)
         return content
+
+    def _lost(self, why: str) -> HostedUnavailable:
+        return HostedUnavailable(
+            f"The gateway {self._url} cannot be reached, or the connection was lost: {why}", hint=_AGAIN
+        )
 
     def _content(self, response: HttpResponse, most: int) -> bytes:
         content = bytearray()
@@ -220,6 +229,13 @@ def _error_of(content: bytes) -> tuple[str, str]:
         return str(error["message"]), str(error["code"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return "", ""
+
+
+def _has_an_end(response: HttpResponse) -> bool:
+    """Whether the head says where the body ends, as every answer of a gateway does: one that was cut off within its head looks
+    like one without.
+    """
+    return response.status == 204 or "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
 
 
 def _unpacked(response: HttpResponse) -> Iterator[bytes]:

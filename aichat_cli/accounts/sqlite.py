@@ -151,7 +151,7 @@ class SqliteCalls:
 
     def settle_the_dead(self) -> int:
         """`CallBooks.settle_the_dead`."""
-        return accrued.recover(self._db, _count)
+        return accrued.recover(self._db, _count, step=self._step)
 
     def balance(self, user_id: ProfileId) -> Balance:
         """`CallBooks.balance`."""

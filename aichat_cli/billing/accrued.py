@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from aichat_cli.core.ids import RequestId
@@ -39,8 +40,11 @@ def as_json(model: Model, usage_type: UsageType, input_tokens: int, *, output_to
     return json.dumps(noted if output_tokens is None else noted | {"output_tokens": output_tokens})
 
 
-def recover(db: Database, count: CountTokens) -> int:
+def recover(db: Database, count: CountTokens, *, step: Callable[[], AbstractContextManager[None]] | None = None) -> int:
     """Settle the calls whose process has died, each with what had arrived; returns how many.
+
+    Args:
+        step: what each is settled in, where a transaction is under way; None for a transaction of its own.
 
     Raises:
         StorageError: the books cannot be written.
@@ -51,7 +55,7 @@ def recover(db: Database, count: CountTokens) -> int:
     for held in dead:
         answer = None if held.message_seq is None else turns.arrived(db, held.message_seq)
         record = _record(held, answer, count)
-        with db.transaction(durable=True):
+        with db.transaction(durable=True) if step is None else step():
             # Another process may have come first.
             if accounts.open_hold(db, held.request_id) is not None:
                 _settle(db, held, record, answer)

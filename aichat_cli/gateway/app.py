@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from aichat_cli.core.errors import AichatError
-from aichat_cli.gateway import account, chat, embeddings, models, operations, purchases, sync, traffic
+from aichat_cli.gateway import account, chat, embeddings, models, openapi, operations, purchases, sync, traffic
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.errors import error_response, of_http
 from aichat_cli.gateway.middleware import Watched
@@ -54,6 +54,7 @@ def routes() -> list[BaseRoute]:
         *purchases.routes(),
         *sync.routes(),
         *operations.routes(),
+        *openapi.routes(),
     ]
 
 

@@ -201,6 +201,8 @@ class Calls:
                 await self._tick(loop.time())
             except AichatError as exc:
                 logger.warning("The accounts do not answer: %s", exc.message)
+            except Exception:  # without signs of life every call would count as dead
+                logger.exception("Calls could not be watched over")
             await asyncio.sleep(_TICK_SECONDS)
 
     async def close(self) -> None:

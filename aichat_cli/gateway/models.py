@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from aichat_cli.app import App
-from aichat_cli.core.errors import AichatError, UnknownModel
+from aichat_cli.core.errors import AichatError
 from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import Price, Rates, usd_number
 from aichat_cli.core.secret import Secret
@@ -47,7 +47,7 @@ class Served(Struct, frozen=True):
 
 class _Remembered(Struct, frozen=True):
     until: float
-    found: Served | AichatError
+    served: Served | None
 
 
 class ServedModels:
@@ -67,13 +67,14 @@ class ServedModels:
         """
         known = self._remembered.get((mode, name))
         if known is None or known.until < time.monotonic():
-            known = await asyncio.to_thread(self._looked_up, name, mode)
+            served = await asyncio.to_thread(self._looked_up, name, mode)
+            known = _Remembered(time.monotonic() + _KEY_SECONDS, served)
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[mode, name] = known
-        if isinstance(known.found, AichatError):
-            raise known.found
-        return known.found
+        if known.served is None:
+            raise _not_found(name, mode, await self.listing())
+        return known.served
 
     async def listing(self) -> tuple[tuple[Mode, Model], ...]:
         """All that are served and have a name of their own."""
@@ -89,33 +90,15 @@ class ServedModels:
         served = [model.name for mode, model in await self.listing() if mode == "chat"]
         return chosen.name if chosen.name in served else next(iter(served), None)
 
-    def _looked_up(self, name: str, mode: Mode) -> _Remembered:
-        until = time.monotonic() + _KEY_SECONDS
+    def _looked_up(self, name: str, mode: Mode) -> Served | None:
+        if len(name) > LONGEST_NAME:
+            return None
+        registry = self._house.registry
         try:
-            if len(name) > LONGEST_NAME:
-                raise UnknownModel("A name so long is none.")
-            registry = self._house.registry
             model = registry.resolve(name) if mode == "chat" else registry.embedding_model(name)
-            if self._is_served(model, name):
-                return _Remembered(until, Served(model, self._house.key_for(model)))
+            return Served(model, self._house.key_for(model)) if self._is_served(model, name) else None
         except AichatError:
-            pass
-        return _Remembered(until, self._not_found(name, mode))
-
-    def _not_found(self, name: str, mode: Mode) -> BadRequest:
-        import difflib
-
-        served = [model.name for each, model in self._listed() if each == mode]
-        near = difflib.get_close_matches(name[:LONGEST_NAME], served, n=3, cutoff=0.6)
-        meant = f" Did you mean {' or '.join(near)}?" if near else ""
-        shown = name if len(name) <= LONGEST_NAME else f"{name[:40]}…"
-        return BadRequest(
-            f'This gateway has no {"embedding " if mode == "embedding" else ""}model "{shown}".{meant}',
-            status=404,
-            param="model",
-            code="model_not_found",
-            hint="GET /v1/models lists those it has",
-        )
+            return None
 
     def _listed(self) -> Iterator[tuple[Mode, Model]]:
         registry = self._house.registry
@@ -144,6 +127,22 @@ class ServedModels:
         if model.key_name not in keys:
             keys[model.key_name] = self._house.has_key(model.key_name)
         return keys[model.key_name] or not model.key_required
+
+
+def _not_found(name: str, mode: Mode, listing: tuple[tuple[Mode, Model], ...]) -> BadRequest:
+    import difflib
+
+    shown = name[:LONGEST_NAME]
+    near = difflib.get_close_matches(shown, [model.name for each, model in listing if each == mode], n=3, cutoff=0.6)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    what = "model" if mode == "chat" else "embedding model"
+    return BadRequest(
+        f'This gateway has no {what} "{shown}".{meant}',
+        status=404,
+        param="model",
+        code="model_not_found",
+        hint="GET /v1/models lists those it has",
+    )
 
 
 def models_of(request: Request) -> ServedModels:

@@ -56,6 +56,7 @@ class Network:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
         )
+        self._has_proxy = is_proxy_set()
         self._draining: set[asyncio.Task[None]] = set()
 
     async def post(self, call: Call, url: str, headers: dict[str, str], body: dict[str, Any]) -> aiohttp.ClientResponse:
@@ -114,7 +115,7 @@ class Network:
     async def _sent(self, url: str, headers: dict[str, str], payload: bytes) -> aiohttp.ClientResponse:
         # aiohttp itself would look for proxies in a thread, at every request.
         way: dict[str, Any] = {}
-        if is_proxy_set() and (proxy := _proxy_of(url)) is not None:
+        if self._has_proxy and (proxy := _proxy_of(url)) is not None:
             way = {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": proxy.headers}
         return await self._session.post(url, data=payload, headers=_HEADERS | headers, allow_redirects=False, **way)
 

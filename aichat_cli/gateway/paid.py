@@ -10,6 +10,7 @@ import asyncio
 import math
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -117,11 +118,13 @@ class PaidAnswer(Response, ABC):
         totals = await asyncio.shield(settling)
         if running.ending in ("left", "unread"):
             return
-        async with asyncio.timeout(self._calls.idle_seconds):
-            if failure is None:
-                await self.finish(running, totals, send)
-            else:
-                await self._fail(self._redacted(failure), ticket.window, scope, receive, send)
+        # Whoever does not read the end of it has paid all the same.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._calls.idle_seconds):
+                if failure is None:
+                    await self.finish(running, totals, send)
+                else:
+                    await self._fail(self._redacted(failure), ticket.window, scope, receive, send)
 
     async def begin(self, running: Running, media_type: bytes, send: Send, *, length: int | None = None) -> None:
         """Send the headers."""

@@ -49,6 +49,8 @@ MOST_EVENT_BYTES = 1_000_000
 MOST_REQUEST_BYTES = 10_000
 MOST_ASKING, MOST_HEARING = 12, 8
 """So many may wait for Stripe at once, and so many of its events be taken in: each has a thread and a connection."""
+ANSWER_SECONDS = 10.0
+"""Stripe is asked up to three times, and a gateway that is to end waits for the answer."""
 PAGE_SECONDS = 5.0
 """A page does not wait longer for Stripe: it is shown, and asks again."""
 
@@ -137,7 +139,7 @@ def _package(name: Any) -> Package:
 
 def _begun(deps: GatewayDeps, user_id: ProfileId, package: Package) -> buying.Opened:
     return_url = f"{deps.options.public_url}/purchase"
-    with closing(deps.house.checkout()) as checkout, deps.store.till() as till:
+    with closing(deps.house.checkout(answer_seconds=ANSWER_SECONDS)) as checkout, deps.store.till() as till:
         return buying.open_purchase(till, checkout, package, user_id=user_id, return_url=return_url)
 
 
@@ -165,7 +167,7 @@ def _page_for(deps: GatewayDeps, session_id: str) -> Page:
 def _now(deps: GatewayDeps, till: Till, purchase: Purchase) -> Outcome:
     """How a purchase stands: what is known for good, or what Stripe says."""
     if purchase.state in {"created", "open"}:
-        with closing(deps.house.checkout()) as checkout:
+        with closing(deps.house.checkout(answer_seconds=ANSWER_SECONDS)) as checkout:
             try:
                 return buying.with_session(till, checkout, purchase)
             except (NotFound, PurchaseFailed):

@@ -20,14 +20,16 @@ _Handed = ProviderEvent | Exception | None
 
 
 async def events_in_thread(
-    provider: Provider, request: ChatRequest, interrupt: Callable[[], None] | None
+    provider: Provider, request: ChatRequest, room: asyncio.Semaphore, interrupt: Callable[[], None] | None
 ) -> AsyncGenerator[ProviderEvent, None]:
     """The events of a call, read in a thread; leaving the iterator early closes the provider's there.
 
     Args:
+        room: how many threads may run; one that was left counts until it has ended.
         interrupt: what wakes the thread where its provider does not answer meanwhile, None where nothing does.
     """
-    reader = _Reader(provider, request)
+    await room.acquire()
+    reader = _Reader(provider, request, room.release)
     reader.thread.start()
     try:
         while True:
@@ -44,8 +46,13 @@ async def events_in_thread(
             asyncio.get_running_loop().call_later(_INTERRUPT_SECONDS, _interrupted, reader.thread, interrupt)
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """What work gives that only a thread can wait for; whoever leaves early leaves the thread to itself."""
+async def in_thread(work: Callable[[], T], room: asyncio.Semaphore) -> T:
+    """What work gives that only a thread can wait for; whoever leaves early leaves the thread to itself.
+
+    Args:
+        room: how many threads may run; one that was left counts until it has ended.
+    """
+    await room.acquire()
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
 
@@ -58,8 +65,13 @@ async def in_thread(work: Callable[[], T]) -> T:
             tell(result.set_result, given)
 
     def tell(how: Callable[[Any], None], what: object) -> None:
+        def hand_over() -> None:
+            room.release()
+            if not result.done():
+                how(what)
+
         with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(lambda: None if result.done() else how(what))
+            loop.call_soon_threadsafe(hand_over)
 
     threading.Thread(target=run, name="provider", daemon=True).start()
     return await result
@@ -71,7 +83,7 @@ def _interrupted(thread: threading.Thread, interrupt: Callable[[], None]) -> Non
 
 
 class _Reader:
-    def __init__(self, provider: Provider, request: ChatRequest) -> None:
+    def __init__(self, provider: Provider, request: ChatRequest, ended: Callable[[], None]) -> None:
         self.handed: asyncio.Queue[_Handed] = asyncio.Queue()
         self.room = threading.Semaphore(_MOST_AHEAD)
         self.thread = threading.Thread(target=self._read, name="provider", daemon=True)
@@ -79,6 +91,7 @@ class _Reader:
         self._provider = provider
         self._request = request
         self._is_left = False
+        self._ended = ended
 
     def leave(self) -> None:
         """Nobody wants more of it."""
@@ -96,9 +109,14 @@ class _Reader:
         except Exception as exc:  # noqa: BLE001 (raised where the events are read)
             self._hand(exc)
         finally:
-            getattr(events, "close", lambda: None)()
+            with suppress(Exception):
+                getattr(events, "close", lambda: None)()
             self._hand(None)
+            self._call(self._ended)
 
     def _hand(self, handed: _Handed) -> None:
+        self._call(lambda: self.handed.put_nowait(handed))
+
+    def _call(self, what: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self.handed.put_nowait, handed)
+            self._loop.call_soon_threadsafe(what)

@@ -119,8 +119,7 @@ class Upstream:
             try:
                 if request.model.wire != "litellm":
                     return await self._vectors(request, running)
-                async with self._threads:
-                    return await in_thread(lambda: through_litellm(request))
+                return await in_thread(lambda: through_litellm(request), self._threads)
             except AichatError as exc:
                 await self._pause(exc, attempt, running)
             attempt += 1
@@ -232,11 +231,11 @@ class Upstream:
         running.reading = encoder
         is_local = request.model.wire == "local"
         provider = self._house.provider_for(request.model)
-        async with self._local if is_local else self._threads:
-            events = events_in_thread(provider, request, provider.close if is_local else None)
-            async with aclosing(events):
-                async for event in events:
-                    yield encoder.event(event)
+        room = self._local if is_local else self._threads
+        async with aclosing(events_in_thread(provider, request, room, provider.close if is_local else None)) as events:
+            async for event in events:
+                yield encoder.event(event)
+                running.waits("nobody")  # that has limits of its own
 
     async def _post(self, request: ChatRequest, body: dict[str, Any]) -> aiohttp.ClientResponse:
         """The response once its head says that it is one; a field that we added and that is refused is left out."""

@@ -14,7 +14,7 @@ from tests.account.users import OFFLINE, log_in
 from tests.cli.test_sync import failing, fill, join, now, titles
 from tests.runner import Cli
 from tests.servers.gateway import RunningGateway
-from tests.servers.postgres import Cluster
+from tests.servers.postgres import Cluster, connect
 from tests.servers.scripted import ScriptedServer
 from tests.sync.conftest import apply_schema
 
@@ -88,6 +88,38 @@ def test_two_devices_of_one_account_are_kept_alike(
     assert cli.run("sync", "off", "--yes").returncode == 0
     assert [each["is_this"] for each in other.json("sync", "status")["devices"]] == [True]
     assert cli.json("keys", "list") == [{"name": "gateway", "source": "keyring"}]
+
+
+def test_a_call_through_the_gateway_counts_once_on_each_device_and_there(
+    cli: Cli, other: Cli, hosted: RunningGateway, provider: ScriptedServer, dsn: str
+) -> None:
+    provider.script = {"text": "All is well.", "usage": {"input": 1_000_000, "output": 2_000}}
+    key = hosted.key("dora", credits_=100)
+    for device in (cli, other):
+        log_in(device, hosted.url, key)
+        join_gateway(device)
+
+    done = cli.run("-m", "gateway/gpt-4o-mini", "is all well?")
+    assert done.stdout == b"All is well.", done.stderr
+    now(other)  # which has the gateway's record, and not what it belongs to
+    for device in (cli, other, cli):
+        now(device)
+
+    [(request_id, conversation)] = cli.rows("SELECT request_id, conversation_id FROM usage")
+    assert conversation is not None
+    assert other.rows("SELECT request_id, conversation_id FROM usage") == [(request_id, conversation)]
+    for device in (cli, other):
+        [month] = device.json("usage", "monthly")["rows"]
+        assert (month["requests"], month["cost_usd"]) == (1, 0.1512)
+        [told] = device.json("usage", "conversations")["rows"]
+        assert told["requests"] == 1
+    with connect(dsn) as connection:
+        there = connection.execute(
+            "SELECT u.request_id::text, u.conversation_id::text, u.cost_nano FROM usage u"
+            " JOIN profiles p ON p.id = u.user_id WHERE p.name = 'dora'"
+        ).fetchall()
+    assert there == [(request_id, conversation, 151_200_000)]
+    assert now(cli) == now(other) == "Nothing to do: both sides are alike.\n"
 
 
 def test_the_key_of_another_account_mixes_nothing(cli: Cli, hosted: RunningGateway, tmp_path: Path) -> None:

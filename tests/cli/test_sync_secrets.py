@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from tests.cli.test_keys_and_secrets import everything_in
 from tests.pty.terminal import terminal
 from tests.runner import Cli
 from tests.servers.postgres import Cluster, own_cluster
+from tests.servers.serving import serving
 
 PASSWORD = "sesame/5544#open"
 SHOWN_AT_MOST = 0.33
@@ -150,3 +153,30 @@ def test_a_descriptor_that_is_not_there_is_told_in_one_line(cli: Cli) -> None:
 
     assert done.returncode == 2
     assert b"Nothing can be read" in done.stderr
+
+
+def test_the_address_of_a_gateways_accounts_is_in_no_process_list_no_output_and_no_file(cli: Cli, address: str) -> None:
+    given = ("--database", address)
+    made = cli.run("users", "create", "anna", f"--database={address}", fresh=True)
+    key = cli.run("api-keys", "create", "anna", *given, fresh=True)
+    listed = cli.run("users", "list", environ={"AICHAT_SERVER_DATABASE": address})
+    wrong = [
+        cli.run("users", "list", "--debug", *(word.replace("5544", "5545") for word in given), fresh=True),
+        cli.run("users", "list", address, fresh=True),
+        cli.run("serve", f"--dsn={address}", fresh=True),
+    ]
+    with serving(cli, *given, fresh=True) as gateway:
+        proc = Path(f"/proc/{gateway.process.pid}")
+        seen = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
+        headers = {"x-api-key": key.stdout.decode().strip()}
+        account = httpx.get(f"{gateway.url}/v1/account", headers=headers, trust_env=False)
+        assert gateway.end(signal.SIGTERM) == 0
+
+    assert [done.returncode for done in (made, key, listed, *wrong)] == [0, 0, 0, 3, 2, 2], wrong
+    assert b"anna" in listed.stdout
+    assert account.json()["user"]["name"] == "anna"
+    assert b"fd:" in seen
+    assert not leaks(seen)
+    assert not leaks(b"".join(done.stdout + done.stderr for done in (made, key, listed, *wrong)))
+    assert not leaks(gateway.everything.encode())
+    assert not leaks(everything_in(cli.home))

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,6 +12,7 @@ from tests.pty.terminal import terminal
 from tests.runner import Cli
 from tests.servers.postgres import Cluster
 from tests.servers.scripted import ScriptedServer
+from tests.servers.serving import serving
 from tests.servers.stripe_double import StripeDouble, until
 
 WEBHOOK_SECRET = "whsec_test_3f1b9a7c5d2e"
@@ -26,29 +23,6 @@ EXPENSIVE = {"text": "A long answer.", "usage": {"input": 1_000_000, "output": 1
 def home(folder: Path, **environ: str) -> Cli:
     folder.mkdir()
     return Cli(folder, None, dict(environ))
-
-
-@contextmanager
-def serving(operator: Cli, *arguments: str) -> Iterator[str]:
-    """`aichat serve`, until it answers; then it is told to end, and ends well."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with operator.start("serve", "--port", str(port), "--public-url", url, *arguments) as process:
-        deadline = time.monotonic() + 30
-        while True:
-            assert process.poll() is None, process.stderr.read() if process.stderr else ""
-            assert time.monotonic() < deadline
-            try:
-                httpx.get(f"{url}/readyz", trust_env=False).raise_for_status()
-            except httpx.HTTPError:
-                time.sleep(0.05)
-            else:
-                break
-        yield url
-        process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=30)
-        assert process.returncode == 0, told
 
 
 @pytest.fixture
@@ -77,7 +51,8 @@ def test_from_an_empty_database_to_a_team_that_chats_pays_and_syncs(
         operator.environ["AICHAT_SERVER_DATABASE"] = dsn
         told(operator, "users", "create", "ada", "--plan", "pro")
         key, _ = told(operator, "api-keys", "create", "ada")
-        with serving(operator) as url:
+        with serving(operator) as gateway:
+            url = gateway.url
             laptop, desktop = home(tmp_path / "laptop"), home(tmp_path / "desktop")
             _, said = told(laptop, "login", url, stdin=key)
             assert "ada" in said
@@ -100,12 +75,7 @@ def test_from_an_empty_database_to_a_team_that_chats_pays_and_syncs(
             assert "aichat credits buy" in said
 
             # She buys credits; Stripe tells the gateway.
-            with laptop.start("credits", "buy", "small", "--no-browser") as buying:
-                until(lambda: bool(stripe.sessions))
-                stripe.pay(stripe.last_session["id"])
-                out, err = buying.communicate(timeout=40)
-            assert buying.returncode == 0, err
-            assert out == b"100 credits added. Balance: 124.\n"
+            assert bought(laptop, stripe) == "100 credits added. Balance: 124.\n"
             payload, signature = signed(stripe)
             for _ in range(2):  # once more changes nothing
                 answer = httpx.post(
@@ -142,8 +112,19 @@ def test_from_an_empty_database_to_a_team_that_chats_pays_and_syncs(
             told(operator, "api-keys", "revoke", listed["prefix"])
             _, said = told(laptop, "hello?", code=3)
             assert "revoked" in said
+            assert gateway.end(signal.SIGTERM) == 0
         # Nothing is held, and no key is in the database.
         assert_in_order(dsn, key.strip())
+
+
+def bought(cli: Cli, stripe: StripeDouble) -> str:
+    """A package is bought and paid; what is said in the end."""
+    with cli.start("credits", "buy", "small", "--no-browser") as buying:
+        until(lambda: bool(stripe.sessions))
+        stripe.pay(stripe.last_session["id"])
+        out, err = buying.communicate(timeout=40)
+    assert buying.returncode == 0, err
+    return bytes(out).decode()
 
 
 def signed(stripe: StripeDouble) -> tuple[bytes, str]:
@@ -168,7 +149,7 @@ def assert_in_order(dsn: str, key: str) -> None:
             "select schemaname || '.' || tablename from pg_tables where schemaname in ('public', 'aichat', 'auth')"
         ).fetchall()
         for (table,) in tables:
-            content = connection.execute(f"select coalesce(string_agg(t::text, ''), '') from {table} t").fetchone()  # type: ignore[call-overload]
+            content = connection.execute(f"select coalesce(string_agg(t::text, ''), '') from {table} t").fetchone()
             assert content is not None
             assert key not in content[0]
             assert key[16:] not in content[0]

@@ -37,14 +37,27 @@ class Money(NamedTuple):
     held: int
 
 
+_clients: list[openai.OpenAI | anthropic.Anthropic] = []
+
+
 def openai_of(gateway: RunningGateway, key: str) -> openai.OpenAI:
-    """OpenAI's own client."""
-    return openai.OpenAI(base_url=gateway.openai_url, api_key=key, max_retries=0, timeout=20)
+    """OpenAI's own client; it is closed at the end of the test."""
+    client = openai.OpenAI(base_url=gateway.openai_url, api_key=key, max_retries=0, timeout=20)
+    _clients.append(client)
+    return client
 
 
 def anthropic_of(gateway: RunningGateway, key: str) -> anthropic.Anthropic:
-    """Anthropic's own client."""
-    return anthropic.Anthropic(base_url=gateway.url, api_key=key, max_retries=0, timeout=20)
+    """Anthropic's own client; it is closed at the end of the test."""
+    client = anthropic.Anthropic(base_url=gateway.url, api_key=key, max_retries=0, timeout=20)
+    _clients.append(client)
+    return client
+
+
+def close_clients() -> None:
+    """Close the clients that were made."""
+    while _clients:
+        _clients.pop().close()
 
 
 def used(gateway: RunningGateway, name: str) -> list[Used]:

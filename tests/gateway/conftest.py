@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.gateway.asking import close_clients
 from tests.servers.gateway import RunningGateway
 from tests.servers.scripted import ScriptedServer
 
@@ -17,10 +18,12 @@ def provider() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture(autouse=True)
-def echoes(provider: ScriptedServer) -> None:
+def echoes(provider: ScriptedServer) -> Iterator[None]:
     """What one test has the provider say is not said to the next."""
     provider.script = None
     provider.requests.clear()
+    yield
+    close_clients()
 
 
 @pytest.fixture(scope="module")

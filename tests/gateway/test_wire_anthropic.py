@@ -167,10 +167,30 @@ def test_files_at_an_address_count_as_the_largest_of_their_kind() -> None:
     assert [(file.kind, file.content) for file in message.attachments] == [("image", b""), ("pdf", b"")]
 
 
-def test_what_anthropic_itself_tells_the_model_about_tools_is_counted() -> None:
-    plain, with_tools = WIRE.asked(request("anthropic")), WIRE.asked(request("anthropic", tools=[TOOL]))
-    assert plain.other_input == ""
-    assert len(with_tools.other_input.split()) > 900
+CITED = {"type": "document", "source": {"type": "text", "data": "a"}, "citations": {"enabled": True}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "least"),
+    [
+        ({}, 0),
+        ({"tools": [TOOL]}, 900),
+        ({"output_config": {"format": {"type": "json_schema", "schema": {}}}}, 400),
+        ({"thinking": {"type": "adaptive"}}, 60),
+        (user(CITED), 600),
+        (user(USE, {"type": "tool_result", "tool_use_id": "t"}), 24),
+    ],
+)
+def test_what_anthropic_itself_tells_the_model_is_counted(fields: dict[str, Any], least: int) -> None:
+    added = WIRE.asked(request("anthropic", **fields)).other_input.count(" word")
+    assert least <= added <= least + 20
+
+
+@pytest.mark.parametrize("name", ["title", "context", "citations"])
+def test_what_goes_with_a_document_needs_its_own_protocol(name: str) -> None:
+    document = {**CITED, "title": "a", "context": "b"}
+    kept = {key: value for key, value in document.items() if key in ("type", "source", name)}
+    assert WIRE.asked(request("anthropic", **user(kept))).native_only == f"messages[0].content[0].{name}"
 
 
 @pytest.mark.parametrize(("output_limit", "sent"), [(None, 100), (70, 70), (500, 100)])
@@ -216,6 +236,17 @@ def test_usage_and_the_end_wait_for_what_the_call_came_to() -> None:
     assert last["delta"] == {"stop_reason": "max_tokens", "stop_sequence": None}
     assert last["usage"] == {"output_tokens": 7, "cost": 0.0025, "credits_charged": 25_000, "credits_left": 975_000}
     assert stop == {"type": "message_stop"}
+
+
+def test_what_a_provider_tells_at_the_end_in_two_events_is_told_in_one() -> None:
+    reader = tap("anthropic")
+    first = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}, "more": 1}
+    reader.feed(sse(first, {"type": "message_delta", "usage": {"input_tokens": 8}}))
+    last = said(reader.end(TOTALS))[0]
+    assert (last["delta"], last["more"]) == ({"stop_reason": "end_turn"}, 1)
+    assert (last["usage"]["input_tokens"], last["usage"]["output_tokens"]) == (8, 7)
+    assert reader.tokens is not None
+    assert (reader.tokens.input_tokens, reader.tokens.output_tokens) == (8, 3)
 
 
 def test_usage_that_a_provider_did_not_tell_is_ours() -> None:

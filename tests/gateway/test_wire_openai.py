@@ -96,6 +96,11 @@ def test_a_request_says_what_billing_counts_and_what_other_protocols_are_sent() 
         (user({"type": "video"}), "messages[0].content[0].type"),
         (user({"type": "text", "text": "a", "cache_control": {}}), "messages[0].content[0].cache_control"),
         (user({"type": "image_url", "image_url": "https://x"}), "messages[0].content[0].image_url"),
+        (user({"type": "image_url", "image_url": {"url": "https://x y"}}), "messages[0].content[0].image_url.url"),
+        (
+            user({"type": "image_url", "image_url": {"url": "https://" + "x" * 9000}}),
+            "messages[0].content[0].image_url.url",
+        ),
         (user({"type": "image_url", "image_url": {"url": "http://x"}}), "messages[0].content[0].image_url.url"),
         (
             user({"type": "image_url", "image_url": {"url": "data:image/png;base64,?"}}),
@@ -192,6 +197,19 @@ def test_an_image_at_an_address_or_in_its_original_size_counts_as_the_largest() 
 
 
 @pytest.mark.parametrize(
+    ("fields", "least"),
+    [
+        ({"tools": [TOOL]}, 300),
+        ({"messages": [{"role": "assistant", "tool_calls": [CALL, CALL]}]}, 24),
+        (user(*[{"type": "text", "text": "a"}] * 5), 16),
+        ({"messages": [{"role": "system", "content": "a"}] * 3}, 16),
+    ],
+)
+def test_tokens_that_nobody_wrote_are_counted(fields: dict[str, Any], least: int) -> None:
+    assert WIRE.asked(request("openai", **fields)).other_input.count(" word") >= least
+
+
+@pytest.mark.parametrize(
     ("fields", "output_limit", "sent"),
     [
         ({}, None, None),
@@ -240,6 +258,14 @@ def test_usage_and_the_end_wait_for_what_the_call_came_to() -> None:
     *_, told, done = said(reader.end(TOTALS))
     assert told["usage"] == {**usage, "cost": 0.0025, "credits_charged": 25_000, "credits_left": 975_000}
     assert (told["id"], told["choices"], done) == (ours["id"], [], "[DONE]")
+
+
+def test_the_name_of_an_answer_is_taken_from_the_first_chunk_that_has_one() -> None:
+    reader = tap("openai")
+    first = sse({"id": "", "choices": [], "prompt_filter_results": []})
+    assert reader.feed(first) == first
+    assert said(reader.feed(sse(chunk({"content": "Hi"}, "stop"))))[0]["id"] == f"chatcmpl-{REQUEST_ID}"
+    assert reader.finished == Finished("stop", "theirs", "served")
 
 
 def test_usage_is_told_only_where_it_was_asked_for() -> None:

@@ -277,6 +277,25 @@ def test_an_answer_is_passed_on_and_read_alike_wherever_it_is_cut(
 
 
 @both
+def test_any_ends_of_lines_anywhere_make_the_same_events(dialect: Dialect) -> None:
+    lines = stream_of(dialect, Script(deltas=["Hi", "you"]))
+    expected = tap(dialect).feed(lines)
+    for end in (b"\r\n", b"\r", b"\n"):
+        data = b"\xef\xbb\xbf" + lines.replace(b"\n", end)
+        for size in (1, 2, 3, len(data)):
+            reader = tap(dialect)
+            parts = [data[start : start + size] for start in range(0, len(data), size)]
+            assert b"".join(map(reader.feed, parts)) == expected
+            assert (reader.text, reader.is_done) == ("Hiyou", True)
+    events = [event + b"\n\n" for event in lines.split(b"\n\n") if event]
+    by_events = tap(dialect)
+    passed = [by_events.feed(part) for part in (events[0], b": held\n", *events[1:])]
+    assert passed[1] == b""
+    assert passed[2].startswith(b": held\n")
+    assert by_events.text == "Hiyou"
+
+
+@both
 @settings(max_examples=60)
 @given(
     said=st.lists(pieces, max_size=6),

@@ -53,6 +53,10 @@ class CuttingProxy:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
+    def lead_to(self, port: int) -> None:
+        """Forward new connections to another port."""
+        self._target = port
+
     def close(self) -> None:
         """End it, and all that goes through it."""
         with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from subprocess import PIPE, Popen
+from subprocess import Popen
 
 from tests.runner import Cli
 
@@ -64,9 +64,11 @@ class Serving:
 
 
 @contextmanager
-def serving(cli: Cli, *arguments: str, is_read: bool = True) -> Iterator[Serving]:
-    """The gateway at a free port; ended at the end of the block. Without `is_read` nobody reads its log."""
-    with cli.start("serve", "--port", "0", *arguments, stdout=PIPE) as process:
+def serving(cli: Cli, *arguments: str, is_read: bool = True, fresh: bool = False) -> Iterator[Serving]:
+    """The gateway at a free port; ended at the end of the block. Without `is_read` nobody reads its log; `fresh`: not forked
+    (see `tests.starting`).
+    """
+    with cli.start("serve", "--port", "0", *arguments, fresh=fresh) as process:
         yield Serving(process, is_read=is_read)
 
 

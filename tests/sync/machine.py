@@ -19,12 +19,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from aichat_cli.core.ids import ConversationId, MessageId, new_id
 from aichat_cli.core.messages import Attachment
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import to_json
 from aichat_cli.core.sync import SyncReport
-from aichat_cli.hosted.connection import Connection
+from aichat_cli.hosted.connection import Connection, json_text
 from aichat_cli.storage import conversations, outbox
 from aichat_cli.sync.direct import DirectTransport
+from aichat_cli.sync.protocol import Transport
 from tests import memory
 from tests.sync.devices import DAY_MS, DeviceSim, Network
+from tests.sync.sides import Side
 
 OFFSETS = (0, -30 * DAY_MS, 365 * DAY_MS)
 FAULTS = st.lists(st.sampled_from(["ok", "meanwhile", "lost", "unanswered", "twice", "late"]), max_size=6)
@@ -33,9 +36,12 @@ MOST_DEVICES = 5
 
 
 class Devices(RuleBasedStateMachine):
-    """The machine. `dsn` is of a database with the schema, in which every example has a user of its own."""
+    """The machine. `dsn` is of a database with the schema, in which every example has a user of its own: the next of
+    `users`, where they have another way there than a connection.
+    """
 
     dsn: ClassVar[str]
+    users: ClassVar[Iterator[tuple[str, Side]] | None] = None
     template: ClassVar[Path]
     idle: ClassVar[list[Connection]]
     """Connections for the next example: a new one has to read and plan every function anew, which takes most of the time."""
@@ -46,7 +52,11 @@ class Devices(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="aichat-devices-", dir=memory.folder()))
         self.connections: list[Connection] = []
         self.owner = self._connection()
-        self.user = str(self.owner.value("INSERT INTO auth.users (id) VALUES (gen_random_uuid()) RETURNING id"))
+        self.side: Side | None = None
+        if self.users is None:
+            self.user = str(self.owner.value("INSERT INTO auth.users (id) VALUES (gen_random_uuid()) RETURNING id"))
+        else:
+            self.user, self.side = next(self.users)
         self.devices: list[DeviceSim] = []
         self.networks: list[Network] = []
         self.texts: dict[str, str] = {}
@@ -75,7 +85,11 @@ class Devices(RuleBasedStateMachine):
         return connection
 
     def _join(self, name: str, offset_ms: int, *, copied_from: DeviceSim | None = None) -> None:
-        transport = DirectTransport(self._connection(), user_id=self.user, device_name=name)
+        transport: Transport
+        if self.side is None:
+            transport = DirectTransport(self._connection(), user_id=self.user, device_name=name)
+        else:
+            transport = self.side.transport(name)
         network = Network()
         path = self.folder / f"{name}-{len(self.devices)}.db"
         if copied_from is None:
@@ -233,6 +247,17 @@ class Devices(RuleBasedStateMachine):
             assert report.resync in expected
         return report
 
+    @rule(which=NUMBERS, chosen=NUMBERS)
+    def a_gateway_writes_a_call_down(self, which: int, chosen: int) -> None:
+        """It does so for each call through it, and knows all of it but what it belongs to."""
+        device = self._one(self.devices, which)
+        request = self._one([row[0] for row in device.database.rows("SELECT request_id FROM usage ORDER BY 1")], chosen)
+        if request is not None:
+            used = outbox.usage_to_send(device.database, [request])[request]
+            del used["conversation_id"], used["message_id"]
+            values = (self.user, request, used["cost_nano"], json_text(to_json(used).decode()))
+            self.owner.rows("SELECT aichat.record_usage(%s, %s, %s, %s)", values)
+
     @rule(which=NUMBERS)
     def something_late_arrives(self, which: int) -> None:
         self._one(self.networks, which).deliver_late()
@@ -268,6 +293,8 @@ class Devices(RuleBasedStateMachine):
         finally:
             for device in self.devices:
                 device.database.close()
+                if self.side is not None:
+                    device.transport.close()
             self.idle.extend(self.connections)
             shutil.rmtree(self.folder)
 
