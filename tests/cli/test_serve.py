@@ -6,6 +6,8 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.pty.terminal import terminal
 from tests.runner import KEY, Cli
 from tests.servers.scripted import ScriptedServer
 from tests.servers.serving import Serving, a_team, serving
@@ -213,6 +216,35 @@ def test_the_address_of_a_caller_is_logged_where_that_is_asked_for_and_a_proxys_
 def test_a_full_pipe_of_logs_stops_nobody(cli: Cli, key: str) -> None:
     with serving(cli, is_read=False) as gateway:
         with httpx.Client(trust_env=False, headers={"x-api-key": key, "x-padding": "x" * 50}) as client:
-            for _ in range(1500):
+            for _ in range(500):
                 assert client.get(f"{gateway.url}/v1/nothing").status_code == 404
         assert gateway.end(signal.SIGTERM) == 0
+
+
+def test_on_a_terminal_it_logs_in_words_and_ctrl_c_ends_it(cli: Cli, key: str) -> None:
+    with terminal(cli, "serve", "--port", "0", columns=160) as screen:
+        url = re.search(r"http://\S+:\d+", screen.wait_for("Serving at"))
+        assert url
+        httpx.get(f"{url[0]}/v1/account", headers={"x-api-key": key}, trust_env=False)
+        screen.wait_for("route=/v1/account status=200")
+        screen.type("\x03")
+        assert screen.wait_for_exit() == 0
+
+
+def test_without_the_extra_it_says_how_to_get_it(cli: Cli, tmp_path: Path) -> None:
+    without = tmp_path / "without.py"
+    without.write_text(
+        "import sys\nsys.modules['uvicorn'] = None\nfrom aichat_cli.__main__ import main\nmain()\n", "utf-8"
+    )
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, without, *arguments], env=cli.environment, capture_output=True, timeout=60, check=False
+        )
+
+    refused = run("serve")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        b"aichat: aichat serve needs uvicorn, which is not installed. Run: pip install 'aichat-terminal[server]'\n"
+    )
+    assert run("users", "create", "anna").returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from aichat_cli.accounts.postgres import PostgresAccounts, PostgresCalls
@@ -171,3 +172,28 @@ def test_an_id_that_a_device_has_used_is_none_for_a_call(new_device: NewDevice, 
     one.sync()
     with pytest.raises(CallKnown):
         gateway.admit(used)
+
+
+def test_of_a_record_nothing_can_be_changed_but_what_it_belongs_to_where_that_was_not_known(
+    new_device: NewDevice, gateway: Gateway, there: Ask
+) -> None:
+    one = new_device()
+    one.sync()
+    gateway.settle(gateway.admit())
+    first, second = one.ask("Why?", None, None), one.ask("How?", None, None)
+    for turn in (first, second):
+        one.answer(turn, "Because.")
+    one.sync()
+    unknown = "WHERE conversation_id IS NULL"
+
+    for change in (
+        f"UPDATE usage SET seq = seq + 1000 {unknown}",
+        f"UPDATE usage SET conversation_id = '{first.conversation_id}', cost_nano = 0 {unknown}",
+        f"UPDATE usage SET conversation_id = '{first.conversation_id}', seq = 0 {unknown}",
+        f"UPDATE usage SET conversation_id = '{first.conversation_id}', origin = gen_random_uuid() {unknown}",
+        f"UPDATE usage SET message_id = '{first.message_id}' WHERE message_id = '{second.message_id}'",
+    ):
+        with pytest.raises(psycopg.Error, match="usage is written once"):
+            there(change)
+    there(f"UPDATE usage SET conversation_id = '{first.conversation_id}', seq = seq + 1000 {unknown}")
+    assert there("SELECT count(*) FROM usage WHERE conversation_id IS NULL") == [(0,)]
