@@ -71,7 +71,9 @@ def credits_line(account: Account, *, is_live: bool) -> str:
     """`/credits`."""
     when = "" if is_live else f" | as of {tables.local_time(account.as_of)}"
     left = f"calls left: {window_text(account.window)}"
-    return f"{balance_text(account)} | plan {account.plan} | {left} | your account on {account.url} pays{when}"
+    return safe_line(
+        f"{balance_text(account)} | plan {account.plan} | {left} | your account on {account.url} pays{when}"
+    )
 
 
 def window_text(window: Window) -> str:
