@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +122,29 @@ def test_what_takes_too_long_is_cut_and_charged_for_what_arrived(
     assert code == 0
     assert b"One" in received
     assert b"[DONE]" not in received
+    assert "Traceback" not in gateway.everything
     anna = cli.json("users", "show", "anna")
     assert anna["held"] == 0
     assert anna["balance"] == 99
+
+
+def test_whoever_has_nothing_of_an_answer_yet_is_told_to_try_again(cli: Cli, key: str, server: ScriptedServer) -> None:
+    server.script = {"text": "Too late.", "stall_after": -1}
+    with serving(cli, "--shutdown-seconds", "0") as gateway:
+        answers: list[httpx.Response] = []
+        asking = threading.Thread(target=lambda: answers.append(ask(gateway, key)))
+        asking.start()
+        while not server.requests:
+            time.sleep(0.02)
+        code = gateway.end(signal.SIGTERM)
+        asking.join(20)
+        server.release()
+
+    assert code == 0
+    assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "ending")
+    assert answers[0].headers["retry-after"] == "2"
+    assert "Traceback" not in gateway.everything
+    assert held(cli) == 0
 
 
 def test_a_key_made_or_revoked_while_it_serves_counts_at_once(cli: Cli, key: str, server: ScriptedServer) -> None:
