@@ -186,8 +186,10 @@ class Calls:
             return await self._desk.ask(lambda books: books.settle(request_id, record))
         except AichatError as exc:
             logger.warning("A call is to be settled later: %s", exc.message)
-            self._unsettled.append(_Unsettled(request_id, record))
-            return None
+        except Exception:
+            logger.exception("A call is to be settled later")
+        self._unsettled.append(_Unsettled(request_id, record))
+        return None
 
     async def watch(self) -> None:
         """Every second: note what calls have come to, and end those nobody waits for any more."""
@@ -229,6 +231,6 @@ class Calls:
                 self._running[request_id].end("settled")
 
     async def _settle_again(self) -> None:
-        unsettled, self._unsettled = self._unsettled, []
-        for each in unsettled:
+        for _ in range(len(self._unsettled)):
+            each = self._unsettled.pop(0)
             await self.settle(each.request_id, each.record)

@@ -45,15 +45,13 @@ class Job(Struct, frozen=True):
     output_limit: int | None
     running: Running
 
-    @property
-    def chat_request(self) -> ChatRequest:
+    def chat_request(self, timeouts: Timeouts) -> ChatRequest:
         """The call as the house's own wires take it."""
         options: Mapping[str, OptionValue] = self.asked.options
         if self.output_limit is not None and not any(name in options for name in _OUTPUT_LIMITS):
             options = {**options, "max_tokens": self.output_limit}
-        return ChatRequest(
-            self.served.model, self.asked.messages, self.asked.system, options, self.served.key, stream=True
-        )
+        model, key = self.served.model, self.served.key
+        return ChatRequest(model, self.asked.messages, self.asked.system, options, key, timeouts=timeouts)
 
 
 class Upstream:
@@ -197,7 +195,7 @@ class Upstream:
             self._network.leave(response, is_done=tap.is_done)
 
     async def _translated(self, job: Job) -> AsyncGenerator[bytes, None]:
-        request = job.chat_request
+        request = job.chat_request(self.timeouts)
         wire = self._wires[job.served.model.wire]
         body, _ = wire.body(request)
         response = await self._post(request, body)
@@ -226,7 +224,7 @@ class Upstream:
         yield b"".join([encoder.event(event) for event in reader.end()])
 
     async def _threaded(self, job: Job) -> AsyncGenerator[bytes, None]:
-        request, running = job.chat_request, job.running
+        request, running = job.chat_request(self.timeouts), job.running
         encoder = job.wire.encoder(job.asked, job.served.model, job.request_id)
         running.reading = encoder
         is_local = request.model.wire == "local"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from tests.gateway.asking import HELLO, anthropic_of, money, openai_of, settled, used
@@ -93,3 +94,23 @@ def test_a_client_that_leaves_frees_the_embedded_model_for_the_next(gateway: Run
     assert any(chunk.choices and chunk.choices[0].finish_reason for chunk in chunks)
     settled(gateway, "viola")
     assert sorted(call.status for call in used(gateway, "viola")) == ["complete", "stopped"]
+
+
+def test_a_model_behind_litellm_that_falls_silent_is_waited_for_as_long_as_the_operator_says(
+    tmp_path: Path, provider: ScriptedServer
+) -> None:
+    config = tmp_path / "operator" / "config" / "aichat" / "config.toml"
+    config.parent.mkdir(parents=True)
+    limits = "[timeouts]\nfirst_byte = 0.5\nidle = 0.5\n"
+    config.write_text(f'[prices."{THROUGH_LITELLM}"]\nfree = true\n{limits}', encoding="utf-8")
+    provider.script = {"deltas": ["One ", "two "], "stall_after": 1}
+    with RunningGateway(tmp_path, provider) as gateway:
+        client = openai_of(gateway, gateway.key("ute"))
+        text = ""
+        with pytest.raises(openai.APIError, match=r"nothing|time"):
+            for chunk in client.chat.completions.create(model=THROUGH_LITELLM, messages=HELLO, stream=True):
+                text += chunk.choices[0].delta.content or ""
+        client.close()
+        assert text == "One "
+        settled(gateway, "ute")
+        assert [call.status for call in used(gateway, "ute")] == ["failed"]
