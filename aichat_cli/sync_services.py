@@ -244,11 +244,11 @@ class SyncServices:
 
     def run(self, database: Database, progress: Callable[[SyncProgress], None]) -> SyncReport:
         """Connect, sync, and close; what keeps it from connecting is noted like any other failure."""
-        from aichat_cli.core.errors import HostedError
+        from aichat_cli.core.errors import AccountError, ApiKeyError, HostedError, ProviderError
 
         try:
             transport = self.transport(database)
-        except HostedError as exc:
+        except (HostedError, ApiKeyError, AccountError, ProviderError) as exc:
             sync_state.note(database, problem=exc.message)
             raise
         try:

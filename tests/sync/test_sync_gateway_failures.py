@@ -269,3 +269,16 @@ def test_whatever_answers_in_the_place_of_a_gateway_is_one_clear_error(answer: b
     assert type(failure.value) is kind
     assert url in failure.value.message
     assert KEY not in failure.value.message
+
+
+def test_a_file_that_comes_as_another_is_not_taken() -> None:
+    def serve(connection: socket.socket) -> None:
+        while b"\r\n\r\n" not in connection.recv(65536):
+            pass
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother")
+
+    with RawServer(serve) as server:
+        transport = GatewayTransport(f"http://127.0.0.1:{server.port}", Secret(KEY, "test"))
+        with pytest.raises(HostedUnavailable, match="a file came as something else than it is"):
+            transport.file("0" * 64)
+        transport.close()
