@@ -27,8 +27,6 @@ def login_lines(done: LoggedIn) -> list[str]:
         lines.append("It serves no model to chat with yet; its operator has to set up a provider.")
         return lines
     lines.append(f"{_counted(count, 'model')} to chat with: aichat models list gateway")
-    if account.syncs:
-        lines.append("Your devices can be kept alike through it: aichat sync init")
     return lines
 
 

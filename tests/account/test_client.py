@@ -19,8 +19,9 @@ from aichat_cli.core.secret import Secret
 from aichat_cli.providers.base import ChatRequest
 from aichat_cli.providers.failures import Said, status_error
 from aichat_cli.providers.gateway import ListedModel, Listing
-from tests.account.users import account_file
+from tests.account.users import account_file, log_in
 from tests.runner import Cli
+from tests.servers.gateway import RunningGateway
 from tests.servers.scripted import ScriptedServer
 
 KEY = "aichat-" + "a" * 8 + "-" + "b" * 52
@@ -151,3 +152,19 @@ def test_models_are_fresh_for_a_day_and_not_if_the_clock_was_ahead(tmp_path: Pat
     path.write_text("nonsense")
     with pytest.raises(ConfigError, match="damaged"):
         profiles.load(path)
+
+
+def test_a_gateway_does_not_serve_what_its_operator_is_logged_in_to(
+    cli: Cli, tmp_path: Path, provider: ScriptedServer
+) -> None:
+    listing = {**ACCOUNT, "data": [{"id": "gpt-4o", "input_usd_per_mtok": 1, "output_usd_per_mtok": 1}]}
+    with ScriptedServer({"body": listing}) as elsewhere:
+        environ = {"AICHAT_GATEWAY_URL": elsewhere.url, "AICHAT_GATEWAY_KEY": KEY}
+        with RunningGateway(tmp_path, provider, environ=environ) as gateway:
+            log_in(cli, gateway.url, gateway.key("anna"))
+            served = cli.json("whoami")
+            refused = cli.run("-m", "gateway/gateway/gpt-4o", "hello")
+    assert served["default_model"] == "gateway/gpt-4o"
+    assert not [name for name in served["models"] if name.startswith("gateway/gateway/")]
+    assert refused.returncode == 6
+    assert b"This gateway has no model" in refused.stderr

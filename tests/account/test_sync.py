@@ -132,7 +132,7 @@ def test_the_key_of_another_account_mixes_nothing(cli: Cli, hosted: RunningGatew
 
     assert "belongs to another account" in failing(cli, "sync", "now", code=3)
     assert "another account than it was" in failing(cli, "sync", "init", "--yes", code=1)
-    cli.run("logout")
+    assert b"This device syncs through it" in cli.run("logout").stderr
     assert f"aichat login {hosted.url}" in failing(cli, "sync", "now", code=1)
     assert sync_finding(cli)["state"] == "broken"
 
