@@ -15,7 +15,7 @@ import pytest
 import typer.main
 
 from aichat_cli.cli.main import EPILOG, root
-from aichat_cli.core import errors
+from aichat_cli.core import exits
 from aichat_cli.render import json_shapes
 from aichat_cli.render.turn_view import TurnResult
 from tests.chat.files import PNG
@@ -116,7 +116,7 @@ def test_generated_files_are_in_date() -> None:
 def test_the_exit_codes_of_the_readme_and_the_help_are_those_of_the_errors() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", readme, re.MULTILINE)}
-    named = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+    named = {value for name, value in vars(exits).items() if name.startswith("EXIT_")}
     assert told == named | {130}
     assert {int(code) for code in re.findall(r"\b(\d+) ", EPILOG)} == told
 

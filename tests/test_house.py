@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from aichat_cli.account import profile
+from aichat_cli.account.profile import Account, Window
+from aichat_cli.core.clock import utc_now
 from tests.servers.scripted import ScriptedServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,13 +82,16 @@ def test_a_piped_one_shot_imports_nothing_heavy(environment: dict[str, str], ser
 
 
 def test_a_one_shot_imports_nothing_of_an_account_on_a_gateway_unless_there_is_one(
-    environment: dict[str, str], server: ScriptedServer
+    environment: dict[str, str], server: ScriptedServer, tmp_path: Path
 ) -> None:
     environment["OPENAI_BASE_URL"] = server.openai_url
     _, modules = modules_after(["is all well?"], environment)
     assert not {name for name in modules if name.startswith(("aichat_cli.account", "aichat_cli.gateway"))}
     assert "aichat_cli.providers.gateway" not in modules
+    account = Account(server.url, "1", "anna", "free", 0, 0, Window(20, 20, None), utc_now())
+    profile.save(tmp_path / "state" / "aichat" / "account.json", profile.Profile(account, (), utc_now()))
     environment |= {"AICHAT_GATEWAY_URL": server.url, "AICHAT_GATEWAY_KEY": "not-a-key"}
+    environment["XDG_STATE_HOME"] = str(tmp_path / "state")
     _, modules = modules_after(["-m", "gateway/gpt-4o", "is all well?"], environment)
     assert "aichat_cli.account.services" in modules
     assert modules & (HEAVY | {"aichat_cli.account.client", "aichat_cli.account.login"}) == set()

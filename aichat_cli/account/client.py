@@ -125,6 +125,12 @@ class GatewayClient:
             ProviderError: the gateway cannot be reached, or what answers is none.
         """
         told = self._told("/v1/account", _Account)
+        try:
+            return self._account(told)
+        except (ValueError, OverflowError, OSError):
+            raise self._no_gateway() from None  # a number that is none of credits, or of a time
+
+    def _account(self, told: _Account) -> Account:
         reset_at = None if told.window.reset_at is None else utc_text(int(told.window.reset_at * 1000))
         return Account(
             url=self.url,
@@ -153,15 +159,23 @@ class GatewayClient:
         Raises:
             RequestRejected: there is no such package, or nothing is sold there; and as `account` does.
         """
-        return self._told("/v1/credits/purchase", HostedPurchase, body=to_json({"package": package}))
+        return self._purchase("/v1/credits/purchase", body=to_json({"package": package}))
 
     def purchase(self, purchase_id: str) -> HostedPurchase:
         """How a purchase stands now; raises NotFound, and as `account` does."""
-        return self._told(f"/v1/credits/purchase/{quote(purchase_id, safe='')}", HostedPurchase)
+        return self._purchase(f"/v1/credits/purchase/{quote(purchase_id, safe='')}")
 
     def close(self) -> None:
         """Close the connection."""
         self._transport.close()
+
+    def _purchase(self, path: str, *, body: bytes | None = None) -> HostedPurchase:
+        told = self._told(path, HostedPurchase, body=body)
+        if told.url is not None and not told.url.startswith(("https://", "http://")):
+            raise BadResponse(
+                f"The gateway {self.url} sends you to pay at something that is no page: it is not opened."
+            )
+        return told
 
     def _told(self, path: str, kind: type[T], *, body: bytes | None = None) -> T:
         response = self._sent(path, body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class AccountServices:
         path: where it is remembered.
 
     Attributes:
-        problem: why what is remembered cannot be used, None where it can or nothing is.
+        problem: why what is remembered cannot be read or written, None where it can.
     """
 
     def __init__(self, keys: KeyStore, settings: Callable[[], Settings], path: Path) -> None:
@@ -44,6 +44,7 @@ class AccountServices:
         self._lock = threading.Lock()
         self._profile: Profile | None = None
         self._is_read = False
+        self._was_asked = False
 
     @property
     def url(self) -> str:
@@ -63,9 +64,17 @@ class AccountServices:
             return self._profile if self._profile and self._profile.account.url == self.url else None
 
     def listing(self) -> Listing | None:
-        """The models to choose from, as far as they are known; None where the user is logged in to no gateway."""
+        """The models to choose from, as far as they are known; None where the user is logged in to no gateway.
+
+        Where nothing is remembered the gateway is asked, once, and not waited for long.
+        """
         if not self.url:
             return None
+        if self.profile is None and not self._was_asked:
+            from aichat_cli.account.client import BRIEF
+
+            with suppress(AichatError):
+                self.refresh(BRIEF)
         return self.profile.listing if self.profile else Listing(self.url)
 
     def key(self) -> Secret:
@@ -114,6 +123,7 @@ class AccountServices:
 
     def refresh(self, timeouts: Timeouts | None = None) -> Profile:
         """The account and its models as they are now, which are remembered; raises as `look` does."""
+        self._was_asked = True
         with self.client(timeouts) as client:
             account = client.account()
             known = self.profile
@@ -122,10 +132,13 @@ class AccountServices:
         return fresh
 
     def remember(self, profile: Profile) -> None:
-        """Keep this for the time without a network; raises ConfigError where it cannot be written."""
+        """Keep this for the time without a network; what cannot be written is known to this process alone."""
         with self._lock:
             self._is_read, self._profile, self.problem = True, profile, None
-            profiles.save(self.path, profile)
+            try:
+                profiles.save(self.path, profile)
+            except ConfigError as error:
+                self.problem = error
 
     def forget(self) -> None:
         """Forget what is remembered; raises ConfigError."""

@@ -12,9 +12,9 @@ from aichat_cli.cli.common import LISTING_LIMIT, AllFlag, DebugFlag, JsonFlag, L
 from aichat_cli.cli.operator import DatabaseOption, accounts, actor, expiry_of, plan_of, scopes_of, user_of
 from aichat_cli.core.accounts import ApiKey
 from aichat_cli.core.credits import NANO_PER_CREDIT
-from aichat_cli.core.errors import NotFound, UsageError
+from aichat_cli.core.errors import AichatError, NotFound, UsageError
 from aichat_cli.render import accounts_view, json_shapes
-from aichat_cli.render.answer import print_text
+from aichat_cli.render.answer import ClosedPipe, print_text
 
 app = command_group("Keys with which people use the gateway: made, listed, revoked.")
 
@@ -59,9 +59,12 @@ def create(
         new = NewKey(owner.id, name, fresh.prefix, fresh.key_hash, scopes, held_to, cap, expires_at)
         made = users.create_key(new, actor=actor())
         value = fresh.secret.reveal()
-        print_text(
-            json_shapes.dumps({**accounts_view.key_row(made), "key": value}) if as_json else f"{value}\n",
-        )
+        try:
+            print_text(json_shapes.dumps({**accounts_view.key_row(made), "key": value}) if as_json else f"{value}\n")
+        except (AichatError, ClosedPipe):
+            # A key that nobody saw is of no use to anybody, and cannot be shown again.
+            users.revoke_key(made.id, actor=actor())
+            raise
         diagnostics.notice(
             f"This is {owner.name}'s key, shown this once: it is not kept, and cannot be shown again. They use it with:"
             " aichat login URL"

@@ -126,11 +126,10 @@ def _gateway(house: App) -> Finding:
     from aichat_cli.account.client import BRIEF
     from aichat_cli.render.account_view import balance_text
 
-    account = house.account.look(BRIEF)
-    remembered = house.account.profile
-    if remembered is None or not remembered.models:
-        return Finding("gateway", "broken", "its models are not known here. Run: aichat models list --refresh")
-    models = f"{len(remembered.models)} models"
+    profile = house.account.refresh(BRIEF)
+    if house.account.problem is not None:
+        return Finding("gateway", "broken", one_line(house.account.problem))
+    account, models = profile.account, f"{len(profile.models)} models"
     return Finding("gateway", "ok", f"{account.url}: {account.user_name}, {balance_text(account)}, {models}")
 
 

@@ -125,9 +125,10 @@ class GatewayLog:
     def _line(self, fields: dict[str, Any]) -> str:
         try:
             text = self._text(fields) if self._is_text else to_json(fields).decode()
-        except (TypeError, ValueError):  # what a library logs may be anything
-            text = f'{{"time":"{fields["time"]}","level":"error","event":"log.unwritable"}}'
-        return _KEY.sub(r"\1-***", self._redact(text)) + "\n"
+            return _KEY.sub(r"\1-***", self._redact(text)) + "\n"
+        except Exception as exc:  # noqa: BLE001 (what a library logs may be anything, and the log goes on)
+            lost = {"time": utc_now(), "level": "error", "event": "log.unwritable", "error": type(exc).__name__}
+            return to_json(lost).decode() + "\n"
 
     def _text(self, fields: dict[str, Any]) -> str:
         told = dict(fields)

@@ -5,6 +5,7 @@ Plain ASGI: it is on the way of every piece of every answer.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,14 @@ class Watched:
         except Exception as exc:  # noqa: BLE001 (the last resort: nobody sees a traceback but whoever reads the log)
             failure = exc
             if not status:
-                await _fail(scope, notes.request_id, counted)
+                defect = f"The gateway failed. Its operator finds more in the log, under {notes.request_id}."
+                await _fail(scope, notes.request_id, _Defect(defect), counted)
+        except asyncio.CancelledError:
+            if not self._watch.is_ending:
+                raise
+            # It took too long for a gateway that ends. That is no failure of the code, and the log has a line of it.
+            if not status:
+                await _fail(scope, notes.request_id, _Ending("The gateway is being ended. Try again."), counted)
         finally:
             self._told(scope, notes, status if is_over else 499 if status < 400 else status, sent, began, failure)
 
@@ -106,11 +114,19 @@ class _Defect(AichatError):
     code = "internal_error"
 
 
-async def _fail(scope: Scope, request_id: str, send: Send) -> None:
-    error = _Defect(f"The gateway failed. Its operator finds more in the log, under {request_id}.")
+class _Ending(AichatError):
+    """What the caller is told of whom nothing was answered yet when the gateway ended."""
+
+    code = "ending"
+    http_status = 503
+
+
+async def _fail(scope: Scope, request_id: str, error: AichatError, send: Send) -> None:
     body = to_json(error_body(scope["path"], error, request_id))
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    if error.http_status == 503:
+        headers.append((b"retry-after", b"2"))
+    await send({"type": "http.response.start", "status": error.http_status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

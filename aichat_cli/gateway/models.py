@@ -208,5 +208,5 @@ def described(model: Model, mode: Mode) -> dict[str, Any]:
         "cached_usd_per_mtok": usd_number(cached),
         "reads_images": model.reads_images,
         "reads_pdf": model.reads_pdf,
-        "reads_audio": model.reads_audio,
+        "reads_audio": False,
     }

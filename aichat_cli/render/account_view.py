@@ -27,6 +27,8 @@ def login_lines(done: LoggedIn) -> list[str]:
         lines.append("It serves no model to chat with yet; its operator has to set up a provider.")
         return lines
     lines.append(f"{_counted(count, 'model')} to chat with: aichat models list gateway")
+    if account.syncs:
+        lines.append("Your devices can be kept alike through it: aichat sync init")
     return lines
 
 
@@ -69,7 +71,9 @@ def credits_line(account: Account, *, is_live: bool) -> str:
     """`/credits`."""
     when = "" if is_live else f" | as of {tables.local_time(account.as_of)}"
     left = f"calls left: {window_text(account.window)}"
-    return f"{balance_text(account)} | plan {account.plan} | {left} | your account on {account.url} pays{when}"
+    return safe_line(
+        f"{balance_text(account)} | plan {account.plan} | {left} | your account on {account.url} pays{when}"
+    )
 
 
 def window_text(window: Window) -> str:

@@ -14,6 +14,7 @@ from aichat_cli.core.errors import AichatError, PurchaseFailed
 from aichat_cli.render.credits_view import number
 from aichat_cli.render.diagnostics import Diagnostics, wants_color
 from aichat_cli.render.qr import qr_lines
+from aichat_cli.render.sanitize import safe_line
 
 if TYPE_CHECKING:
     from aichat_cli.account.buying import HostedEnding
@@ -168,7 +169,7 @@ def hosted_text(ending: HostedEnding) -> str:
     if ending.how == "paid":
         balance = "" if purchase.balance_nano is None else f" Balance: {credits_text(purchase.balance_nano)}."
         return f"{purchase.credits:,} credits added.{balance}"
-    name = f"{purchase.package} for {price_text(purchase)}"
+    name = safe_line(f"{purchase.package} for {price_text(purchase)}")
     texts = {
         "processing": f"The bank is still processing the payment of {name}. The credits are added by themselves.",
         "expired": f"The purchase of {name} has expired; it was not paid.",

@@ -18,6 +18,7 @@ from tests.runner import Cli
 from tests.servers.gateway import RunningGateway
 from tests.servers.raw import CERTIFICATE, tls_context
 from tests.servers.scripted import ScriptedServer
+from tests.test_docs import fields_of, shapes
 
 NOBODY = "aichat-" + "a" * 8 + "-" + "b" * 52
 
@@ -44,7 +45,7 @@ def test_a_login_says_who_one_is_what_one_has_and_what_to_type_next(cli: Cli, ga
     assert done.returncode == 0, told
     assert f"Logged in to {gateway.url} as anna: plan pro, 150 credits." in told
     assert "aichat models list gateway" in told
-    assert "gateway/gpt-4o answers from now on, and your credits there pay. Try: aichat hello" in told
+    assert "gateway/gpt-4o-mini answers from now on, and your credits there pay. Try: aichat hello" in told
     assert "The key is kept in the keyring" in told
     assert done.stdout == b""
     assert key not in told
@@ -317,3 +318,10 @@ def test_fifty_processes_that_log_in_at_once_leave_one_account(
     assert codes == ["0"] * 50, {path.read_text() for path in told.glob("*.err")}
     assert cli.json("whoami")["user"]["name"] == "crowd"
     assert [path.name for path in account_file(cli).parent.iterdir()] == ["account.json"]
+
+
+def test_what_is_printed_as_json_has_the_documented_shape(cli: Cli, gateway: RunningGateway) -> None:
+    log_in(cli, gateway.url, gateway.key("jules"))
+    documented = shapes()
+    assert fields_of(cli.json("whoami")) == fields_of(documented["`aichat whoami --json`"])
+    assert fields_of(cli.json("credits")) == fields_of(documented["`aichat credits --gateway --json`"])

@@ -65,7 +65,7 @@ def test_whoever_is_logged_in_asks_the_gateway_unless_they_name_a_model_of_their
     log_in(cli, gateway.url, gateway.key("bert"))
     with ScriptedServer({"text": "Mine."}) as own:
         cli.environ |= {"OPENAI_API_KEY": "sk-of-my-own-1234", "OPENAI_BASE_URL": own.openai_url}
-        assert cli.run("models", "default").stdout == b"gateway/gpt-4o\n"
+        assert cli.run("models", "default").stdout == b"gateway/gpt-4o-mini\n"
         assert cli.run("-m", "gpt-4o-mini", "hello").stdout == b"Mine."
         cli.run("config", "set", "model", "gpt-4o-mini")
         assert cli.run("models", "default").stdout == b"gpt-4o-mini\n"

@@ -124,6 +124,15 @@ def test_a_revoked_key_is_refused_at_once_and_another_is_not(team: Cli, by: str)
     assert b"before" in team.run("api-keys", "revoke", typed).stderr
 
 
+def test_a_key_that_could_not_be_printed_is_revoked(team: Cli) -> None:
+    with open("/dev/full", "wb") as full, team.start("api-keys", "create", "anna", stdout=full) as process:
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 1
+    assert b"Cannot write to stdout" in err
+    assert team.json("users", "show", "anna")["keys"] == 0
+
+
 def test_credits_are_given_once_for_each_ref_and_user(team: Cli) -> None:
     team.run("users", "create", "ben")
     first = team.json("users", "grant", "anna", "50", "--ref", "november")

@@ -6,13 +6,17 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.pty.terminal import terminal
 from tests.runner import KEY, Cli
 from tests.servers.scripted import ScriptedServer
 from tests.servers.serving import Serving, a_team, serving
@@ -118,9 +122,29 @@ def test_what_takes_too_long_is_cut_and_charged_for_what_arrived(
     assert code == 0
     assert b"One" in received
     assert b"[DONE]" not in received
+    assert "Traceback" not in gateway.everything
     anna = cli.json("users", "show", "anna")
     assert anna["held"] == 0
     assert anna["balance"] == 99
+
+
+def test_whoever_has_nothing_of_an_answer_yet_is_told_to_try_again(cli: Cli, key: str, server: ScriptedServer) -> None:
+    server.script = {"text": "Too late.", "stall_after": -1}
+    with serving(cli, "--shutdown-seconds", "0") as gateway:
+        answers: list[httpx.Response] = []
+        asking = threading.Thread(target=lambda: answers.append(ask(gateway, key)))
+        asking.start()
+        while not server.requests:
+            time.sleep(0.02)
+        code = gateway.end(signal.SIGTERM)
+        asking.join(20)
+        server.release()
+
+    assert code == 0
+    assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "ending")
+    assert answers[0].headers["retry-after"] == "2"
+    assert "Traceback" not in gateway.everything
+    assert held(cli) == 0
 
 
 def test_a_key_made_or_revoked_while_it_serves_counts_at_once(cli: Cli, key: str, server: ScriptedServer) -> None:
@@ -213,6 +237,35 @@ def test_the_address_of_a_caller_is_logged_where_that_is_asked_for_and_a_proxys_
 def test_a_full_pipe_of_logs_stops_nobody(cli: Cli, key: str) -> None:
     with serving(cli, is_read=False) as gateway:
         with httpx.Client(trust_env=False, headers={"x-api-key": key, "x-padding": "x" * 50}) as client:
-            for _ in range(1500):
+            for _ in range(500):
                 assert client.get(f"{gateway.url}/v1/nothing").status_code == 404
         assert gateway.end(signal.SIGTERM) == 0
+
+
+def test_on_a_terminal_it_logs_in_words_and_ctrl_c_ends_it(cli: Cli, key: str) -> None:
+    with terminal(cli, "serve", "--port", "0", columns=160) as screen:
+        url = re.search(r"http://\S+:\d+", screen.wait_for("Serving at"))
+        assert url
+        httpx.get(f"{url[0]}/v1/account", headers={"x-api-key": key}, trust_env=False)
+        screen.wait_for("route=/v1/account status=200")
+        screen.type("\x03")
+        assert screen.wait_for_exit() == 0
+
+
+def test_without_the_extra_it_says_how_to_get_it(cli: Cli, tmp_path: Path) -> None:
+    without = tmp_path / "without.py"
+    without.write_text(
+        "import sys\nsys.modules['uvicorn'] = None\nfrom aichat_cli.__main__ import main\nmain()\n", "utf-8"
+    )
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, without, *arguments], env=cli.environment, capture_output=True, timeout=60, check=False
+        )
+
+    refused = run("serve")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        b"aichat: aichat serve needs uvicorn, which is not installed. Run: pip install 'aichat-terminal[server]'\n"
+    )
+    assert run("users", "create", "anna").returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -212,6 +213,18 @@ def test_connections_to_a_provider_are_kept(gateway: RunningGateway, provider: S
     client = openai_of(gateway, gateway.key("conny"))
     for _ in range(3):
         list(client.chat.completions.create(model=OPENAI, messages=HELLO, stream=True))
+    assert len({request.connection for request in provider.requests}) == 1
+
+
+def test_a_connection_is_kept_also_where_its_end_is_late(gateway: RunningGateway, provider: ScriptedServer) -> None:
+    choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    last = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": OPENAI, "choices": [choice]}
+    late = ["Hi", {"data": last}, {"raw": "data: [DONE]\n\n"}, {"sleep": 0.05}]
+    provider.script = {"deltas": late, "finish": None, "usage": None, "done": False}
+    client = openai_of(gateway, gateway.key("lena"))
+    for _ in range(2):
+        list(client.chat.completions.create(model=OPENAI, messages=HELLO, stream=True))
+        time.sleep(0.15)
     assert len({request.connection for request in provider.requests}) == 1
 
 

@@ -95,9 +95,9 @@ def test_what_has_arrived_is_noted_while_it_arrives(gateway: RunningGateway, pro
     for chunk in stream:
         if chunk.choices[0].delta.content == "five ":
             break
-    note = soon(lambda: noted(gateway))
-    assert note is not None
-    assert note["output_tokens"] > 0
+    with_note = soon(lambda: noted(gateway))
+    assert with_note is not None
+    assert with_note["output_tokens"] > 0
     stream.close()
     settled(gateway, "nora")
 

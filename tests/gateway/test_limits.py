@@ -18,7 +18,7 @@ from aichat_cli.gateway.server import Listening
 from tests.servers.gateway import RunningGateway
 from tests.servers.scripted import ScriptedServer
 
-LIMITS = WireLimits(most_connections=6, head_bytes=4096, head_seconds=0.4)
+LIMITS = WireLimits(most_connections=6, head_bytes=4096, head_seconds=0.4, stalled_seconds=0.4)
 CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\n"
 
 
@@ -162,6 +162,45 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_behind(st
         sent.sendall(request_with(key, b"content-length: 500", b'{"model": "gpt-4o-mini"'))
     assert httpx.get(f"{strict.url}/healthz", trust_env=False).status_code == 200
     assert balance(strict) == before
+
+
+def test_requests_sent_at_once_are_answered_in_turn(strict: RunningGateway, key: str) -> None:
+    one = b"GET /v1/account HTTP/1.1\r\nhost: gateway\r\nx-api-key: %s\r\n" % key.encode()
+    with connection(strict) as sent:
+        sent.sendall((one + b"\r\n") * 3 + one + b"connection: close\r\n\r\n")
+        received = said(sent)
+    assert received.count(b"HTTP/1.1 200 OK") == 4
+    assert received.count(b'"name":"anna"') == 4
+
+
+@pytest.mark.parametrize("upgrade", [b"websocket", b"h2c"])
+def test_another_protocol_is_not_spoken(strict: RunningGateway, key: str, upgrade: bytes) -> None:
+    with connection(strict) as sent:
+        headers = b"connection: upgrade\r\nupgrade: %s\r\nsec-websocket-key: x\r\n" % upgrade
+        sent.sendall(b"GET /v1/account HTTP/1.1\r\nhost: gateway\r\nx-api-key: %s\r\n%s\r\n" % (key.encode(), headers))
+        received = sent.recv(65_536)
+    assert received.startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(
+    strict: RunningGateway, key: str, provider: ScriptedServer
+) -> None:
+    size = 12_000_000
+    provider.script = {"text": "x" * size}
+    body = json.dumps(
+        {"model": "gpt-4o-mini", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}
+    ).encode()
+    with connection(strict) as sent:
+        sent.sendall(request_with(key, b"content-length: %d" % len(body), body))
+        deadline = time.monotonic() + 20
+        while not strict.deps.watch.metrics.first_bytes.total and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(1)
+        received = said(sent)
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert len(received) < size
+    assert balance(strict)[1] == 0
+    provider.requests.clear()
 
 
 def test_more_connections_than_allowed_are_told_so_and_one_that_is_free_again_is_taken(

@@ -198,3 +198,11 @@ def test_a_line_for_a_terminal_is_in_words_and_moves_no_cursor() -> None:
     text = read.close().decode()
     assert "request route=/v1/?[2Jx status=200" in text
     assert "healthz" not in text
+
+
+def test_what_cannot_be_written_down_does_not_end_the_log(read: Read) -> None:
+    read.log.write("error", "library", message="\udc80")
+    read.log.write("error", "library", message=object())
+    read.log.write("info", "request", status=200)
+    assert read.lines("log.unwritable", 2)
+    assert read.lines("request")[0]["status"] == 200

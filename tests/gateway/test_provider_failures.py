@@ -148,6 +148,12 @@ def test_an_error_in_the_middle_of_a_stream_is_told_after_what_came(
     assert money(gateway, "jan") == (99, 0)
 
 
+def test_a_whole_answer_that_breaks_off_costs_nothing(gateway: RunningGateway, provider: ScriptedServer) -> None:
+    provider.script = {"deltas": ["One ", {"error": {"message": "out of order", "type": "api_error"}}]}
+    assert refused(gateway, "jens", CLAUDE, stream=False).status_code == 503
+    assert len(provider.requests) == 1
+
+
 def body_bytes(model: str) -> int:
     """How long the framed answer of the test below is."""
     script, asked = Script(deltas=["Grüße ", "👋"]), {"model": model, "stream_options": {"include_usage": True}}

@@ -111,8 +111,8 @@ def test_a_request_says_what_billing_counts_and_what_other_protocols_are_sent() 
             "messages[0].content[0].image_url.url",
         ),
         (
-            user({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "ogg"}}),
-            "messages[0].content[0].input_audio.format",
+            user({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}),
+            "messages[0].content[0].input_audio",
         ),
         (user({"type": "file", "file": {"file_id": "file-5"}}), "messages[0].content[0].file.file_id"),
     ],

@@ -57,7 +57,6 @@ RICH: dict[Dialect, dict[str, Any]] = {
                     {"type": "text", "text": "word-user"},
                     {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}", "detail": "high"}},
                     {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
-                    {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
                     {
                         "type": "file",
                         "file": {"filename": "word-file", "file_data": "data:application/pdf;base64,AAAA"},

@@ -12,7 +12,6 @@ from aichat_cli.gateway.wire.fields import (
     data_url_at,
     each,
     https_url_at,
-    inline_at,
     json_text,
     known,
     list_at,
@@ -49,11 +48,10 @@ _FIELDS = {
 _PARTS = {
     "system": ("text",),
     "developer": ("text",),
-    "user": ("text", "image_url", "input_audio", "file"),
+    "user": ("text", "image_url", "file"),
     "assistant": ("text", "refusal"),
     "tool": ("text",),
 }
-_AUDIO = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 _DETAILS = ("auto", "low", "high", "original")
 _ORIGINAL_AS_IMAGES = 3
 """An image in its original size is read in up to some ten thousand pieces."""
@@ -109,17 +107,18 @@ def _tool_calls(calls: Any, param: str, prompt: Prompt) -> None:
 
 
 def _part(part: Any, param: str, role: str, said: Spoken, prompt: Prompt) -> None:
-    kind = choice_at(object_at(part, param).get("type"), f"{param}.type", _PARTS[role])
+    if object_at(part, param).get("type") == "input_audio":
+        raise refusal(
+            f"{param}.input_audio is not taken: audio has a price of its own, which is not known here.",
+            f"{param}.input_audio",
+        )
+    kind = choice_at(part.get("type"), f"{param}.type", _PARTS[role])
     fields = known(part, param, ("type", kind))
     match kind:
         case "text" | "refusal":
             said.text(text_at(fields.get(kind), f"{param}.{kind}"))
         case "image_url":
             _image(fields.get(kind), f"{param}.image_url", said, prompt)
-        case "input_audio":
-            audio = known(fields.get(kind), f"{param}.input_audio", ("data", "format"))
-            media_type = _AUDIO[choice_at(audio.get("format"), f"{param}.input_audio.format", _AUDIO)]
-            said.file(inline_at(audio.get("data"), media_type, f"{param}.input_audio.data"))
         case _:
             file = known(fields.get(kind), f"{param}.file", ("filename", "file_data"))
             name = text_at(file.get("filename", "file.pdf"), f"{param}.file.filename")
