@@ -238,7 +238,8 @@ class SyncServices:
 
         self._follow_setting(database)
         before = transport.round_trips
-        report = sync(self._deps(database, transport, progress), SyncOptions(largest_file=self._largest_file))
+        largest_file = min(self._largest_file, transport.largest_file)
+        report = sync(self._deps(database, transport, progress), SyncOptions(largest_file=largest_file))
         report.round_trips = transport.round_trips - before
         return report
 

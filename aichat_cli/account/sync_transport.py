@@ -29,7 +29,8 @@ from aichat_cli.sync.protocol import Page, Receipt
 
 MOST_ANSWER = 64_000_000
 """Of JSON, unpacked; a page is at most half of it, but for a single row that is larger."""
-MOST_FILE = 200_000_000
+MOST_FILE = 100_000_000
+"""As a gateway has it."""
 WORTH_PACKING = 1024
 _PIECE = 65_536
 _GZIP = 31
@@ -66,6 +67,11 @@ class GatewayTransport:
     def round_trips(self) -> int:
         """`Transport.round_trips`."""
         return self._round_trips
+
+    @property
+    def largest_file(self) -> int:
+        """`Transport.largest_file`."""
+        return MOST_FILE
 
     def pull(self, device: str, after: int, *, most: int, most_bytes: int, horizon: int = -1) -> Page:
         """`Transport.pull`."""

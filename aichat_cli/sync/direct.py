@@ -34,6 +34,11 @@ class DirectTransport:
         return self._connection.round_trips
 
     @property
+    def largest_file(self) -> int:
+        """`Transport.largest_file`: what Postgres keeps in one field."""
+        return 1_000_000_000
+
+    @property
     def user(self) -> HostedUser:
         """Whose rows; asked once."""
         if self._user_id is None:

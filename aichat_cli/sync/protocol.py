@@ -54,6 +54,11 @@ class Transport(Protocol):
         """How often the other side was asked."""
         ...
 
+    @property
+    def largest_file(self) -> int:
+        """Bytes of the largest file it takes."""
+        ...
+
     def pull(self, device: str, after: int, *, most: int, most_bytes: int, horizon: int = -1) -> Page:
         """What changed after a number: at most `most` rows and about `most_bytes`, but one at least.
 

@@ -14,6 +14,7 @@ from aichat_cli.account.sync_transport import GatewayTransport
 from aichat_cli.core.errors import AichatError, HostedError, HostedFull, HostedLogin, HostedSchema, HostedUnavailable
 from aichat_cli.core.ids import new_id
 from aichat_cli.core.secret import Secret
+from aichat_cli.gateway.sync_bodies import MOST_FILE
 from aichat_cli.providers.base import Timeouts
 from aichat_cli.storage import sync_state
 from tests.servers.cutting import CuttingProxy, cutting_proxy
@@ -231,6 +232,7 @@ def test_what_the_gateway_refuses_is_told_in_its_words(hosted: Hosted) -> None:
     with pytest.raises(HostedError, match="is not the content of that hash"):
         transport.put_file("0" * 64, b"file")
     assert transport.file("0" * 64) is None
+    assert transport.largest_file == MOST_FILE
     transport.close()
     somebody = GatewayTransport(hosted.gateway.url, Secret(hosted.key, "test"), user_id=new_id())
     with pytest.raises(HostedLogin, match="belongs to another account than the one this device syncs with"):
