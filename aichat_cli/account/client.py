@@ -10,6 +10,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from aichat_cli.account.profile import Account, Window
+from aichat_cli.accounts.keys import is_key, prefix_of
 from aichat_cli.core.clock import utc_now, utc_text
 from aichat_cli.core.credits import NANO_PER_CREDIT
 from aichat_cli.core.errors import (
@@ -141,7 +142,7 @@ class GatewayClient:
             held_nano=nano_of(told.credits.held),
             window=Window(told.window.limit, told.window.remaining, reset_at),
             as_of=utc_now(),
-            key_prefix=told.key.prefix,
+            key_prefix=told.key.prefix or (prefix_of(value) if is_key(value := self._key.reveal()) else ""),
             key_name=told.key.name,
             scopes=told.key.scopes,
             expires_at=told.key.expires_at,

@@ -106,6 +106,13 @@ def test_another_login_takes_the_place_of_the_first_and_says_so(cli: Cli, gatewa
     done = cli.run("login", stdin=gateway.key("saul"))
 
     assert b"as saul" in done.stderr
+    another = gateway.key("saul")
+    assert (
+        f"This key takes the place of {cli.json('whoami')['key']['prefix']}..."
+        in cli.run("login", stdin=another).stderr.decode()
+    )
+    assert another.startswith(cli.json("whoami")["key"]["prefix"])
+    assert len(cli.json("whoami")["key"]["prefix"]) == 15
     assert b"This takes the place of rosa." in done.stderr
     assert cli.json("whoami")["user"]["name"] == "saul"
 
