@@ -11,7 +11,19 @@ from typing import TypeVar, cast
 from aichat_cli.accounts import refusals
 from aichat_cli.accounts.protocol import LIFE_SECONDS, NewKey, Uncovered
 from aichat_cli.billing import accrued
-from aichat_cli.core.accounts import Admitted, ApiKey, AuditEvent, Balance, Caller, Charge, NewCall, Progress, User
+from aichat_cli.core.accounts import (
+    Admitted,
+    ApiKey,
+    AuditEvent,
+    Balance,
+    Caller,
+    Charge,
+    NewCall,
+    Progress,
+    UsageBy,
+    UsageSums,
+    User,
+)
 from aichat_cli.core.credits import CALLS_AN_HOUR, PlanName
 from aichat_cli.core.errors import HostedError, HostedLogin, HostedSchema, HostedUnavailable, UsageError
 from aichat_cli.core.ids import ProfileId, RequestId
@@ -151,6 +163,11 @@ class PostgresCalls:
         if found is None:
             raise refusals.no_user(user_id)
         return found
+
+    def usage(self, user_id: ProfileId, begin: str, end: str, by: UsageBy) -> list[UsageSums]:
+        """See `CallBooks`."""
+        with _answers():
+            return self._connection.again(lambda connection: accounts.usage(connection, user_id, begin, end, by))
 
     def together(self, tasks: Sequence[Callable[[], T]]) -> list[T | Exception]:
         """See `CallBooks`. Postgres stores each for good before it answers."""

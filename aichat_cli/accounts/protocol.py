@@ -20,6 +20,8 @@ from aichat_cli.core.accounts import (
     NewCall,
     Progress,
     Scope,
+    UsageBy,
+    UsageSums,
     User,
 )
 from aichat_cli.core.credits import PlanName
@@ -99,6 +101,10 @@ class CallBooks(Protocol):
 
     def balance(self, user_id: ProfileId) -> Balance:
         """A user's money, plan and window, whose `reset_at` is 0 where it is empty; raises NotFound."""
+        ...
+
+    def usage(self, user_id: ProfileId, begin: str, end: str, by: UsageBy) -> list[UsageSums]:
+        """What a user used from one moment on and before another (UTC text): periods the first first, models the dearest."""
         ...
 
     def together(self, tasks: Sequence[Callable[[], T]]) -> list[T | Exception]:

@@ -22,6 +22,8 @@ from aichat_cli.core.accounts import (
     Charge,
     NewCall,
     Progress,
+    UsageBy,
+    UsageSums,
     User,
 )
 from aichat_cli.core.clock import now_ms, utc_now, utc_text
@@ -159,6 +161,10 @@ class SqliteCalls:
         window = accounts.window(self._db, now_ms=now_ms(), user_id=user_id)
         shown = CallWindow(window.limit, window.remaining, (window.reset_at_ms or 0) / 1000)
         return Balance(account.plan, account.balance_nano, account.held_nano, shown)
+
+    def usage(self, user_id: ProfileId, begin: str, end: str, by: UsageBy) -> list[UsageSums]:
+        """`CallBooks.usage`."""
+        return usage.summed(self._db, user_id, begin, end, by)
 
     def together(self, tasks: Sequence[Callable[[], T]]) -> list[T | Exception]:
         """`CallBooks.together`: one transaction, in which each is a savepoint."""

@@ -143,6 +143,22 @@ class Balance(Struct, frozen=True):
     window: CallWindow
 
 
+UsageBy = Literal["day", "week", "month", "model"]
+
+
+class UsageSums(Struct, frozen=True):
+    """What was used in a day, a week (by its Monday) or a month of UTC, or of a model: `label` says which. Calls, tokens, and
+    nano-dollars.
+    """
+
+    label: str
+    requests: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_nano: int
+
+
 class AuditEvent(Struct, frozen=True):
     """One thing that was done to an account: by whom, when, to whom. `detail` never holds a key."""
 

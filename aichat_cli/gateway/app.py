@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from aichat_cli.core.errors import AichatError
-from aichat_cli.gateway import account, chat, embeddings, models, openapi, operations, purchases, sync, traffic
+from aichat_cli.gateway import account, chat, embeddings, models, openapi, operations, purchases, sync, traffic, usage
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.errors import error_response, of_http
 from aichat_cli.gateway.middleware import Watched
@@ -48,6 +48,7 @@ def routes() -> list[BaseRoute]:
     """All paths."""
     return [
         *account.routes(),
+        *usage.routes(),
         *models.routes(),
         *chat.routes(),
         *embeddings.routes(),

@@ -58,6 +58,7 @@ class ServedModels:
         self._patterns = patterns
         self._remembered: dict[tuple[Mode, str], _Remembered] = {}
         self._listing: tuple[float, tuple[tuple[Mode, Model], ...]] = (0.0, ())
+        self._making = asyncio.Lock()
 
     async def find(self, name: str, mode: Mode) -> Served:
         """The model of that name.
@@ -78,10 +79,11 @@ class ServedModels:
 
     async def listing(self) -> tuple[tuple[Mode, Model], ...]:
         """All that are served and have a name of their own."""
-        made_at, listing = self._listing
-        if not listing or time.monotonic() - made_at > _LISTING_SECONDS:
-            listing = await asyncio.to_thread(lambda: tuple(self._listed()))
-            self._listing = (time.monotonic(), listing)
+        async with self._making:  # however many ask at once, it is made by one
+            made_at, listing = self._listing
+            if not listing or time.monotonic() - made_at > _LISTING_SECONDS:
+                listing = await asyncio.to_thread(lambda: tuple(self._listed()))
+                self._listing = (time.monotonic(), listing)
         return listing
 
     async def default(self) -> str | None:

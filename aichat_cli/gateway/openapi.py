@@ -58,6 +58,16 @@ def routes() -> list[BaseRoute]:
     return [Route("/openapi.json", openapi, methods=["GET"])]
 
 
+_USAGE = [
+    {"name": name, "in": "query", "schema": {"type": "string", **schema}}
+    for name, schema in (
+        ("since", {"format": "date"}),
+        ("until", {"format": "date"}),
+        ("by", {"enum": ["day", "week", "month", "model"]}),
+    )
+]
+
+
 async def openapi(request: Request) -> Response:
     """The description."""
     return Response(to_json(document(deps_of(request).options.public_url)), media_type="application/json")
@@ -107,6 +117,7 @@ def _account() -> dict[str, Any]:
     return {
         "/v1/account": {"get": _operation("Tell whose the key is", {200: "Account"}, (401, 403, 503))},
         "/v1/credits": {"get": _operation("Tell the balance", {200: "Credits"}, (401, 403, 503))},
+        "/v1/usage": {"get": _operation("Sum up what was used", {200: "Usage"}, (400, 401, 403, 503), *_USAGE)},
         "/v1/credits/purchase": {"post": begin},
         "/v1/credits/purchase/{purchase_id}": {
             "get": _operation("Tell how a purchase stands", {200: "Purchase"}, refusals, _named("purchase_id"))

@@ -175,6 +175,7 @@ SCHEMAS: dict[str, Schema] = {
     "Credits": _object(
         balance=_NUMBER, held=_NUMBER, available=_NUMBER, plan=_TEXT, mode={"const": "credits"}, window=_WINDOW
     ),
+    "Usage": _object(rows={"type": "array", "items": {"type": "object"}}, total={"type": "object"}),
     "PurchaseRequest": _object(package={"enum": ["small", "medium", "large"]}),
     "Purchase": _object(
         id=_TEXT,

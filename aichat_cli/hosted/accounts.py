@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aichat_cli.core.accounts import Admitted, Balance, Caller, CallWindow, Charge, NewCall, Progress
+from aichat_cli.core.accounts import (
+    Admitted,
+    Balance,
+    Caller,
+    CallWindow,
+    Charge,
+    NewCall,
+    Progress,
+    UsageBy,
+    UsageSums,
+)
 from aichat_cli.core.ids import ProfileId, RequestId
 from aichat_cli.core.struct import Struct, to_json
 from aichat_cli.core.usage import UsageRecord
@@ -27,6 +37,17 @@ FROM public.profiles p, LATERAL (
   WHERE e.user_id = p.id AND e.at > statement_timestamp() - interval '1 hour' AND e.at <= statement_timestamp()
 ) w
 WHERE p.id = %s
+"""
+_LABELS: dict[UsageBy, str] = {
+    "day": "to_char(u.created_at AT TIME ZONE 'utc', 'YYYY-MM-DD')",
+    "week": "to_char(date_trunc('week', u.created_at AT TIME ZONE 'utc'), 'YYYY-MM-DD')",
+    "month": "to_char(u.created_at AT TIME ZONE 'utc', 'YYYY-MM')",
+    "model": "u.model",
+}
+_SUMMED = """
+count(*), sum(u.input_tokens)::bigint, sum(u.cached_tokens)::bigint, sum(u.output_tokens)::bigint,
+  coalesce(sum(u.cost_nano), 0)::bigint AS cost
+FROM public.usage u WHERE u.user_id = %s AND u.created_at >= %s AND u.created_at < %s
 """
 _RECORD = """
 SELECT count(aichat.record_usage(e.user_id, e.request_id, e.cost_nano, e.used))
@@ -123,6 +144,13 @@ def balance(connection: Connection, user_id: ProfileId) -> Balance | None:
         return None
     [(plan, balance_nano, held_nano, limit, calls, reset_at)] = rows
     return Balance(plan, balance_nano, held_nano, CallWindow(limit, max(limit - calls, 0), reset_at))
+
+
+def usage(connection: Connection, user_id: ProfileId, begin: str, end: str, by: UsageBy) -> list[UsageSums]:
+    """What a user used from one moment on and before another: periods (UTC) the first first, models the dearest first."""
+    order = "cost DESC, label" if by == "model" else "label"
+    query = f'SELECT {_LABELS[by]} COLLATE "C" AS label, {_SUMMED} GROUP BY label ORDER BY {order}'
+    return [UsageSums(*row) for row in connection.rows(query, (user_id, begin, end))]
 
 
 def _used(record: UsageRecord) -> dict[str, Any]:

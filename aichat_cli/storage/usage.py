@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aichat_cli.core.accounts import UsageBy, UsageSums
 from aichat_cli.core.clock import utc_now
 from aichat_cli.core.ids import LOCAL_PROFILE, ConversationId, MessageId, ProfileId, RequestId
 from aichat_cli.core.struct import Struct
@@ -83,6 +84,25 @@ def refer(db: Database, request_id: str, conversation_id: str | None, message_id
 
 def _syncs(db: Database) -> bool:
     return db.row("SELECT 1 FROM sync_state") is not None
+
+
+_LABELS: dict[UsageBy, str] = {
+    "day": "substr(created_at, 1, 10)",
+    "week": "date(substr(created_at, 1, 10), 'weekday 0', '-6 days')",
+    "month": "substr(created_at, 1, 7)",
+    "model": "model",
+}
+_SUMMED = (
+    "count(*), sum(input_tokens), sum(cached_tokens), sum(output_tokens), coalesce(sum(cost_nano), 0) AS cost FROM usage"
+    " WHERE user_id = ? AND created_at >= ? AND created_at < ?"
+)
+
+
+def summed(db: Database, user_id: ProfileId, begin: str, end: str, by: UsageBy) -> list[UsageSums]:
+    """What a user used from one moment on and before another: periods (UTC) the first first, models the dearest first."""
+    order = "cost DESC, label" if by == "model" else "label"
+    query = f"SELECT {_LABELS[by]} AS label, {_SUMMED} GROUP BY label ORDER BY {order}"
+    return [UsageSums(*row) for row in db.rows(query, (user_id, begin, end))]
 
 
 class Totals(Struct, frozen=True):

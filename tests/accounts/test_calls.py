@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 
 import pytest
 
@@ -306,6 +307,26 @@ def test_a_holder_that_was_thought_dead_is_neither_paid_nor_written_down_again(p
         place.books.settle_the_dead()
     assert [used.request_id for used in place.usage(anna.user.id)] == [talked]
     assert place.sums(anna.user.id) == (97 * CREDIT, 0)
+
+
+def test_what_was_used_is_summed_by_period_and_by_model(place: Place) -> None:
+    anna, other = place.customer(), place.customer()
+    for customer in (anna, anna, other):
+        request_id = admitted(place, customer)
+        place.books.settle(request_id, record(request_id, 2_500_000))
+    today = utc_text(now_ms())[:10]
+    by_day, by_month = (place.books.usage(anna.user.id, "2026-01-01", "2999-01-01", by) for by in ("day", "month"))
+    assert [(each.label, each.requests, each.cost_nano) for each in by_day] == [(today, 2, 5_000_000)]
+    assert [each.label for each in by_month] == [today[:7]]
+    [week] = place.books.usage(anna.user.id, "2026-01-01", "2999-01-01", "week")
+    assert week.label <= today
+    assert date.fromisoformat(week.label).weekday() == 0
+    [model] = place.books.usage(anna.user.id, "2026-01-01", "2999-01-01", "model")
+    assert (model.label, model.output_tokens) == (
+        record(request_id, 1).model,
+        2 * record(request_id, 1).tokens.output_tokens,
+    )
+    assert place.books.usage(anna.user.id, "2026-01-01", "2026-01-02", "day") == []
 
 
 def test_what_is_asked_together_is_answered_one_by_one(place: Place) -> None:
