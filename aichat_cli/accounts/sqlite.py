@@ -224,12 +224,13 @@ class SqliteCalls:
 
     def _window(self, call: NewCall, plan: PlanName, now: int, *, key_id: str | None = None) -> CallWindow:
         limit = CALLS_AN_HOUR[plan]
-        admitted = accounts.admitted_since(self._db, now - WINDOW_MS, now_ms=now, user_id=call.user_id, key_id=key_id)
-        if call.counts and len(admitted) >= limit:
-            free_at = admitted[len(admitted) - limit] + WINDOW_MS
+        window = accounts.in_window(self._db, now - WINDOW_MS, now_ms=now, user_id=call.user_id, key_id=key_id)
+        if call.counts and window.calls >= limit:
+            oldest_kept = window.calls - limit
+            free_at = accounts.admitted_ms(self._db, oldest_kept, user_id=call.user_id, key_id=key_id) + WINDOW_MS
             raise refusals.window_full(plan, limit, (free_at - now) / 1000)
-        oldest = admitted[0] if admitted else now
-        return CallWindow(limit, max(limit - len(admitted) - call.counts, 0), (oldest + WINDOW_MS) / 1000)
+        oldest = now if window.oldest_ms is None else window.oldest_ms
+        return CallWindow(limit, max(limit - window.calls - call.counts, 0), (oldest + WINDOW_MS) / 1000)
 
 
 class SqliteUsers:

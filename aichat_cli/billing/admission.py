@@ -131,9 +131,9 @@ def _take_place_in_window(books: Database) -> None:
     now = now_ms()
     plan = accounts.account(books).plan
     limit = CALLS_AN_HOUR[plan]
-    admitted = accounts.admitted_since(books, now - WINDOW_MS, now_ms=now)
-    if len(admitted) >= limit:
-        free_at = admitted[len(admitted) - limit] + WINDOW_MS
+    window = accounts.in_window(books, now - WINDOW_MS, now_ms=now)
+    if window.calls >= limit:
+        free_at = accounts.admitted_ms(books, window.calls - limit) + WINDOW_MS
         raise refusals.window_full(plan, limit, (free_at - now) / 1000)
     accounts.add_admitted(books, now)
 

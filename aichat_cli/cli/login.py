@@ -11,7 +11,7 @@ import typer
 from aichat_cli.account.login import LoggedIn, checked_address, log_in
 from aichat_cli.account.services import URL_SETTING
 from aichat_cli.app import App
-from aichat_cli.cli.common import DebugFlag, opened, single_command
+from aichat_cli.cli.common import DebugFlag, confirmed, opened, single_command
 from aichat_cli.cli.keys import described
 from aichat_cli.config.settings import known
 from aichat_cli.core.errors import UsageError
@@ -32,6 +32,9 @@ def login(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Send the key unencrypted, in a network that you trust.")
     ] = False,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Sync this device with the account, too, without asking.")
+    ] = False,
     debug: DebugFlag = False,
 ) -> None:
     """Log in to a gateway, whose models and credits you can then use.
@@ -47,6 +50,7 @@ def login(
         done = log_in(house.account, house.paths.config_file, address, _key_text(address, from_stdin=source == "-"))
         house.reload_settings()
         _tell(house, diagnostics, done)
+        _begin_sync(house, diagnostics, done, is_wanted=sync)
 
 
 def _missing_address() -> str:
@@ -76,14 +80,25 @@ def _tell(house: App, diagnostics: Diagnostics, done: LoggedIn) -> None:
     elif done.profile.listing.default:
         hosted = f"{GATEWAY}/{done.profile.listing.default}"
         diagnostics.notice(f"{default} still answers, as the setting model says. Try: aichat -m {hosted} hello")
-    if account.syncs and "sync" in account.scopes and not _syncs(house):
-        diagnostics.notice("This gateway keeps your chats alike on several devices, too. Run: aichat sync init")
     for variable, given in (
         (known(URL_SETTING).variable, account.url),
         (key_environment_variables(GATEWAY)[0], ""),
     ):
         if os.environ.get(variable) and os.environ[variable].rstrip("/") != given:
             diagnostics.warning(f"The environment holds {variable} too, which comes first.")
+
+
+def _begin_sync(house: App, diagnostics: Diagnostics, done: LoggedIn, *, is_wanted: bool) -> None:
+    """Sync with the account where that is wanted, asking whoever sits at a terminal; what fails is told as by `sync init`."""
+    account = done.profile.account
+    if is_wanted or (account.syncs and "sync" in account.scopes and not _syncs(house)):
+        is_asked = not is_wanted and sys.stdin.isatty()
+        if is_wanted or (is_asked and confirmed("Sync the chats of this device with it, too?", yes=False)):
+            from aichat_cli.cli.sync_init_gateway import init_with_gateway
+
+            init_with_gateway(house, diagnostics, no_documents=False, yes=True)
+        else:
+            diagnostics.notice("This gateway keeps your chats alike on several devices, too. Run: aichat sync init")
 
 
 def _syncs(house: App) -> bool:

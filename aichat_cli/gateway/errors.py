@@ -78,11 +78,14 @@ def of_provider(error: AichatError) -> AichatError:
     """What a provider or the gateway's own key for it did wrong, as the caller is told."""
     if isinstance(error, RateLimited):
         return UpstreamLimited(error.message, retry_after=error.retry_after)
-    if isinstance(error, ApiKeyError):
-        return ProviderError(
-            "The gateway's key for this provider is missing or refused. Its operator has to mend that."
-        )
+    if is_the_operators(error):
+        return ProviderError("The gateway cannot use this provider now. Its operator has to mend that.")
     return error
+
+
+def is_the_operators(error: AichatError) -> bool:
+    """Whether a provider refused the gateway itself: its key, its account without money, its certificate or set-up."""
+    return isinstance(error, ApiKeyError) or type(error) is ProviderError
 
 
 def status_of(error: AichatError) -> int:

@@ -7,6 +7,7 @@ whoever has the end of it finds it charged.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from abc import ABC, abstractmethod
@@ -27,12 +28,14 @@ from aichat_cli.core.struct import to_json
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.gateway.calls import Running
 from aichat_cli.gateway.deps import deps_of
-from aichat_cli.gateway.errors import BadRequest, error_response, of_provider, request_id_of
+from aichat_cli.gateway.errors import BadRequest, error_response, is_the_operators, of_provider, request_id_of
 from aichat_cli.gateway.middleware import asked_id
 from aichat_cli.gateway.models import Served
 from aichat_cli.gateway.traffic import traffic_of
 from aichat_cli.gateway.watch import SeenCall, notes_of
 from aichat_cli.gateway.wire.base import Totals
+
+logger = logging.getLogger(__name__)
 
 EVENTS = b"text/event-stream; charset=utf-8"
 JSON = b"application/json"
@@ -105,6 +108,8 @@ class PaidAnswer(Response, ABC):
             failure = of_provider(exc)
             if isinstance(exc, ProviderError | ApiKeyError | RateLimited):
                 self._calls.observer.failed(self.served.model.provider, exc.code)
+            if is_the_operators(exc):
+                logger.warning("%s refuses the gateway: %s", self.served.model.provider, self._redacted(exc).message)
         except asyncio.CancelledError:
             status = "failed" if running.ending == "silent" else "stopped"
             if running.ending is None:

@@ -230,16 +230,31 @@ def window(db: Database, *, now_ms: int, user_id: ProfileId = LOCAL_PROFILE) -> 
     return Window(limit, max(limit - calls, 0), None if oldest is None else oldest + WINDOW_MS)
 
 
-def admitted_since(
+class InWindow(Struct, frozen=True):
+    """The calls in a sliding window: how many, and when the oldest was admitted, None where there is none; milliseconds."""
+
+    calls: int
+    oldest_ms: int | None
+
+
+def in_window(
     db: Database, at_ms: int, *, now_ms: int, user_id: ProfileId = LOCAL_PROFILE, key_id: str | None = None
-) -> list[int]:
-    """When calls were admitted from a moment on, oldest first, in milliseconds: those of a user, or of one of their keys.
-    What is older, or of a clock that went wrong and lies ahead, is forgotten.
+) -> InWindow:
+    """The calls that were admitted from a moment on: those of a user, or of one of their keys. What is older, or of a clock
+    that went wrong and lies ahead, is forgotten.
     """
     db.execute("DELETE FROM rate_events WHERE user_id = ? AND (at_ms <= ? OR at_ms > ?)", (user_id, at_ms, now_ms))
-    if key_id is not None:
-        return [row[0] for row in db.rows("SELECT at_ms FROM rate_events WHERE key_id = ? ORDER BY at_ms", (key_id,))]
-    return [row[0] for row in db.rows("SELECT at_ms FROM rate_events WHERE user_id = ? ORDER BY at_ms", (user_id,))]
+    whose, value = ("user_id = ?", user_id) if key_id is None else ("key_id = ?", key_id)
+    [row] = db.rows(f"SELECT count(*), min(at_ms) FROM rate_events WHERE {whose}", (value,))  # noqa: S608 (our own words)
+    return InWindow(*row)
+
+
+def admitted_ms(db: Database, place: int, *, user_id: ProfileId = LOCAL_PROFILE, key_id: str | None = None) -> int:
+    """When the call at a place of the window was admitted, the oldest being at 0."""
+    whose, value = ("user_id = ?", user_id) if key_id is None else ("key_id = ?", key_id)
+    query = f"SELECT at_ms FROM rate_events WHERE {whose} ORDER BY at_ms LIMIT 1 OFFSET ?"  # noqa: S608 (our own words)
+    [(at_ms,)] = db.rows(query, (value, place))
+    return int(at_ms)
 
 
 def add_admitted(db: Database, at_ms: int, *, user_id: ProfileId = LOCAL_PROFILE, key_id: str | None = None) -> None:

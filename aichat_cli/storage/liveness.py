@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -105,6 +106,7 @@ def _close_if_idle(path: Path) -> None:
             os.close(live.descriptor)
 
 
+@lru_cache(maxsize=64)
 def _key(path: Path) -> str:
     return f"{os.path.realpath(path)}-live"
 

@@ -91,8 +91,7 @@ def test_from_an_empty_database_to_a_team_that_chats_pays_and_syncs(
             server.script = {"text": "Gladly.", "usage": {"input": 10, "output": 5}}
             told(laptop, "-c", "and now?")
             told(laptop, "sync", "init", "--yes")
-            told(desktop, "login", url, stdin=key)
-            told(desktop, "sync", "init", "--yes")
+            told(desktop, "login", url, "--sync", stdin=key)
             [talk] = desktop.json("history", "list")
             messages = desktop.json("history", "show", talk["id"])["messages"]
             assert [each["content"] for each in messages][-1] == "Gladly."

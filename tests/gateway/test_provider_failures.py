@@ -48,6 +48,17 @@ def test_the_operators_key_that_is_refused_is_not_the_callers(
 
 
 @MODELS
+def test_the_operators_account_without_money_is_not_the_callers(
+    gateway: RunningGateway, provider: ScriptedServer, model: str
+) -> None:
+    provider.script = {"status": 402, "error": {"message": "Your credit balance is too low."}}
+    error = refused(gateway, f"alma-{model}", model)
+    assert error.status_code == 502
+    assert "Its operator has to mend that." in error.message
+    assert "balance" not in error.message
+
+
+@MODELS
 def test_a_provider_that_limits_the_gateway_is_a_503_that_says_when(
     gateway: RunningGateway, provider: ScriptedServer, model: str
 ) -> None:
