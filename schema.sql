@@ -1660,7 +1660,6 @@ declare
   last   bigint;
   kept   integer;
 begin
-  -- First the head, then the rows up to it: what is committed in between waits for the next page.
   select * into heads from public.sync_heads where user_id = for_user;
   if not found then
     raise exception 'there is no such user' using errcode = 'no_data_found';
@@ -1669,25 +1668,30 @@ begin
   on conflict (user_id, id) do update set name = excluded.name, seen_at = now()
     where d.name <> excluded.name or d.seen_at < now() - interval '1 minute';
   select * into known from public.sync_devices where user_id = for_user and id = device;
-  if after > 0 and after < heads.horizon and horizon_at_start < heads.horizon then
-    return jsonb_build_object('status', 'purged', 'head', heads.head, 'clock', heads.clock);
-  end if;
-  with changed as (
+  -- The head and the rows up to it are read in one statement, which sees one moment. Otherwise a conversation that changes
+  -- in between is beyond the head, and its messages before it come without it.
+  with now as (
+    select h.head, h.horizon, h.clock from public.sync_heads h where h.user_id = for_user
+  ), changed as (
     select * from (
       (select c.seq, 'conversation' as kind, c.id from public.conversations c
-       where c.user_id = for_user and c.seq > after and c.seq <= heads.head and c.origin is distinct from device
+       where c.user_id = for_user and c.seq > after and c.seq <= (select n.head from now n)
+         and c.origin is distinct from device
        order by c.seq limit most)
       union all
       (select m.seq, 'message', m.id from public.messages m
-       where m.user_id = for_user and m.seq > after and m.seq <= heads.head and m.origin is distinct from device
+       where m.user_id = for_user and m.seq > after and m.seq <= (select n.head from now n)
+         and m.origin is distinct from device
        order by m.seq limit most)
       union all
       (select u.seq, 'usage', u.request_id from public.usage u
-       where u.user_id = for_user and u.seq > after and u.seq <= heads.head and u.origin is distinct from device
+       where u.user_id = for_user and u.seq > after and u.seq <= (select n.head from now n)
+         and u.origin is distinct from device
        order by u.seq limit most)
       union all
       (select d.seq, 'document', d.id from public.documents d
-       where d.user_id = for_user and d.seq > after and d.seq <= heads.head and d.origin is distinct from device
+       where d.user_id = for_user and d.seq > after and d.seq <= (select n.head from now n)
+         and d.origin is distinct from device
        order by d.seq limit most)
     ) every order by seq limit most
   ), built as (
@@ -1725,8 +1729,12 @@ begin
     select seq, change, sum(pg_column_size(change)) over (order by seq) - pg_column_size(change) as before from built
   )
   select jsonb_agg(change order by seq) filter (where before < most_bytes), count(*),
-         max(seq) filter (where before < most_bytes), count(*) filter (where before < most_bytes)
-  into listed, number, last, kept from page;
+         max(seq) filter (where before < most_bytes), count(*) filter (where before < most_bytes),
+         (select n.head from now n), (select n.horizon from now n), (select n.clock from now n)
+  into listed, number, last, kept, heads.head, heads.horizon, heads.clock from page;
+  if after > 0 and after < heads.horizon and horizon_at_start < heads.horizon then
+    return jsonb_build_object('status', 'purged', 'head', heads.head, 'clock', heads.clock);
+  end if;
   if number < most and kept = number then
     last := heads.head;
   end if;

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from aichat_cli.billing.estimates import Call
 from aichat_cli.core.accounts import Caller, CallWindow
 from aichat_cli.core.credits import NANO_PER_CREDIT
-from aichat_cli.core.errors import AichatError, ApiKeyError, ProviderError, RateLimited, TimedOut
+from aichat_cli.core.errors import AichatError, ApiKeyError, ProviderError, RateLimited, StreamBroken, TimedOut
 from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.money import NANO_PER_DOLLAR
@@ -169,7 +169,7 @@ class PaidAnswer(Response, ABC):
     def _ended(self, running: Running) -> AichatError:
         if running.ending == "silent":
             return TimedOut(f"{self.served.model.provider} sent nothing for {self._calls.idle_seconds:g} s.")
-        return ProviderError("The call was ended: it gave no sign of life for too long.")
+        return StreamBroken("The call was ended: it gave no sign of life for too long.")
 
     async def _settled(self, running: Running, status: Status) -> Totals | None:
         """Charge the call by what arrived; None where nothing did, or where that can only be told later."""
