@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from subprocess import Popen
 
 from tests.runner import Cli
@@ -54,13 +54,14 @@ class Serving:
 
     def _read(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            with self._changed:
-                self._said += line
-                self._changed.notify_all()
-            if not self._is_read and _SERVING.search(line.decode()):
-                # Whoever waits finds the line, and nobody reads any more.
-                time.sleep(60)
+        with suppress(ValueError):  # the block has ended, and closed it
+            for line in self.process.stderr:
+                with self._changed:
+                    self._said += line
+                    self._changed.notify_all()
+                if not self._is_read and _SERVING.search(line.decode()):
+                    # Whoever waits finds the line, and nobody reads any more.
+                    time.sleep(60)
 
 
 @contextmanager
