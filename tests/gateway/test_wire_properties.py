@@ -223,7 +223,7 @@ def test_any_object_is_read_or_refused_with_the_field_named(dialect: Dialect, bo
 
 
 @both
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(data=st.data(), value=json_values)
 def test_a_good_request_with_anything_in_one_place_is_read_or_refused(
     dialect: Dialect, data: st.DataObject, value: Any
@@ -349,7 +349,7 @@ def test_any_bytes_are_passed_on_or_are_an_error_of_the_provider(dialect: Dialec
 
 
 @both
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(data=st.data(), value=json_values)
 def test_an_answer_with_anything_in_one_place_is_passed_on_or_is_an_error_of_the_provider(
     dialect: Dialect, data: st.DataObject, value: Any
