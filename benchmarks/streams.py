@@ -43,14 +43,15 @@ def _event(choices: list[object], **more: object) -> bytes:
 
 
 _USAGE = {"prompt_tokens": 12, "completion_tokens": DELTAS, "total_tokens": 12 + DELTAS}
-_ANSWER = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-    + _event([{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])
-    + b"".join(_event([{"index": 0, "delta": {"content": "word "}, "finish_reason": None}]) for _ in range(DELTAS))
-    + _event([{"index": 0, "delta": {}, "finish_reason": "stop"}])
-    + _event([], usage=_USAGE)
-    + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
-)
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_PIECES = [
+    _HEAD + _event([{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]),
+    *[_event([{"index": 0, "delta": {"content": "word "}, "finish_reason": None}]) for _ in range(DELTAS)],
+    _event([{"index": 0, "delta": {}, "finish_reason": "stop"}]),
+    _event([], usage=_USAGE),
+    b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n",
+]
+"""Each is sent by itself, as models do, without waiting in between."""
 
 
 async def _provide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,7 +62,9 @@ async def _provide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
                 int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
             )
             await reader.readexactly(length)
-            writer.write(_ANSWER)
+            for piece in _PIECES:
+                writer.write(piece)
+                await asyncio.sleep(0)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
