@@ -26,9 +26,10 @@ from aichat_cli.core.money import nano_from_usd
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct, field, json_reader, to_json
 from aichat_cli.providers.base import Timeouts
-from aichat_cli.providers.failures import Said, retry_after, said_in
+from aichat_cli.providers.failures import retry_after, said_in
 from aichat_cli.providers.gateway import ListedModel, refusal
 from aichat_cli.providers.http import HttpResponse, HttpTransport
+from aichat_cli.providers.said import Said
 
 PATIENCE = Timeouts(connect=10.0, first_byte=20.0, idle=20.0)
 BRIEF = Timeouts(connect=2.0, first_byte=2.0, idle=2.0)

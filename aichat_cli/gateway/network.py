@@ -14,7 +14,8 @@ from aichat_cli.core.errors import AichatError, BadResponse, ConfigError, Connec
 from aichat_cli.core.struct import to_json
 from aichat_cli.providers.base import Call, Timeouts
 from aichat_cli.providers.connect import Proxy, basic_authorization, is_proxy_set, proxy_for, tls_context
-from aichat_cli.providers.failures import ERROR_BODY_BYTES, Said, said_in, who
+from aichat_cli.providers.failures import ERROR_BODY_BYTES, said_in, who
+from aichat_cli.providers.said import Said
 
 _DRAIN_SECONDS = 0.25
 _HEADERS = {

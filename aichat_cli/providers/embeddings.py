@@ -17,8 +17,9 @@ from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct
 from aichat_cli.providers.base import Timeouts
-from aichat_cli.providers.failures import ERROR_BODY_BYTES, Said, retry_after, said_in, status_error, who
+from aichat_cli.providers.failures import ERROR_BODY_BYTES, retry_after, said_in, status_error, who
 from aichat_cli.providers.http import HttpResponse, HttpTransport
+from aichat_cli.providers.said import Said
 from aichat_cli.providers.wire import checked_key, count, gateway_headers, not_the_protocol, said_error, usage_json
 
 _DEFAULT_URL = "https://api.openai.com/v1"

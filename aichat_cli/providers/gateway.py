@@ -17,7 +17,7 @@ from aichat_cli.core.errors import (
 from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import FREE, Price, Rates
 from aichat_cli.core.struct import Struct
-from aichat_cli.providers.failures import Said
+from aichat_cli.providers.said import Said
 
 PREFIX = f"{GATEWAY}/"
 

@@ -7,7 +7,8 @@ import re
 from aichat_cli.core.errors import AichatError, BadResponse, ConnectFailed, ProviderError, TimedOut
 from aichat_cli.core.struct import replace
 from aichat_cli.providers.base import Call
-from aichat_cli.providers.failures import Said, clean_line, retry_after, said_by, said_in, status_error, who
+from aichat_cli.providers.failures import clean_line, retry_after, said_by, said_in, status_error, who
+from aichat_cli.providers.said import Said
 
 _WRAPPINGS = re.compile(r"^(?:litellm\.\w+: |\w+ ?(?:Error|Exception): |\w*(?:Error|Exception) - )+")
 _ADVICE = re.compile(r"\.? Handle with `litellm\.\w+`\.?$")

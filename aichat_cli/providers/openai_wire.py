@@ -10,8 +10,9 @@ from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDel
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.providers.base import ChatRequest
-from aichat_cli.providers.failures import Said, snippet, who
+from aichat_cli.providers.failures import snippet, who
 from aichat_cli.providers.parts import openai_messages
+from aichat_cli.providers.said import Said
 from aichat_cli.providers.wire import (
     HttpWire,
     TextChannel,

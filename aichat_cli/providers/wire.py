@@ -17,7 +17,6 @@ from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.providers.base import Call, ChatRequest, Timeouts
 from aichat_cli.providers.failures import (
     ERROR_BODY_BYTES,
-    Said,
     retry_after,
     said_by,
     said_in,
@@ -26,6 +25,7 @@ from aichat_cli.providers.failures import (
     who,
 )
 from aichat_cli.providers.http import HttpResponse, HttpTransport
+from aichat_cli.providers.said import Said
 from aichat_cli.providers.sse import MAX_EVENT_BYTES, SseParser, SurrogateJoiner
 
 _SNIFFED_BYTES = 2048

@@ -17,8 +17,9 @@ from aichat_cli.core.errors import BadResponse, ConfigError, OutOfCredits
 from aichat_cli.core.money import FREE
 from aichat_cli.core.secret import Secret
 from aichat_cli.providers.base import ChatRequest
-from aichat_cli.providers.failures import Said, status_error
+from aichat_cli.providers.failures import status_error
 from aichat_cli.providers.gateway import ListedModel, Listing
+from aichat_cli.providers.said import Said
 from tests.account.users import account_file, log_in
 from tests.runner import Cli
 from tests.servers.gateway import RunningGateway
