@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aichat_cli.account.login import LoggedIn, checked_address, log_in
 from aichat_cli.account.services import URL_SETTING
 from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, confirmed, opened, single_command
@@ -19,6 +18,9 @@ from aichat_cli.core.models import GATEWAY
 from aichat_cli.providers.endpoints import key_environment_variables
 from aichat_cli.render import account_view
 from aichat_cli.render.diagnostics import Diagnostics
+
+if TYPE_CHECKING:
+    from aichat_cli.account.login import LoggedIn
 
 app = single_command()
 
@@ -42,6 +44,8 @@ def login(
     The key is the one that its operator gave you: asked for without echo, read from a pipe, or taken from
     AICHAT_GATEWAY_KEY. It is kept in the system's keyring. Logging in again replaces the account.
     """
+    from aichat_cli.account.login import checked_address, log_in
+
     with opened(debug=debug) as (house, diagnostics):
         if source not in {"", "-"}:
             house.keys.hide(source)

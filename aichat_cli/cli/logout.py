@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from aichat_cli.account.login import log_out
 from aichat_cli.account.services import URL_SETTING
 from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, opened, single_command
@@ -21,6 +20,8 @@ app = single_command()
 @app.command()
 def logout(debug: DebugFlag = False) -> None:
     """Forget the account on the gateway: its key, its address, its models. Your history stays."""
+    from aichat_cli.account.login import log_out
+
     with opened(debug=debug) as (house, diagnostics):
         done = log_out(house.account, house.paths.config_file)
         if not done.url and not done.keys:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aichat_cli.account.login import LoggedIn
 from aichat_cli.account.profile import Account, Profile, Window
 from aichat_cli.core.credits import credits_text
 from aichat_cli.render import tables
 from aichat_cli.render.credits_view import number
 from aichat_cli.render.sanitize import safe_line
+
+if TYPE_CHECKING:
+    from aichat_cli.account.login import LoggedIn
 
 
 def login_lines(done: LoggedIn) -> list[str]:
