@@ -56,8 +56,10 @@ def accounts(
 
 def actor() -> str:
     """Who acts, for the audit: the name this process runs under."""
-    import pwd
-
+    try:
+        import pwd
+    except ImportError:  # Windows
+        return os.environ.get("USERNAME") or "unknown"
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta, Usage
-from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.struct import to_json
 from aichat_cli.gateway.wire.anthropic_shapes import message_id, usage_shape
 from aichat_cli.gateway.wire.base import Asked, Totals
-from aichat_cli.gateway.wire.shared import Written, event_bytes, told
+from aichat_cli.gateway.wire.shared import Read, Written, event_bytes, told
 
 _REASONS = {
     "stop": "end_turn",
@@ -22,36 +21,17 @@ _REASONS = {
 """Any other word of a provider's is the end of a turn: the client knows no more."""
 
 
-class AnthropicEncoder:
+class AnthropicEncoder(Read):
     """See `base.Encoder`."""
 
     def __init__(self, asked: Asked, request_id: str) -> None:
+        super().__init__()
         self._asked = asked
         self._id = message_id(request_id)
-        self._answer = Written()
-        self._reasoning = Written()
         self._blocks: list[tuple[str, Written]] = []
         self._open = ""
         self._head = b""
-        self._tokens: TokenUsage | None = None
-        self._finished: Finished | None = None
         self._has_begun = False
-
-    @property
-    def text(self) -> str:
-        return self._reasoning.text + self._answer.text
-
-    @property
-    def output_tokens(self) -> int:
-        return self._reasoning.tokens + self._answer.tokens
-
-    @property
-    def tokens(self) -> TokenUsage | None:
-        return self._tokens
-
-    @property
-    def finished(self) -> Finished | None:
-        return self._finished
 
     def event(self, event: ProviderEvent) -> bytes:
         if isinstance(event, TextDelta):

@@ -6,11 +6,10 @@ import time
 from typing import Any
 
 from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta, Usage
-from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.struct import to_json
 from aichat_cli.gateway.wire.base import Asked, Totals
 from aichat_cli.gateway.wire.openai_shapes import DONE, completion_id, usage_chunk, usage_shape
-from aichat_cli.gateway.wire.shared import Written, told
+from aichat_cli.gateway.wire.shared import Read, told
 
 _REASONS = {
     "stop": "stop",
@@ -23,37 +22,18 @@ _REASONS = {
 """Any other word of a provider's is a stop: the client knows no more."""
 
 
-class OpenAIEncoder:
+class OpenAIEncoder(Read):
     """See `base.Encoder`."""
 
     def __init__(self, asked: Asked, request_id: str) -> None:
+        super().__init__()
         self._asked = asked
         self._model = asked.model_name
         self._id = completion_id(request_id)
         self._created = int(time.time())
-        self._answer = Written()
-        self._reasoning = Written()
-        self._tokens: TokenUsage | None = None
-        self._finished: Finished | None = None
         self._has_begun = False
         base = {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": self._model}
         self._head = b"data: " + to_json(base)[:-1] + b',"choices":[{"index":0,"delta":{'
-
-    @property
-    def text(self) -> str:
-        return self._reasoning.text + self._answer.text
-
-    @property
-    def output_tokens(self) -> int:
-        return self._reasoning.tokens + self._answer.tokens
-
-    @property
-    def tokens(self) -> TokenUsage | None:
-        return self._tokens
-
-    @property
-    def finished(self) -> Finished | None:
-        return self._finished
 
     def event(self, event: ProviderEvent) -> bytes:
         if isinstance(event, TextDelta):

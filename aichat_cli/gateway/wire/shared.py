@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from aichat_cli.core.errors import BadResponse
+from aichat_cli.core.events import Finished
 from aichat_cli.core.models import Model
+from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct, to_json
 from aichat_cli.gateway.wire.base import Totals
@@ -143,6 +145,36 @@ class Written:
     def tokens(self) -> int:
         """About how many tokens it has, at least 1 where there is any."""
         return -(-self._ascii * 10 // 41) + -(-(37 * self._other_bytes - 39 * self._other_chars) // 100)
+
+
+class Read:
+    """What is known of an answer that comes as events: see `base.Reading`."""
+
+    def __init__(self) -> None:
+        self._answer = Written()
+        self._reasoning = Written()
+        self._tokens: TokenUsage | None = None
+        self._finished: Finished | None = None
+
+    @property
+    def text(self) -> str:
+        """The reasoning, then the answer."""
+        return self._reasoning.text + self._answer.text
+
+    @property
+    def output_tokens(self) -> int:
+        """An estimate of both."""
+        return self._reasoning.tokens + self._answer.tokens
+
+    @property
+    def tokens(self) -> TokenUsage | None:
+        """The provider's count so far."""
+        return self._tokens
+
+    @property
+    def finished(self) -> Finished | None:
+        """How it ended."""
+        return self._finished
 
 
 def loosely(peer: Peer, data: bytes) -> dict[str, Any]:
