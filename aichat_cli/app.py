@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aichat_cli.billing.limits import Budget, Limits
     from aichat_cli.chat.inclusions import Readers
     from aichat_cli.chat.payment import Confirm
-    from aichat_cli.chat.turn import TurnDeps
+    from aichat_cli.chat.request import TurnDeps
     from aichat_cli.config.roles import ChatRole
     from aichat_cli.core.documents import SearchResult
     from aichat_cli.core.usage import UsageRecord
@@ -345,7 +345,7 @@ class App:
         prepare: Callable[[Model], None],
         confirm: Confirm | None = None,
     ) -> TurnDeps:
-        from aichat_cli.chat.turn import TurnDeps
+        from aichat_cli.chat.request import TurnDeps
 
         return TurnDeps(
             transcript=transcript,

@@ -7,16 +7,15 @@ iterator settles too, silently.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from aichat_cli.billing.estimates import Call
-from aichat_cli.billing.limits import NO_LIMITS, Limits
 from aichat_cli.chat import context
-from aichat_cli.chat.payment import Confirm, Payment, call_of
+from aichat_cli.chat.payment import Payment, call_of
 from aichat_cli.chat.recorder import Recorder
+from aichat_cli.chat.request import TurnDeps, TurnRequest
 from aichat_cli.chat.titles import title_from, title_from_answer
 from aichat_cli.core.errors import AichatError, StorageError
 from aichat_cli.core.events import (
@@ -35,87 +34,19 @@ from aichat_cli.core.events import (
     TurnEvent,
     Usage,
 )
-from aichat_cli.core.ids import ConversationId, MessageId
 from aichat_cli.core.interrupts import shielded
-from aichat_cli.core.messages import Attachment, ChatMessage, Status
+from aichat_cli.core.messages import ChatMessage, Status
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.core.secret import Secret
-from aichat_cli.core.struct import Struct, field
-from aichat_cli.core.usage import UsageType
 from aichat_cli.providers import tokens as token_counts
-from aichat_cli.providers.base import ChatRequest, OptionValue, Provider, Timeouts
-from aichat_cli.providers.retry import RetryPolicy, stream_with_retries
+from aichat_cli.providers.base import ChatRequest
+from aichat_cli.providers.retry import stream_with_retries
 from aichat_cli.storage import attachments, conversations, messages, turns
-from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
     from aichat_cli.chat.citations import CitationFilter
-    from aichat_cli.chat.grounding import Grounding, Retrieve
-
-
-class TurnRequest(Struct, frozen=True):
-    """What the user asked for.
-
-    Attributes:
-        model: who answers, and `fallbacks` who does when that fails before a word came.
-        prompt: the new user message; None answers `parent_id`, a user message, once more.
-        conversation_id: the conversation to go on with, None for a new one.
-        parent_id: the message the new one hangs under, None for the root.
-        attachments: files that go with `prompt`.
-        system: the system prompt; None keeps the conversation's own.
-        question: what the user typed, where `prompt` also holds what was piped in or pasted; a new conversation is named
-            after it, or after the answer where it is empty. None: the prompt is what was typed.
-        docs: the collection to answer from, None to answer without documents.
-        usage_type: what it is in the books: `completion` where it belongs to no conversation of the user's.
-    """
-
-    model: Model
-    prompt: str | None
-    conversation_id: ConversationId | None = None
-    parent_id: MessageId | None = None
-    system: str | None = None
-    options: Mapping[str, OptionValue] = field(default_factory=dict)
-    fallbacks: tuple[Model, ...] = ()
-    stream: bool = True
-    question: str | None = None
-    attachments: tuple[Attachment, ...] = ()
-    docs: str | None = None
-    usage_type: UsageType = "chat"
-
-
-class TurnDeps(Struct, frozen=True):
-    """What a turn needs from the house.
-
-    Attributes:
-        transcript: where the turn is kept: the user's database, or one in memory for `--no-log`.
-        ledger: where usage is recorded if `transcript` is not the user's database, else None.
-        storage_error: why `transcript` is only in memory, where that was not asked for.
-        provider_for, key_for: the wire and the key of a model; `key_for` raises `KeyMissing`.
-        prepare: makes a model ready before it is asked, such as by fetching its weights; raises what keeps it from that.
-        sleep: waits between attempts.
-        retrieve: searches documents, None where there are none.
-        limits: what may be spent.
-        confirm: asks before an expensive prompt is sent; None never asks.
-    """
-
-    transcript: Database
-    provider_for: Callable[[Model], Provider]
-    key_for: Callable[[Model], Secret | None]
-    ledger: Database | None = None
-    storage_error: StorageError | None = None
-    timeouts: Timeouts = Timeouts()
-    retry: RetryPolicy = RetryPolicy()
-    prepare: Callable[[Model], None] = lambda _: None
-    sleep: Callable[[float], None] = time.sleep
-    retrieve: Retrieve | None = None
-    limits: Limits = NO_LIMITS
-    confirm: Confirm | None = None
-
-    @property
-    def books(self) -> Database:
-        """Where usage and money are kept."""
-        return self.transcript if self.ledger is None else self.ledger
+    from aichat_cli.chat.grounding import Grounding
+    from aichat_cli.chat.observing import FinishedTurn, Trace
 
 
 def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None]:
@@ -143,10 +74,10 @@ def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None
             failure = exc
             yield from turn.flush()
         else:
-            turn.settle("stopped" if isinstance(exc, GeneratorExit) else "failed", error=type(exc).__name__)
+            turn.settle("stopped" if isinstance(exc, GeneratorExit) else "failed", exc)
             raise
     status: Status = "stopped" if interruption else "failed" if failure else "complete"
-    settled, unsaved = turn.settle(status, error=failure.message if failure else None)
+    settled, unsaved = turn.settle(status, failure)
     if failure is not None:
         yield Failed(failure)
     if unsaved is not None:
@@ -179,6 +110,7 @@ class _Turn:
         self._shown: tuple[ChatMessage, ...] = ()
         self._opened: turns.OpenTurn | None = None
         self.has_begun = False
+        self._trace = _new_trace() if deps.observe is not None else None
         self._title = title_from(request.question or request.prompt or "")
         self._grounding = None if request.docs is None else self._grounded(request.docs)
         self._citations: CitationFilter | None = None
@@ -226,7 +158,12 @@ class _Turn:
             question, branch = branch[-1].content, branch[:-1]
         from aichat_cli.chat.grounding import ground
 
-        return ground(collection, question or "", branch, self._model, self._deps.retrieve)
+        if self._trace is not None:
+            self._trace.begin("retrieval", collection)
+        found = ground(collection, question or "", branch, self._model, self._deps.retrieve)
+        if self._trace is not None:
+            self._trace.end()
+        return found
 
     def stream(self) -> Iterator[TurnEvent]:
         """Ask the model, then each fallback in turn while nothing arrived."""
@@ -239,12 +176,15 @@ class _Turn:
                 yield from self._ask(model)
                 return
             except AichatError as error:
+                if self._trace is not None:
+                    self._trace.end(error)
                 if self._recorder.has_content or position + 1 == len(candidates):
                     raise
                 yield FellBack(error, model.name, candidates[position + 1].name)
 
-    def settle(self, status: Status, *, error: str | None) -> tuple[Settled, StorageError | None]:
+    def settle(self, status: Status, failure: BaseException | None) -> tuple[Settled, StorageError | None]:
         """Store the end of the turn: the text, the status and the usage row, in one transaction."""
+        error = failure.message if isinstance(failure, AichatError) else type(failure).__name__ if failure else None
         with shielded():
             record = self.payment.usage(
                 self._model,
@@ -269,15 +209,56 @@ class _Turn:
             self.payment.settled(record.cost_nano if record else None)
             if unsaved is None:
                 self._name_after_answer()
-        settled = Settled(
-            request_id=self.payment.request_id,
-            status=status,
-            model=self._model.name,
-            tokens=record.tokens if record else None,
-            cost_nano=record.cost_nano if record else None,
-            finish_reason=reason,
-        )
+            settled = Settled(
+                request_id=self.payment.request_id,
+                status=status,
+                model=self._model.name,
+                tokens=record.tokens if record else None,
+                cost_nano=record.cost_nano if record else None,
+                finish_reason=reason,
+            )
+            if self._deps.observe is not None and self._trace is not None:
+                self._deps.observe(self._seen(self._trace, settled, failure, error))
         return settled, unsaved
+
+    def _seen(self, trace: Trace, settled: Settled, failure: BaseException | None, error: str | None) -> FinishedTurn:
+        """The turn as observers are told of it."""
+        from aichat_cli.chat.observing import FinishedTurn, TurnContent
+
+        trace.end()
+        grounding, opened = self._grounding, self._opened
+        content = TurnContent(
+            system=self._system or None,
+            messages=self._shown,
+            answer=self._recorder.text,
+            reasoning=self._recorder.reasoning,
+            question=grounding.question if grounding else "",
+            passages=grounding.passages if grounding else (),
+            error=error,
+        )
+        return FinishedTurn(
+            id=settled.request_id,
+            type=self._request.usage_type,
+            model=settled.model,
+            provider=self._model.provider,
+            status=settled.status,
+            started_at=trace.started_at,
+            ended_at=trace.now(),
+            first_at=trace.first_at,
+            spans=trace.spans(),
+            content=content,
+            conversation_id=opened.conversation_id if opened else None,
+            message_id=opened.message_id if opened else None,
+            is_kept=self._deps.ledger is None,
+            served_model=self._finished.served_model if self._finished else None,
+            error=failure.code if isinstance(failure, AichatError) else error,
+            finish_reason=settled.finish_reason,
+            is_streamed=self._request.stream,
+            tokens=settled.tokens,
+            cost_nano=settled.cost_nano,
+            books=self._deps.books,
+            limits=self._deps.limits,
+        )
 
     def _name_after_answer(self) -> None:
         """A new conversation that began with a text handed in, not with a question, is named after what it is about."""
@@ -349,6 +330,8 @@ class _Turn:
             timeouts=self._deps.timeouts,
             request_id=self.payment.request_id,
         )
+        if self._trace is not None:
+            self._trace.ask(model)
         events = stream_with_retries(
             self._deps.provider_for(model), chat_request, self._deps.retry, sleep=self._deps.sleep
         )
@@ -387,6 +370,8 @@ class _Turn:
             yield Citation(number, grounding.passages[number - 1])
 
     def _take(self, event: TurnEvent | Retrying) -> None:
+        if self._trace is not None:
+            self._trace.take(event, self._model)
         if isinstance(event, TextDelta):
             self._recorder.add_text(event.text)
         elif isinstance(event, ReasoningDelta):
@@ -395,3 +380,9 @@ class _Turn:
             self._tokens = event.tokens
         elif isinstance(event, Finished):
             self._finished = event
+
+
+def _new_trace() -> Trace:
+    from aichat_cli.chat.observing import Trace
+
+    return Trace()

@@ -9,7 +9,8 @@ import typer
 from typer.core import TyperCommand
 
 from aichat_cli.app import App
-from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
+from aichat_cli.chat.request import TurnDeps, TurnRequest
+from aichat_cli.chat.turn import run
 from aichat_cli.cli.common import DebugFlag, MaxCostOption, confirmed_on_terminal, opened, single_command
 from aichat_cli.cli.question import read_question, say_what_goes_in
 from aichat_cli.core.errors import NotConfirmed, UsageError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aichat_cli.chat.turn import TurnRequest
+from aichat_cli.chat.request import TurnRequest
 from aichat_cli.core.messages import Attachment
 from aichat_cli.core.struct import Struct, replace
 from aichat_cli.repl.live import Submission

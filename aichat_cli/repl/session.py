@@ -8,7 +8,8 @@ from contextlib import suppress
 from functools import partial
 
 from aichat_cli.app import App
-from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
+from aichat_cli.chat.request import TurnDeps, TurnRequest
+from aichat_cli.chat.turn import run
 from aichat_cli.core.errors import AichatError, StorageError, UsageError
 from aichat_cli.core.exits import EXIT_OK
 from aichat_cli.core.ids import ConversationId

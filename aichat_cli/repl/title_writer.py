@@ -6,8 +6,9 @@ import threading
 from contextlib import closing
 
 from aichat_cli.app import App
+from aichat_cli.chat.request import TurnRequest
 from aichat_cli.chat.titles import title_from
-from aichat_cli.chat.turn import TurnRequest, run
+from aichat_cli.chat.turn import run
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.events import TextDelta
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from aichat_cli.billing.limits import Limits
-from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
+from aichat_cli.chat.request import TurnDeps, TurnRequest
+from aichat_cli.chat.turn import run
 from aichat_cli.core.credits import NANO_PER_CREDIT, charge_nano
 from aichat_cli.core.events import TextDelta
 from aichat_cli.core.models import Model, Wire

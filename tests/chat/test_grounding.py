@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
+from aichat_cli.chat.request import TurnDeps, TurnRequest
+from aichat_cli.chat.turn import run
 from aichat_cli.core.documents import DocumentId, Hit, Passage, SearchResult, Source, digest_of
 from aichat_cli.core.errors import EmbeddingError
 from aichat_cli.core.events import Citation, Failed, Notice, Retrieved, Settled, Started, TextDelta, TurnEvent

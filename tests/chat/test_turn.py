@@ -10,7 +10,8 @@ from typing import TypeVar
 import pytest
 
 from aichat_cli.billing.limits import Limits
-from aichat_cli.chat.turn import TurnDeps, TurnRequest, run
+from aichat_cli.chat.request import TurnDeps, TurnRequest
+from aichat_cli.chat.turn import run
 from aichat_cli.core import interrupts
 from aichat_cli.core.errors import CapReached, DatabaseCorrupt, KeyMissing, NotFound, StorageError
 from aichat_cli.core.events import (
