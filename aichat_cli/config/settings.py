@@ -181,6 +181,14 @@ TABLE: tuple[Setting, ...] = (
     Setting("sync.every_minutes", 5, "Minutes from one sync to the next while a chat is open.", _whole(1, 1440)),
     Setting("sync.documents", True, "Sync documents too; false keeps them on each device.", _boolean),
     Setting("sync.attachments_max_mb", 10, "Largest attached file to sync, in megabytes.", _whole(0, 1000)),
+    Setting("integrations", (), "Services that are told of finished turns, by name: see aichat integrations.", _names),
+    Setting("langsmith.project", "aichat", "Project of LangSmith that traces go to.", _text),
+    Setting("langsmith.content", False, "Whether LangSmith is told what was said, or only how it went.", _boolean),
+    Setting("langsmith.url", "https://api.smith.langchain.com", "Where LangSmith is.", _url),
+    Setting("posthog.url", "https://us.i.posthog.com", "Where PostHog is.", _url),
+    Setting("resend.from", "", "Sender of mail about usage, at a domain that Resend has verified.", _text),
+    Setting("resend.to", "", "Who is sent mail about usage.", _text),
+    Setting("resend.url", "https://api.resend.com", "Where Resend is.", _url),
     Setting("gateway.url", "", "Gateway that you have an account on; aichat login sets it.", _address),
     _choice(
         "billing.mode", "Who pays for calls: your own keys, or the credits of your profile.", "own-keys", "credits"
