@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aichat_cli.config.stored import as_typed, flattened, read
 from aichat_cli.core.errors import ConfigError, NotFound, UsageError
 from aichat_cli.core.money import nano_from_usd
 from aichat_cli.core.struct import Struct
@@ -259,7 +260,7 @@ class Settings:
     def __init__(self, path: Path, environ: Mapping[str, str] = os.environ) -> None:
         self.path = path
         self._environ = environ
-        self._tables = _read(path)
+        self._tables = read(path)
 
     def effective(self, name: str) -> Effective:
         """The value of a setting and where it came from.
@@ -274,7 +275,7 @@ class Settings:
             return Effective(setting, self._checked(setting, raw, f"${setting.variable}"), setting.variable)
         stored = self._stored(name)
         if stored is not None:
-            value = self._checked(setting, _plain_text(stored), str(self.path))
+            value = self._checked(setting, as_typed(stored), str(self.path))
             return Effective(setting, value, str(self.path))
         return Effective(setting, setting.default, "default")
 
@@ -329,7 +330,7 @@ class Settings:
 
     def unknown_names(self) -> list[str]:
         """What the file holds that no setting is called: a typing error nobody would notice otherwise."""
-        return [name for name in _flattened(self._tables) if name not in BY_NAME and not _is_model_table(name)]
+        return [name for name in flattened(self._tables) if name not in BY_NAME and not _is_model_table(name)]
 
     def _stored(self, name: str) -> object | None:
         table: Any = self._tables
@@ -359,36 +360,3 @@ class Settings:
 
 def _is_model_table(name: str) -> bool:
     return name.split(".", maxsplit=1)[0] in {"models", "aliases", "prices"}
-
-
-def _plain_text(stored: object) -> str:
-    if isinstance(stored, bool):
-        return "true" if stored else "false"
-    if isinstance(stored, list):
-        return ",".join(str(item) for item in stored)
-    return str(stored)
-
-
-def _flattened(table: Mapping[str, Any], prefix: str = "") -> list[str]:
-    names: list[str] = []
-    for key, value in table.items():
-        if isinstance(value, dict):
-            names += _flattened(value, f"{prefix}{key}.")
-        else:
-            names.append(prefix + key)
-    return names
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return {}
-    except OSError as exc:
-        raise ConfigError(f"Cannot read {path}: {exc.strerror}.") from exc
-    import tomllib
-
-    try:
-        return tomllib.loads(content.decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} is not valid TOML: {exc}.", hint="Run: aichat config edit") from exc
