@@ -12,33 +12,31 @@ from typing import TYPE_CHECKING
 from aichat_cli.config.paths import Paths, user_paths
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.errors import ConfigError, KeyMissing, StorageError
-from aichat_cli.core.ids import RequestId
-from aichat_cli.core.models import GATEWAY, Model, Wire
+from aichat_cli.core.errors import ConfigError, StorageError
+from aichat_cli.core.models import Model, Wire
 from aichat_cli.core.secret import Secret
 from aichat_cli.providers.base import Provider, Timeouts
 from aichat_cli.providers.custom import custom_models
-from aichat_cli.providers.endpoints import key_environment_variables
+from aichat_cli.providers.endpoints import key_environment_variables, key_missing
 from aichat_cli.providers.pricing import checked_prices
 from aichat_cli.providers.registry import Registry
-from aichat_cli.storage import accounts, turns, usage
+from aichat_cli.storage import accounts, turns
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
     from aichat_cli.account.services import AccountServices
     from aichat_cli.billing.checkout import StripeCheckout
-    from aichat_cli.billing.estimates import Call
     from aichat_cli.billing.limits import Budget, Limits
     from aichat_cli.chat.inclusions import Readers
     from aichat_cli.chat.payment import Confirm
     from aichat_cli.chat.turn import TurnDeps
     from aichat_cli.config.roles import ChatRole
     from aichat_cli.core.documents import SearchResult
-    from aichat_cli.core.usage import UsageRecord
     from aichat_cli.document_services import DocumentServices
     from aichat_cli.documents.embedding.api import ApiEmbedder
     from aichat_cli.documents.embedding.base import Embedder
     from aichat_cli.documents.library import Library
+    from aichat_cli.providers.helicone import Helicone
     from aichat_cli.providers.retry import RetryPolicy
     from aichat_cli.sync_services import SyncServices
 
@@ -72,7 +70,7 @@ class App:
 
     def reload_settings(self) -> None:
         """Read the settings file anew, after a change to it; what was made of the old values stays as it is."""
-        for name in ("settings", "registry", "limits"):
+        for name in ("settings", "registry", "limits", "helicone"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -209,8 +207,17 @@ class App:
             return None
         key = self.keys.find(model.key_name)
         if key is None and model.key_required:
-            raise _key_missing(f'No API key for "{model.key_name}", which {model.name} needs.', model.key_name)
-        return key
+            raise key_missing(f'No API key for "{model.key_name}", which {model.name} needs.', model.key_name)
+        return key if self.helicone is None else self.helicone.keys_for(model, key)
+
+    @cached_property
+    def helicone(self) -> Helicone | None:
+        """What stands between us and some providers, None where nothing does; `helicone.configured` tells the errors."""
+        if not self.settings.names("helicone.providers"):
+            return None
+        from aichat_cli.providers.helicone import configured
+
+        return configured(self.settings, self.keys)
 
     def checkout(self, *, answer_seconds: float = 30.0) -> StripeCheckout:
         """Stripe, with the key that is kept for it, and how long each of its answers is waited for; close it.
@@ -223,7 +230,7 @@ class App:
 
         key = self.keys.find(checkout.KEY_NAME)
         if key is None:
-            raise _key_missing("No key for Stripe, through which credits are bought.", checkout.KEY_NAME)
+            raise key_missing("No key for Stripe, through which credits are bought.", checkout.KEY_NAME)
         return checkout.StripeCheckout(key, api_base=checkout.api_base_of(os.environ), answer_seconds=answer_seconds)
 
     def model(self, typed: str | None) -> Model:
@@ -252,10 +259,11 @@ class App:
         from aichat_cli import embedders
 
         model = self.registry.embedding_model(name)
+        books = embedders.Books(lambda: self.database, lambda: self.limits)
         access = embedders.Access(
-            self.key_for(model), self.timeouts, self.retry, self._admit_embedding, self._release_embedding
+            self.key_for(model), self.timeouts, self.retry, books.admit, books.release, lambda: self.helicone
         )
-        embedder = embedders.api_embedder(model, access, self._record_usage)
+        embedder = embedders.api_embedder(model, access, books.record)
         self._api_embedders.append(embedder)
         return embedder
 
@@ -264,31 +272,6 @@ class App:
         from aichat_cli.billing.admission import require_room
 
         require_room(model_name, cost_nano, self.limits, self.database)
-
-    # Whoever embeds may be another thread than the one that uses the database.
-
-    def _admit_embedding(self, call: Call) -> RequestId:
-        from aichat_cli.billing.admission import admit
-
-        with self.database.reopen() as books:
-            admission = admit(call, self.limits, books)
-            if admission.hold is not None:
-                with books.transaction():
-                    accounts.hold(books, admission.hold)
-            return admission.request_id
-
-    def _release_embedding(self, request_id: RequestId) -> None:
-        with self.database.reopen() as books, books.transaction():
-            accounts.close(books, request_id, None)
-        if self.limits.budget is not None:
-            self.limits.budget.settle(request_id, 0)
-
-    def _record_usage(self, record: UsageRecord) -> None:
-        with self.database.reopen() as books, books.transaction(durable=True):
-            usage.insert(books, record, conversation_id=None, message_id=None)
-            accounts.close(books, record.request_id, record)
-        if self.limits.budget is not None:
-            self.limits.budget.settle(record.request_id, record.cost_nano or 0)
 
     @property
     def retry(self) -> RetryPolicy:
@@ -391,10 +374,4 @@ class App:
         from aichat_cli.providers.wires import open_wire
 
         threads = int(self.settings.number("local.threads")) if wire == "local" else 0
-        return open_wire(wire, self.paths.model_dir, threads=threads)
-
-
-def _key_missing(message: str, name: str) -> KeyMissing:
-    if name == GATEWAY:
-        return KeyMissing(message, hint="Run: aichat login")
-    return KeyMissing(message, hint=f"Run: aichat keys set {name}, or set {key_environment_variables(name)[0]}")
+        return open_wire(wire, self.paths.model_dir, threads=threads, helicone=lambda: self.helicone)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from aichat_cli.billing.admission import admit
 from aichat_cli.billing.charges import embedding_price, embedding_usage
 from aichat_cli.billing.estimates import Call
+from aichat_cli.billing.limits import Limits
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.ids import RequestId, new_id
 from aichat_cli.core.messages import Status
@@ -21,13 +24,18 @@ from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.embeddings import EmbeddingClient, EmbeddingRequest, EmbeddingResponse, batch_limits
 from aichat_cli.providers.retry import RetryPolicy, attempts
 from aichat_cli.providers.tokens import FOREIGN_VOCABULARY, most, tokenizer
+from aichat_cli.storage import accounts, usage
+from aichat_cli.storage.database import Database
+
+if TYPE_CHECKING:
+    from aichat_cli.providers.helicone import Helicone
 
 
 class Access(Struct, frozen=True):
     """How a provider is called: with which key, how patiently, how often, and who pays.
 
     `admit` admits a call and gives its request id; `release` is told of one that cost nothing. Both are called in any
-    thread.
+    thread; so is `helicone`, which gives what stands between us and some providers.
     """
 
     key: Secret | None
@@ -35,6 +43,42 @@ class Access(Struct, frozen=True):
     retry: RetryPolicy
     admit: Callable[[Call], RequestId]
     release: Callable[[RequestId], None]
+    helicone: Callable[[], Helicone | None] = lambda: None
+
+
+class Books:
+    """Where calls are admitted and written down: whoever embeds may be another thread than the one that uses the database."""
+
+    def __init__(self, database: Callable[[], Database], limits: Callable[[], Limits]) -> None:
+        self._database = database
+        self._limits = limits
+
+    def admit(self, call: Call) -> RequestId:
+        """Admit a call and hold the most it can cost; raises the refusal."""
+        with self._database().reopen() as books:
+            admission = admit(call, self._limits(), books)
+            if admission.hold is not None:
+                with books.transaction():
+                    accounts.hold(books, admission.hold)
+            return admission.request_id
+
+    def release(self, request_id: RequestId) -> None:
+        """A call that was admitted cost nothing."""
+        with self._database().reopen() as books, books.transaction():
+            accounts.close(books, request_id, None)
+        self._settle(request_id, 0)
+
+    def record(self, record: UsageRecord) -> None:
+        """Write down what a call cost."""
+        with self._database().reopen() as books, books.transaction(durable=True):
+            usage.insert(books, record, conversation_id=None, message_id=None)
+            accounts.close(books, record.request_id, record)
+        self._settle(record.request_id, record.cost_nano or 0)
+
+    def _settle(self, request_id: RequestId, cost_nano: int) -> None:
+        budget = self._limits().budget
+        if budget is not None:
+            budget.settle(request_id, cost_nano)
 
 
 def api_embedder(model: Model, access: Access, record: Callable[[UsageRecord], None]) -> ApiEmbedder:
@@ -62,7 +106,7 @@ class _Call:
     def __init__(self, model: Model, access: Access) -> None:
         self._model = model
         self._access = access
-        self._client = EmbeddingClient()
+        self._client = EmbeddingClient(access.helicone)
         self._request_id: RequestId | None = None
 
     def __call__(self, texts: Sequence[str], *, is_query: bool, stop: threading.Event) -> CallResult:

@@ -348,6 +348,7 @@ class _Turn:
             stream=self._request.stream,
             timeouts=self._deps.timeouts,
             request_id=self.payment.request_id,
+            conversation_id=self._opened.conversation_id if self._opened else None,
         )
         events = stream_with_retries(
             self._deps.provider_for(model), chat_request, self._deps.retry, sleep=self._deps.sleep
