@@ -7,7 +7,7 @@ provider's key goes to Helicone with every call, which is what a proxy is.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -70,7 +70,7 @@ class Helicone(Struct, frozen=True):
         session: whether calls of one conversation are filed together.
         content: whether it may keep prompts and answers.
         cache_seconds: how long it keeps an answer to give it again, 0 for not at all.
-        key: the key for it, None where there is none.
+        find_key: looks for the key for it, None where there is none; raises ConfigError where it cannot be read.
     """
 
     providers: tuple[str, ...]
@@ -79,7 +79,7 @@ class Helicone(Struct, frozen=True):
     session: bool = True
     content: bool = False
     cache_seconds: int = 0
-    key: Secret | None = None
+    find_key: Callable[[], Secret | None] = lambda: None
 
     def is_for(self, model: Model) -> bool:
         """Whether calls to the model go through it."""
@@ -95,18 +95,19 @@ class Helicone(Struct, frozen=True):
         """The provider's key, with Helicone's beside it where the model is asked through Helicone.
 
         Raises:
-            KeyMissing: there is none for Helicone.
+            KeyMissing, ConfigError: there is none for Helicone, or it cannot be read.
         """
         if key is None or not self.is_for(model):
             return key
         return Secret(key.reveal(), key.source, beside=self.required_key())
 
     def required_key(self) -> Secret:
-        """The key; raises KeyMissing."""
-        if self.key is None:
+        """The key for it; raises as `keys_for` does."""
+        key = self.find_key()
+        if key is None:
             asked = ", ".join(self.providers)
             raise key_missing(f'No API key for "{HELICONE}", through which {asked} is to be asked.', HELICONE)
-        return self.key
+        return key
 
     def placed(self, model: Model) -> Model:
         """The model where it is asked: through Helicone, or as it was."""
@@ -153,20 +154,15 @@ class Helicone(Struct, frozen=True):
             return self.url + _OWN_PATHS[endpoint.provider]
         return _HOSTS.get(endpoint.provider) or _GATEWAY + urlsplit(endpoint.base_url).path
 
-    @property
-    def api_url(self) -> str:
-        """Where its own API is, which no call to a provider goes to."""
+    def api_url(self, key: Secret) -> str:
+        """Where its own API is, which no call to a provider goes to; an account's region is in its key."""
         if self.url:
             return self.url.removesuffix("/gateway").removesuffix("/v1")
-        return _API_EU if self.key is not None and _EU_KEY in self.key.reveal() else _API
+        return _API_EU if _EU_KEY in key.reveal() else _API
 
 
 def configured(settings: Settings, keys: KeyStore) -> Helicone:
-    """What is set, with the key that is kept.
-
-    Raises:
-        ConfigError: a setting cannot be used, or the key cannot be read.
-    """
+    """What is set; raises ConfigError where that cannot be used."""
     providers, url = settings.names("helicone.providers"), settings.text("helicone.url")
     if url and (others := [name for name in providers if name not in _OWN_PATHS]):
         raise ConfigError(
@@ -181,7 +177,7 @@ def configured(settings: Settings, keys: KeyStore) -> Helicone:
         settings.flag("helicone.session"),
         settings.flag("helicone.content"),
         int(settings.number("helicone.cache_seconds")),
-        keys.find(HELICONE, by_flag=False),
+        lambda: keys.find(HELICONE, by_flag=False),
     )
 
 
@@ -197,7 +193,8 @@ def check(
         raise ConfigError("Helicone is off.", hint="Run: aichat config set helicone.providers openai")
     helicone = configured(settings, keys)
     key = helicone.required_key()
-    found = [f"{helicone.api_url} {_asked(helicone.api_url, key, timeouts)}", f"asked: {', '.join(helicone.providers)}"]
+    url = helicone.api_url(key)
+    found = [f"{url} {_asked(url, key, timeouts)}", f"asked: {', '.join(helicone.providers)}"]
     elsewhere = [name for name in helicone.providers if url_from_environment(DIRECT[name], environ)]
     if elsewhere:
         found.append(f"past it, at the address you set: {', '.join(elsewhere)}")
