@@ -76,6 +76,7 @@ KEY_NAMES = (
     "mistral",
     "cohere",
     "perplexity",
+    "pinecone",
     "stripe",
     "stripe_webhook",
     GATEWAY,
