@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from aichat_cli.config.paths import Paths, user_paths
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.errors import ConfigError, KeyMissing, StorageError
-from aichat_cli.core.ids import RequestId
+from aichat_cli.core.errors import AichatError, ConfigError, KeyMissing, StorageError
 from aichat_cli.core.models import GATEWAY, Model, Wire
 from aichat_cli.core.secret import Secret
 from aichat_cli.providers.base import Provider, Timeouts
@@ -21,24 +20,24 @@ from aichat_cli.providers.custom import custom_models
 from aichat_cli.providers.endpoints import key_environment_variables
 from aichat_cli.providers.pricing import checked_prices
 from aichat_cli.providers.registry import Registry
-from aichat_cli.storage import accounts, turns, usage
+from aichat_cli.storage import accounts, turns
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
     from aichat_cli.account.services import AccountServices
     from aichat_cli.billing.checkout import StripeCheckout
-    from aichat_cli.billing.estimates import Call
     from aichat_cli.billing.limits import Budget, Limits
     from aichat_cli.chat.inclusions import Readers
+    from aichat_cli.chat.observing import Observe
     from aichat_cli.chat.payment import Confirm
     from aichat_cli.chat.request import TurnDeps
     from aichat_cli.config.roles import ChatRole
     from aichat_cli.core.documents import SearchResult
-    from aichat_cli.core.usage import UsageRecord
     from aichat_cli.document_services import DocumentServices
     from aichat_cli.documents.embedding.api import ApiEmbedder
     from aichat_cli.documents.embedding.base import Embedder
     from aichat_cli.documents.library import Library
+    from aichat_cli.integrations.services import IntegrationServices
     from aichat_cli.providers.retry import RetryPolicy
     from aichat_cli.sync_services import SyncServices
 
@@ -183,6 +182,18 @@ class App:
 
         return SyncServices(self.keys, lambda: self.settings, self.library_on, lambda: self.account)
 
+    @cached_property
+    def integrations(self) -> IntegrationServices:
+        """What observes finished turns."""
+        from aichat_cli.integrations.services import IntegrationServices
+
+        return IntegrationServices(self.keys, lambda: self.settings, lambda: self.database)
+
+    @property
+    def integration_problems(self) -> list[AichatError]:
+        """Why something that is on was told nothing in this run, for reasons that only the user can mend."""
+        return self.integrations.problems if "integrations" in self.__dict__ else []
+
     def readers(self) -> Readers:
         """What reads files, folders and pages for a prompt."""
         return self.documents.readers()
@@ -252,10 +263,9 @@ class App:
         from aichat_cli import embedders
 
         model = self.registry.embedding_model(name)
-        access = embedders.Access(
-            self.key_for(model), self.timeouts, self.retry, self._admit_embedding, self._release_embedding
-        )
-        embedder = embedders.api_embedder(model, access, self._record_usage)
+        books = embedders.EmbeddingBooks(lambda: self.database, lambda: self.limits)
+        access = embedders.Access(self.key_for(model), self.timeouts, self.retry, books.admit, books.release)
+        embedder = embedders.api_embedder(model, access, books.record)
         self._api_embedders.append(embedder)
         return embedder
 
@@ -264,31 +274,6 @@ class App:
         from aichat_cli.billing.admission import require_room
 
         require_room(model_name, cost_nano, self.limits, self.database)
-
-    # Whoever embeds may be another thread than the one that uses the database.
-
-    def _admit_embedding(self, call: Call) -> RequestId:
-        from aichat_cli.billing.admission import admit
-
-        with self.database.reopen() as books:
-            admission = admit(call, self.limits, books)
-            if admission.hold is not None:
-                with books.transaction():
-                    accounts.hold(books, admission.hold)
-            return admission.request_id
-
-    def _release_embedding(self, request_id: RequestId) -> None:
-        with self.database.reopen() as books, books.transaction():
-            accounts.close(books, request_id, None)
-        if self.limits.budget is not None:
-            self.limits.budget.settle(request_id, 0)
-
-    def _record_usage(self, record: UsageRecord) -> None:
-        with self.database.reopen() as books, books.transaction(durable=True):
-            usage.insert(books, record, conversation_id=None, message_id=None)
-            accounts.close(books, record.request_id, record)
-        if self.limits.budget is not None:
-            self.limits.budget.settle(record.request_id, record.cost_nano or 0)
 
     @property
     def retry(self) -> RetryPolicy:
@@ -359,7 +344,15 @@ class App:
             retrieve=self._retrieve,
             limits=self.limits,
             confirm=confirm,
+            observe=self._observe(),
         )
+
+    def _observe(self) -> Observe | None:
+        """What is told of finished turns, at work from here on; None where nothing is on."""
+        if not self.settings.names("integrations"):
+            return None
+        self.integrations.begin()
+        return self.integrations.observe
 
     @property
     def timeouts(self) -> Timeouts:
@@ -371,12 +364,16 @@ class App:
         )
 
     def close(self) -> None:
-        """Close connections and databases."""
-        if "documents" in self.__dict__:
-            self.documents.close()
-        opened: list[Provider | ApiEmbedder | Database] = [*self._providers.values(), *self._api_embedders]
-        for each in [*opened, *self._databases]:
-            each.close()
+        """Close connections and databases, once what is told of finished turns had a moment to arrive."""
+        try:
+            if "integrations" in self.__dict__:
+                self.integrations.close()
+        finally:
+            if "documents" in self.__dict__:
+                self.documents.close()
+            opened: list[Provider | ApiEmbedder | Database] = [*self._providers.values(), *self._api_embedders]
+            for each in [*opened, *self._databases]:
+                each.close()
 
     @cached_property
     def _in_memory(self) -> Database:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+from aichat_cli.billing.admission import admit
 from aichat_cli.billing.charges import embedding_price, embedding_usage
 from aichat_cli.billing.estimates import Call
+from aichat_cli.billing.limits import Limits
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.ids import RequestId, new_id
 from aichat_cli.core.messages import Status
@@ -21,6 +23,8 @@ from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.embeddings import EmbeddingClient, EmbeddingRequest, EmbeddingResponse, batch_limits
 from aichat_cli.providers.retry import RetryPolicy, attempts
 from aichat_cli.providers.tokens import FOREIGN_VOCABULARY, most, tokenizer
+from aichat_cli.storage import accounts, usage
+from aichat_cli.storage.database import Database
 
 
 class Access(Struct, frozen=True):
@@ -35,6 +39,41 @@ class Access(Struct, frozen=True):
     retry: RetryPolicy
     admit: Callable[[Call], RequestId]
     release: Callable[[RequestId], None]
+
+
+class EmbeddingBooks:
+    """Admits calls, and keeps what they cost. Whoever embeds may be another thread than the one that uses the database."""
+
+    def __init__(self, database: Callable[[], Database], limits: Callable[[], Limits]) -> None:
+        self._database = database
+        self._limits = limits
+
+    def admit(self, call: Call) -> RequestId:
+        """Admit a call; `billing.admission.admit` tells the refusals."""
+        with self._database().reopen() as books:
+            admission = admit(call, self._limits(), books)
+            if admission.hold is not None:
+                with books.transaction():
+                    accounts.hold(books, admission.hold)
+            return admission.request_id
+
+    def release(self, request_id: RequestId) -> None:
+        """A call cost nothing."""
+        with self._database().reopen() as books, books.transaction():
+            accounts.close(books, request_id, None)
+        self._settle(request_id, 0)
+
+    def record(self, record: UsageRecord) -> None:
+        """Keep what a call cost."""
+        with self._database().reopen() as books, books.transaction(durable=True):
+            usage.insert(books, record, conversation_id=None, message_id=None)
+            accounts.close(books, record.request_id, record)
+        self._settle(record.request_id, record.cost_nano or 0)
+
+    def _settle(self, request_id: RequestId, cost_nano: int) -> None:
+        budget = self._limits().budget
+        if budget is not None:
+            budget.settle(request_id, cost_nano)
 
 
 def api_embedder(model: Model, access: Access, record: Callable[[UsageRecord], None]) -> ApiEmbedder:

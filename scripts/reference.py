@@ -10,7 +10,8 @@ import typer.main
 from typer.completion import get_completion_script
 
 from aichat_cli.cli.main import EPILOG, root
-from aichat_cli.config.settings import TABLE, as_text
+from aichat_cli.config.settings import as_text
+from aichat_cli.config.settings_table import TABLE
 from aichat_cli.core import errors
 from aichat_cli.providers.endpoints import KEY_NAMES, key_environment_variables
 from aichat_cli.repl.commands import COMMANDS, KEY_HELP

@@ -15,7 +15,7 @@ from aichat_cli.app import App
 from aichat_cli.core.errors import AichatError, UsageError
 from aichat_cli.core.interrupts import Interrupted
 from aichat_cli.core.money import nano_from_usd
-from aichat_cli.render.diagnostics import Diagnostics
+from aichat_cli.render.diagnostics import Diagnostics, one_line
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON; errors too, on stderr.")]
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -57,6 +57,8 @@ def opened(
         raise typer.Exit(interruption.exit_code) from None
     finally:
         app.close()
+        for problem in app.integration_problems:
+            diagnostics.notice(one_line(problem))
 
 
 def single_command() -> typer.Typer:

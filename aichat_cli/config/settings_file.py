@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aichat_cli.config.settings import Setting, Value
+from aichat_cli.config.settings_table import Setting, Value
 from aichat_cli.core.errors import ConfigError, NotFound
 
 if TYPE_CHECKING:

@@ -79,6 +79,9 @@ KEY_NAMES = (
     "pinecone",
     "stripe",
     "stripe_webhook",
+    "langsmith",
+    "posthog",
+    "resend",
     GATEWAY,
 )
 """The names under which keys are usually kept."""
@@ -92,6 +95,8 @@ _KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "huggingface": ("HUGGINGFACE_API_KEY", "HF_TOKEN"),
     "stripe": ("STRIPE_API_KEY", "STRIPE_SECRET_KEY"),
     "stripe_webhook": ("STRIPE_WEBHOOK_SECRET",),
+    "langsmith": ("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY"),
+    "posthog": ("POSTHOG_API_KEY", "POSTHOG_PROJECT_API_KEY"),
     "sync": ("AICHAT_SYNC_DSN",),
     "server": ("AICHAT_SERVER_DATABASE",),
     "metrics": ("AICHAT_METRICS_TOKEN",),

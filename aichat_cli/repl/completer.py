@@ -10,7 +10,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from aichat_cli.app import App
-from aichat_cli.config.settings import TABLE
+from aichat_cli.config.settings_table import TABLE
 from aichat_cli.render.sanitize import safe_line
 from aichat_cli.repl.commands import COMMANDS
 from aichat_cli.storage import collections, conversations

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aichat_cli.config import settings_file
-from aichat_cli.config.settings import TABLE, Settings, as_text, known, parse
+from aichat_cli.config.settings import Settings, as_text, known, parse
+from aichat_cli.config.settings_table import TABLE
 from aichat_cli.core.errors import ConfigError, NotFound, UsageError
 
 

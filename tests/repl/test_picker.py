@@ -12,7 +12,8 @@ from prompt_toolkit.utils import get_cwidth
 
 from aichat_cli.app import App
 from aichat_cli.config import settings_file
-from aichat_cli.config.settings import Setting, known
+from aichat_cli.config.settings import known
+from aichat_cli.config.settings_table import Setting
 from aichat_cli.render.sanitize import safe_text
 from aichat_cli.repl.picker import cells, chat_rows
 from aichat_cli.repl.picker.rows import FixedRows, Row, window

@@ -9,7 +9,8 @@ from prompt_toolkit.output import Output
 
 from aichat_cli.app import App
 from aichat_cli.config import settings_file
-from aichat_cli.config.settings import TABLE, Effective, Setting, Value, as_text, parse
+from aichat_cli.config.settings import Effective, as_text, parse
+from aichat_cli.config.settings_table import TABLE, Setting, Value
 from aichat_cli.core.errors import ConfigError, UsageError
 from aichat_cli.core.struct import Struct
 from aichat_cli.repl.picker.cells import DIM, Fragments, cut, fitted, padded, plain, with_words_marked, wrapped

@@ -1,0 +1,71 @@
+"""All observers that are on: told of each finished turn in its thread, at work in threads of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+from aichat_cli.chat.observing import FinishedTurn
+from aichat_cli.core.errors import StorageError
+from aichat_cli.integrations.courier import CLAIMED_MS, Courier, unknown
+from aichat_cli.integrations.observer import Delivery, Observer
+from aichat_cli.storage import deliveries
+from aichat_cli.storage.database import Database
+
+FLUSH_SECONDS = 1.5
+"""The most that the end of the program waits for deliveries: with its own end it takes less than two seconds."""
+_LONGEST_WAIT_S = 0.2
+"""For another process that writes to the database: nobody waits longer for what is only told."""
+
+
+class Hub:
+    """The observers of one run of the program. Observed by several threads at once; closed once.
+
+    Args:
+        observers: by their names.
+        books: the user's database, for the connections that their threads open; None keeps nothing.
+    """
+
+    def __init__(self, observers: Mapping[str, Observer], books: Database | None) -> None:
+        self.couriers = [Courier(name, observer, books) for name, observer in observers.items()]
+
+    def observe(self, turn: FinishedTurn) -> None:
+        """Tell every observer of a turn. Never raises."""
+        found: list[tuple[Courier, list[Delivery]]] = []
+        for courier in self.couriers:
+            try:
+                new = list(courier.observer.deliveries(turn))
+            except Exception as exc:  # noqa: BLE001 - a turn is over, whatever an observer makes of it
+                courier.failure = unknown(courier.name, exc)
+                continue
+            if new:
+                found.append((courier, new))
+        for courier, new in self._kept(found, turn.books):
+            courier.take(new)
+
+    def close(self, seconds: float = FLUSH_SECONDS) -> None:
+        """Wait for deliveries under way, so long at most; what has not arrived by then is in the database."""
+        deadline = time.monotonic() + seconds
+        try:
+            for courier in self.couriers:
+                courier.wait(deadline - time.monotonic())
+        finally:
+            for courier in self.couriers:
+                courier.end(min(deadline - time.monotonic(), 0.2))
+
+    def _kept(
+        self, found: list[tuple[Courier, list[Delivery]]], books: Database | None
+    ) -> list[tuple[Courier, list[Delivery]]]:
+        """What is to be delivered now that it is in the database: all of it where that cannot be used, but for what must
+        not be sent twice.
+        """
+        if not found or books is None or not books.is_persistent or books.is_read_only:
+            return found
+        kept: list[tuple[Courier, list[Delivery]]] = []
+        with suppress(StorageError):
+            with books.transaction(longest_wait_s=_LONGEST_WAIT_S):
+                for courier, new in found:
+                    kept.append((courier, deliveries.add(books, courier.name, new, claimed_ms=CLAIMED_MS)))
+            return [(courier, new) for courier, new in kept if new]
+        return [(courier, new) for courier, new in found if not courier.observer.keeps_ids]
