@@ -101,7 +101,11 @@ class DocumentServices:
         return PineconeVectors(database, collection, lambda: self.pinecone)
 
     def move(
-        self, database: Database, collection: Collection, place: Literal["local", "pinecone"], report: Callable[[int], None]
+        self,
+        database: Database,
+        collection: Collection,
+        place: Literal["local", "pinecone"],
+        report: Callable[[int], None],
     ) -> Moved:
         """Search the vectors of a collection elsewhere; `documents.moving` tells the errors.
 
@@ -152,9 +156,7 @@ class DocumentServices:
 
         key = self._keys.find(KEY_NAME, by_flag=False)
         if key is None:
-            raise KeyMissing(
-                "No key for Pinecone.", hint="Run: aichat keys set pinecone, or set PINECONE_API_KEY"
-            )
+            raise KeyMissing("No key for Pinecone.", hint="Run: aichat keys set pinecone, or set PINECONE_API_KEY")
         text = self._settings().text
         return Access(
             key, text("pinecone.url"), text("pinecone.index"), text("pinecone.cloud"), text("pinecone.region")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from aichat_cli.app import App
+from aichat_cli.cli import docs_migrate
 from aichat_cli.cli.common import (
     LISTING_LIMIT,
     AllFlag,
@@ -21,7 +22,6 @@ from aichat_cli.cli.common import (
     confirmed,
     opened,
 )
-from aichat_cli.cli import docs_migrate
 from aichat_cli.cli.docs_migrate import tell_what_is_left
 from aichat_cli.cli.ingest import agreed, ingested
 from aichat_cli.core.documents import Document, Passage

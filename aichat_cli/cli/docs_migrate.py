@@ -26,9 +26,7 @@ PLACES = ("local", "pinecone", "hosted")
 
 def migrate(
     to: Annotated[str, typer.Option("--to", help="local, pinecone or hosted.", metavar="PLACE")],
-    collection: Annotated[
-        str | None, typer.Option("--collection", help="Of this collection.", metavar="NAME")
-    ] = None,
+    collection: Annotated[str | None, typer.Option("--collection", help="Of this collection.", metavar="NAME")] = None,
     debug: DebugFlag = False,
 ) -> None:
     """Have the vectors of a collection searched elsewhere; it is switched when all of them are there."""

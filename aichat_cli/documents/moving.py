@@ -46,14 +46,14 @@ def to_pinecone(database: Database, collection: Collection, sending: Sending) ->
         UsageError: it has no vectors, or another process is at it.
         AichatError: of Pinecone; what is there by then stays, and the same again goes on from there.
     """
-    require_vectors(collection)
+    dimensions = dimensions_of(collection)
     with _alone(database, collection):
+        index = sending.service.index_for(dimensions)
         searched = namespaces.find(database, collection.seq, "searched")
-        if searched is not None:
-            index = sending.service.index_for(collection.dimensions or 0)
-            if (index.name, index.host) == (searched.index_name, searched.host) and not index.is_new:
-                return Moved(pinecone.check(database, searched, sending, every_id=True), was_there=True)
-        sent = pinecone.fill(database, collection, sending)
+        is_same = searched is not None and (index.name, index.host) == (searched.index_name, searched.host)
+        if searched is not None and is_same and not index.is_new:
+            return Moved(pinecone.check(database, searched, sending, every_id=True), was_there=True)
+        sent = pinecone.fill(database, collection, index, sending)
         with shielded(), database.transaction():
             if namespaces.find(database, collection.seq, "filling") is None:
                 raise _changed_meanwhile(collection)
@@ -77,7 +77,11 @@ def to_local(database: Database, collection: Collection, report: Callable[[int],
             count = vectors.stored_count(database, collection.seq)
             if filled is not None:
                 here = vectors.of_collection(database, collection.seq)
-                if filled not in here or not vectors.is_whole(database, filled) or vectors.count(database, filled) != count:
+                if (
+                    filled not in here
+                    or not vectors.is_whole(database, filled)
+                    or vectors.count(database, filled) != count
+                ):
                     raise _changed_meanwhile(collection)
                 vectors.switch(database, filled)
             collections.search_in(database, collection.seq, "local")
@@ -112,13 +116,14 @@ def to_hosted(
     return Moved(now.chunk_count, was_there=now.searched_in == "hosted")
 
 
-def require_vectors(collection: Collection) -> None:
-    """Refuse to move what has none."""
+def dimensions_of(collection: Collection) -> int:
+    """Of the vectors of a collection; raises UsageError where it has none to move."""
     if collection.dimensions is None:
         raise UsageError(
             f'"{collection.name}" has no vectors to move: it is searched by its words alone.',
             hint=f"Run: aichat docs reindex --collection {quote(collection.name)} --embedding-model wordllama",
         )
+    return collection.dimensions
 
 
 def clear_away(database: Database, service: Callable[[], PineconeService]) -> AichatError | None:

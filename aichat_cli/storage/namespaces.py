@@ -48,6 +48,11 @@ def find(db: Database, collection: CollectionSeq, state: State) -> Namespace | N
     return Namespace(*row) if row else None
 
 
+def is_used(db: Database) -> bool:
+    """Whether there is, or was and is still to be deleted, anything of this database at Pinecone."""
+    return db.row("SELECT 1 FROM pinecone_namespaces LIMIT 1") is not None
+
+
 def in_state(db: Database, state: State) -> list[Namespace]:
     """All of one state, of whatever collection."""
     return [Namespace(*row) for row in db.rows(f"{_NAMESPACE} WHERE state = ? ORDER BY seq", (state,))]

@@ -185,6 +185,8 @@ class PineconeDouble:
             sent = json.loads(request.body) if request.body else {}
             if index is None:
                 return self._control(request.method, parts, sent)
+            if index not in self._indexes:
+                raise _Refused(404, "Not found")
             return self._data(self._indexes[index], request, parts, sent)
 
     def _control(self, method: str, parts: list[str], sent: dict[str, Any]) -> Any:
@@ -202,7 +204,7 @@ class PineconeDouble:
             return self._indexes[parts[1]].described(is_ready=self.is_ready)
         raise _Refused(404, f"Resource {parts[-1]} not found")
 
-    def _data(self, index: _Index, request: Request, parts: list[str], sent: dict[str, Any]) -> Any:
+    def _data(self, index: _Index, request: Request, parts: list[str], sent: dict[str, Any]) -> Any:  # noqa: PLR0911 (one for each question)
         for each in index.namespaces.values():
             each.catch_up(time.monotonic())
         query = request.query
@@ -245,7 +247,9 @@ class PineconeDouble:
         rows = [(each["id"], np.array(each["values"], np.float32)) for each in sent["vectors"]]
         for _, values in rows:
             if len(values) != index.dimension:
-                raise _Refused(400, f"Vector dimension {len(values)} does not match the dimension of the index {index.dimension}")
+                raise _Refused(
+                    400, f"Vector dimension {len(values)} does not match the dimension of the index {index.dimension}"
+                )
             if not values.any():
                 raise _Refused(400, "Dense vectors must contain at least one non-zero value")
         namespace = index.namespaces.setdefault(sent.get("namespace", ""), _Namespace())
@@ -345,7 +349,7 @@ def _handler_for(double: PineconeDouble, index: str | None) -> type[BaseHTTPRequ
                 status, answer = refused.status, refused.body
             self._send(status, json.dumps(answer).encode())
 
-        do_POST = do_DELETE = do_GET
+        do_POST = do_DELETE = do_GET  # noqa: N815
 
         def _send(self, status: int, body: bytes) -> None:
             self.send_response(status)
@@ -354,7 +358,7 @@ def _handler_for(double: PineconeDouble, index: str | None) -> type[BaseHTTPRequ
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             """Nothing goes to the terminal."""
 
     return Handler

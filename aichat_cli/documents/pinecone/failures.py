@@ -64,7 +64,7 @@ def translated(place: str, key: str) -> Iterator[None]:
         raise _ours(exc, place, key) from None
 
 
-def _ours(error: Exception, place: str, key: str) -> AichatError:
+def _ours(error: Exception, place: str, key: str) -> AichatError:  # noqa: PLR0911 (one for each kind)
     import pinecone
 
     said = _said(error, key)

@@ -13,7 +13,7 @@ from aichat_cli.core.documents import Collection
 from aichat_cli.core.errors import BadResponse
 from aichat_cli.core.interrupts import shielded
 from aichat_cli.core.struct import Struct
-from aichat_cli.documents.pinecone.service import FETCHED_AT_ONCE, PineconeService
+from aichat_cli.documents.pinecone.service import FETCHED_AT_ONCE, FoundIndex, PineconeService
 from aichat_cli.documents.pinecone.vectors import send_changes, send_vectors
 from aichat_cli.documents.quantising import unpacked
 from aichat_cli.documents.vectors import UNREACHABLE
@@ -52,16 +52,14 @@ class Sent(Struct, frozen=True):
     resumed_after: int = 0
 
 
-def fill(database: Database, collection: Collection, sending: Sending) -> Sent:
-    """Send all vectors of a collection, or those that are left from before, and check that they are there.
+def fill(database: Database, collection: Collection, index: FoundIndex, sending: Sending) -> Sent:
+    """Send all vectors of a collection to an index, or those that are left from before, and check that they are there.
 
     It is neither searched there yet nor kept from being changed; by one process at a time.
 
     Raises:
         AichatError: as the service does; the same again goes on from there.
     """
-    assert collection.dimensions is not None
-    index = sending.service.index_for(collection.dimensions)
     with shielded(), database.transaction():
         namespace = namespaces.find(database, collection.seq, "filling")
         if namespace is not None and (namespace.index_name, namespace.host) != (index.name, index.host):

@@ -23,6 +23,7 @@ from aichat_cli.documents.pinecone.failures import require_package, translated, 
 if TYPE_CHECKING:
     from pinecone import Index as Client
     from pinecone import IndexModel, Pinecone
+    from pinecone.models.vectors.responses import ListResponse
 
 Result = TypeVar("Result")
 
@@ -247,7 +248,7 @@ class PineconeService:
                 )
             return self._clients[host]
 
-    def _page(self, host: str, namespace: str, token: str | None) -> object:
+    def _page(self, host: str, namespace: str, token: str | None) -> ListResponse:
         return self._client(host).list_paginated(namespace=namespace, limit=LISTED_AT_ONCE, pagination_token=token)
 
     def _made(self, name: str, dimensions: int) -> IndexModel:
