@@ -97,7 +97,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_page_names_what_is_not_built(page: Path) -> None:
-    unbuilt = re.compile(r"aichat integrations\b|docs migrate")
+    unbuilt = re.compile("docs migrate")
     assert not unbuilt.search(page.read_text("utf-8"))
 
 
