@@ -166,8 +166,9 @@ def environment_in(home: Path) -> dict[str, str]:
 
 
 def printed_by(arguments: list[str], environment: dict[str, str], *, code: int = 0) -> subprocess.CompletedProcess[str]:
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with starting.start([*starting.PROGRAM, *arguments], environment, **pipes) as process:
+    pipe = subprocess.PIPE
+    command = [*starting.PROGRAM, *arguments]
+    with starting.start(command, environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == code, err.decode()
     return subprocess.CompletedProcess(process.args, code, out.decode(), err.decode())
