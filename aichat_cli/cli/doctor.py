@@ -56,7 +56,7 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 
 def _findings(house: App) -> Iterator[Finding]:
     yield Finding("aichat", "ok", f"{__version__}, Python {platform.python_version()}, {platform.system()}")
-    checks: list[tuple[str, Callable[[App], Finding | None]]] = [
+    checks: list[tuple[str, Callable[[App], Finding | Iterator[Finding]]]] = [
         ("settings", _settings),
         ("database", _database),
         ("documents", _documents),
@@ -64,7 +64,7 @@ def _findings(house: App) -> Iterator[Finding]:
         ("keyring", _keyring),
         ("keys", _keys),
         ("gateway", _gateway),
-        ("helicone", _helicone),
+        ("integrations", _integrations),
         ("sync", _sync),
         ("prices", _prices),
         ("embedded model", _embedded),
@@ -73,8 +73,8 @@ def _findings(house: App) -> Iterator[Finding]:
     ]
     for subject, check in checks:
         try:
-            if (finding := check(house)) is not None:
-                yield finding
+            found = check(house)
+            yield from [found] if isinstance(found, Finding) else found
         except AichatError as error:
             yield Finding(subject, "broken", one_line(error))
 
@@ -142,13 +142,20 @@ def _gateway(house: App) -> Finding:
     return Finding("gateway", "ok", f"{account.url}: {account.user_name}, {balance_text(account)}, {models}")
 
 
-def _helicone(house: App) -> Finding | None:
-    """Nothing where it is off: it is for those who have an account there."""
-    if not house.settings.names("helicone.providers"):
-        return None
-    from aichat_cli.providers import helicone
+def _integrations(house: App) -> Iterator[Finding]:
+    """One for each that is on, asked side by side; with none on nothing is loaded."""
+    if not house.settings.names("integrations") and not house.settings.names("helicone.providers"):
+        yield Finding("integrations", "missing", "none on. Run: aichat integrations list")
+        return
+    from aichat_cli.cli import integration_checks
+    from aichat_cli.render.integrations_view import last_delivery
 
-    return Finding("helicone", "ok", helicone.check(house.settings, house.keys))
+    fates = {state.name: state.fate for state in integration_checks.listed(house).states}
+    for name, checked in integration_checks.check_enabled(house).items():
+        if checked.error is not None:
+            yield Finding(name, "broken", one_line(checked.error))
+            continue
+        yield Finding(name, "ok", "; ".join(filter(None, (checked.found, last_delivery(fates.get(name))))))
 
 
 def _sync(house: App) -> Finding:

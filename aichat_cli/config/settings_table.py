@@ -202,7 +202,12 @@ TABLE: tuple[Setting, ...] = (
     Setting("sync.every_minutes", 5, "Minutes from one sync to the next while a chat is open.", _whole(1, 1440)),
     Setting("sync.documents", True, "Sync documents too; false keeps them on each device.", _boolean),
     Setting("sync.attachments_max_mb", 10, "Largest attached file to sync, in megabytes.", _whole(0, 1000)),
-    Setting("integrations", (), "Services that are told of finished turns, by name: see aichat integrations.", _names),
+    Setting(
+        "integrations",
+        (),
+        "Services that are told of turns: langsmith, posthog, resend or others of aichat integrations list.",
+        _names,
+    ),
     Setting("langsmith.project", "aichat", "Project of LangSmith that traces go to.", _text),
     Setting("langsmith.content", False, "Whether LangSmith is told what was said, or only how it went.", _boolean),
     Setting("langsmith.workspace", "", "Workspace of LangSmith, by its id, for a key of a whole organisation.", _text),
