@@ -56,7 +56,7 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 
 def _findings(house: App) -> Iterator[Finding]:
     yield Finding("aichat", "ok", f"{__version__}, Python {platform.python_version()}, {platform.system()}")
-    checks: list[tuple[str, Callable[[App], Finding | Iterator[Finding]]]] = [
+    checks: list[tuple[str, Callable[[App], Finding | Iterator[Finding] | None]]] = [
         ("settings", _settings),
         ("database", _database),
         ("documents", _documents),
@@ -74,7 +74,7 @@ def _findings(house: App) -> Iterator[Finding]:
     for subject, check in checks:
         try:
             found = check(house)
-            yield from [found] if isinstance(found, Finding) else found
+            yield from [found] if isinstance(found, Finding) else found or ()
         except AichatError as error:
             yield Finding(subject, "broken", one_line(error))
 
