@@ -39,14 +39,16 @@ class Courier:
         self._books = books if books is not None and books.is_persistent and not books.is_read_only else None
         self._queue: SimpleQueue[Sequence[Delivery] | None] = SimpleQueue()
         self._under_way = 0
+        self._held: dict[str, Delivery] = {}
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=f"deliver to {name}", daemon=True)
         self._thread.start()
 
     def take(self, new: Sequence[Delivery]) -> None:
-        """Deliver these, which are in the database already, where there is one."""
+        """Deliver these, which are in the database already, where there is one, and what waits there besides."""
         with self._changed:
             self._under_way += 1
+            self._held |= {each.id: each for each in new}
         self._queue.put(new)
 
     def wait(self, seconds: float) -> bool:
@@ -59,20 +61,28 @@ class Courier:
         self._queue.put(None)
         self._thread.join(max(seconds, 0.0))
 
+    def abandon(self, books: Database | None, *, longest_wait_s: float) -> None:
+        """The program ends before the service has answered: what is under way has failed, so that the next run does not
+        wait for it as well.
+
+        Args:
+            books: the user's database, through a connection of the calling thread.
+        """
+        with self._changed:
+            held = list(self._held.values())
+        if self._books is None or books is None or not held:
+            return
+        problem = f"{self.name} did not answer before the program ended."
+        with suppress(StorageError):
+            deliveries.failed(books, self.name, held, problem, longest_wait_s=longest_wait_s)
+
     def _work(self) -> None:
         leave_signals_to_the_main_thread()
-        database: Database | None = None
+        database = self._opened()
         try:
-            self.observer.warm()
-        except AichatError as exc:
-            self.failure = exc
-        except Exception as exc:  # noqa: BLE001 - of another package's observer nothing is known
-            self.failure = unknown(self.name, exc)
-        try:
+            if not self._pauses(database):
+                self._warm()
             while (new := self._queue.get()) is not None:
-                if database is None and self._books is not None:
-                    with suppress(StorageError):
-                        database = self._books.reopen()
                 try:
                     self._deliver(new, database)
                 finally:
@@ -86,11 +96,31 @@ class Courier:
             with suppress(Exception):
                 self.observer.close()
 
+    def _opened(self) -> Database | None:
+        with suppress(StorageError):
+            return self._books.reopen() if self._books is not None else None
+        return None
+
+    def _pauses(self, database: Database | None) -> bool:
+        """Whether nothing is tried yet, after a failure of this process or another."""
+        with suppress(StorageError):
+            return database is not None and deliveries.retry_at(database, self.name) > now_ms()
+        return False
+
+    def _warm(self) -> None:
+        try:
+            self.observer.warm()
+        except AichatError as exc:
+            self.failure = exc
+        except Exception as exc:  # noqa: BLE001 - of another package's observer nothing is known
+            self.failure = unknown(self.name, exc)
+
     def _deliver(self, new: Sequence[Delivery], database: Database | None) -> None:
-        size = self.observer.batch_size
-        found = self._waiting(new, database)
-        if found is None:
+        if self._pauses(database):
+            self._release(new, database)
             return
+        found = [*new, *self._waiting(new, database)]
+        size = self.observer.batch_size
         batches = [found[start : start + size] for start in range(0, len(found), size)]
         while batches:
             batch = batches.pop(0)
@@ -101,27 +131,22 @@ class Courier:
                 half = len(batch) // 2
                 batches[:0] = [batch[:half], batch[half:]]
                 continue
-            with suppress(StorageError):
-                self._take_down(batch, failure, database)
+            self._take_down(batch, failure, database)
             if failure is not None and not isinstance(failure, RequestRejected):
-                left = [each for batch in batches for each in batch]
-                with suppress(StorageError):
-                    if database is not None and left:
-                        deliveries.release(database, self.name, left)
+                self._release([each for batch in batches for each in batch], database)
                 return
 
-    def _waiting(self, new: Sequence[Delivery], database: Database | None) -> Sequence[Delivery] | None:
-        """The new ones and what waits besides; None where nothing is tried yet after a failure."""
+    def _waiting(self, new: Sequence[Delivery], database: Database | None) -> Sequence[Delivery]:
+        """What was not delivered before and nobody else is at."""
         if database is None:
-            return new
-        try:
-            if deliveries.fate(database, self.name).retry_at > now_ms():
-                deliveries.release(database, self.name, new)
-                return None
-            room = max(2 * self.observer.batch_size - len(new), 1)
-            return [*new, *deliveries.claim(database, self.name, claimed_ms=CLAIMED_MS, limit=room)]
-        except StorageError:
-            return new
+            return []
+        room = max(2 * self.observer.batch_size - len(new), 1)
+        with suppress(StorageError):
+            found = deliveries.claim(database, self.name, claimed_ms=CLAIMED_MS, limit=room)
+            with self._changed:
+                self._held |= {each.id: each for each in found}
+            return found
+        return []
 
     def _attempt(self, batch: Sequence[Delivery]) -> AichatError | None:
         try:
@@ -133,12 +158,27 @@ class Courier:
         return None
 
     def _take_down(self, batch: Sequence[Delivery], failure: AichatError | None, database: Database | None) -> None:
-        if database is None:
-            return
-        if failure is None:
-            deliveries.delivered(database, self.name, batch, keeps_ids=self.observer.keeps_ids)
-        else:
-            deliveries.failed(database, self.name, batch, told(failure))
+        with suppress(StorageError):
+            if database is None:
+                pass
+            elif failure is None:
+                deliveries.delivered(database, self.name, batch, keeps_ids=self.observer.keeps_ids)
+            elif isinstance(failure, RequestRejected):
+                deliveries.rejected(database, self.name, batch, told(failure))
+            else:
+                deliveries.failed(database, self.name, batch, told(failure))
+        self._let_go(batch)
+
+    def _release(self, untried: Sequence[Delivery], database: Database | None) -> None:
+        with suppress(StorageError):
+            if database is not None and untried:
+                deliveries.release(database, self.name, untried)
+        self._let_go(untried)
+
+    def _let_go(self, batch: Sequence[Delivery]) -> None:
+        with self._changed:
+            for each in batch:
+                self._held.pop(each.id, None)
 
 
 def told(error: AichatError) -> str:
