@@ -201,6 +201,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("integrations", (), "Services that are told of finished turns, by name: see aichat integrations.", _names),
     Setting("langsmith.project", "aichat", "Project of LangSmith that traces go to.", _text),
     Setting("langsmith.content", False, "Whether LangSmith is told what was said, or only how it went.", _boolean),
+    Setting("langsmith.workspace", "", "Workspace of LangSmith, by its id, for a key of a whole organisation.", _text),
     Setting("langsmith.url", "https://api.smith.langchain.com", "Where LangSmith is.", _url),
     Setting("posthog.url", "https://us.i.posthog.com", "Where PostHog is.", _url),
     Setting("resend.from", "", "Sender of mail about usage, at a domain that Resend has verified.", _text),
