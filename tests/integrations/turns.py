@@ -16,14 +16,12 @@ from aichat_cli.storage.database import Database
 
 
 def surroundings(
-    folder: Path, name: str, settings: Mapping[str, str], key: str | None, profile: str = "somebody"
+    name: str, settings: Mapping[str, str], key: str | None = None, profile: str = "somebody"
 ) -> Surroundings:
     """Those of an observer whose settings are these."""
-    file = folder / "config.toml"
-    file.write_text("".join(f'{setting} = "{value}"\n' for setting, value in settings.items()))
-    return Surroundings(
-        name, Settings(file, {}), lambda _: None if key is None else Secret(key, "the test"), profile=profile
-    )
+    environ = {f"AICHAT_{setting.upper().replace('.', '_')}": value for setting, value in settings.items()}
+    found = None if key is None else Secret(key, "the test")
+    return Surroundings(name, Settings(Path("/nonexistent"), environ), lambda _: found, profile=profile)
 
 
 def a_turn(books: Database | None = None, limits: Limits = NO_LIMITS, **changes: Any) -> FinishedTurn:

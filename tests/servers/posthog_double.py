@@ -77,7 +77,9 @@ class PostHogDouble(Service):
 
     def _flags(self, key: str, body: dict[str, Any], query: str) -> Reply:
         if key != self.key:
-            raise _Refused(401, "The provided API key is invalid or has expired. Please check your API key and try again.")
+            raise _Refused(
+                401, "The provided API key is invalid or has expired. Please check your API key and try again."
+            )
         if not body.get("distinct_id"):
             raise _Refused(400, "The distinct_id field is missing from the request.")
         assert re.search(r"(^|&)v=\d", query), query

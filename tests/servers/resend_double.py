@@ -96,13 +96,17 @@ class ResendDouble(Service):
             raise _Refused(400, "invalid_idempotency_key", "The key must be between 1-256 chars.")
         if idempotency is not None and self.is_busy:
             raise _Refused(
-                409, "concurrent_idempotent_requests", "Same idempotency key used while original request is in progress."
+                409,
+                "concurrent_idempotent_requests",
+                "Same idempotency key used while original request is in progress.",
             )
         self._require_sendable(request.body)
         canonical = json.dumps(request.body, sort_keys=True).encode()
         known = self._answered.get(idempotency) if idempotency is not None else None
         if known is not None and known[0] != canonical:
-            raise _Refused(409, "invalid_idempotent_request", "Same idempotency key used with a different request payload.")
+            raise _Refused(
+                409, "invalid_idempotent_request", "Same idempotency key used with a different request payload."
+            )
         if known is not None:
             return Reply(200, {"id": known[1]})
         mail = Mail(str(uuid4()), idempotency, request.body)
