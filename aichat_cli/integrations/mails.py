@@ -17,8 +17,8 @@ from aichat_cli.integrations.alerts import CapAlert, CreditsAlert, News, Summary
 
 MODELS_SHOWN = 10
 _FOOT = (
-    "You get this mail because the integration resend is on where you use aichat; each is sent once. "
-    "What is sent, and how to end it: aichat config get integrations"
+    "aichat sends each of these mails once, from where you use it. To end them, take resend out of its setting "
+    "integrations: aichat config get integrations"
 )
 
 

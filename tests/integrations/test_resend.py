@@ -126,6 +126,14 @@ def test_a_cap_that_is_spent_at_once_is_told_as_that_alone(books: Database) -> N
     assert due(books, monthly(10)) == []
 
 
+def test_nobody_who_was_told_of_all_of_a_cap_is_told_of_four_fifths_of_it(books: Database) -> None:
+    """As where another device, whose usage is not here yet, has told."""
+    id_ = f"alert-{MONTH}-anna-monthly-100-of-10"
+    keep(books, [Due(id_, CreditsAlert(0))])
+    spend(books, 8)
+    assert due(books, monthly(10)) == []
+
+
 def test_a_cap_that_is_raised_is_another_one(books: Database) -> None:
     spend(books, 10)
     keep(books, due(books, monthly(10)))
