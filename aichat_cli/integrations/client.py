@@ -87,7 +87,7 @@ class ServiceClient:
             response.close()
         if 200 <= status < 300 or status in accepts:
             return Answer(status, body)
-        said = said_in(body, self._key).message
+        said = said_in(body, self._key).message.rstrip(".")
         reason = f"{self.service} answered {status}" + (f": {said}" if said else "")
         if status in {401, 403}:
             raise KeyRejected(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from tests.cli.test_keys_and_secrets import everything_in
 from tests.pty.terminal import terminal
-from tests.runner import Cli
+from tests.runner import ROOT, Cli
 from tests.servers.langsmith_double import KEY, LangSmithDouble
 from tests.servers.scripted import ScriptedServer
 from tests.servers.service import HANGS_UNREAD, answers
@@ -142,6 +144,38 @@ def test_what_is_refused_for_good_does_not_keep_the_others(
     assert traced.rows("SELECT id, attempts FROM deliveries WHERE payload IS NOT NULL") == [(ids[1], 1)]
 
 
+def test_turning_one_off_deletes_what_waited(traced: Cli, server: ScriptedServer, langsmith: LangSmithDouble) -> None:
+    a_failed_delivery(traced, langsmith)
+    del traced.environ["AICHAT_INTEGRATIONS"]
+    traced.run("config", "set", "integrations", "langsmith")
+    assert b"langsmith is off. 1 that waited deleted.\n" in traced.run("integrations", "disable", "langsmith").stderr
+    assert state_of(traced)["waiting"] == 0
+
+
+WATCHED = """
+import sys
+kept = open(sys.argv.pop(1), "a", buffering=1)
+sys.addaudithook(lambda event, given: kept.write(f"{event} {given[1:]}\\n") if event.startswith("socket.conn") else None)
+from aichat_cli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("command", "connects"), [("hello", 1), ("doctor", 0), ("integrations list", 0)])
+def test_with_all_off_nobody_is_connected_to_but_the_provider(
+    cli: Cli, server: ScriptedServer, tmp_path: Path, command: str, connects: int
+) -> None:
+    seen = tmp_path / "connections"
+    environment = {**cli.environment, "PYTHONPATH": str(ROOT), "AICHAT_MODEL": "gpt-4o-mini"}
+    subprocess.run(
+        [sys.executable, "-c", WATCHED, str(seen), *command.split()],
+        env=environment, capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+    lines = seen.read_text("utf-8").splitlines()
+    assert len(lines) == connects
+    assert all(str(server.port) in line for line in lines)
+
+
 def test_a_test_of_what_is_off_says_how_to_turn_it_on(traced: Cli) -> None:
     traced.environ["AICHAT_INTEGRATIONS"] = ""
     done = traced.run("integrations", "test", "langsmith", "--json")
@@ -209,7 +243,7 @@ def test_a_problem_stands_below_the_table_on_a_terminal_of_any_width(
 def test_a_turn_with_an_integration_that_has_no_key_says_so_once_on_stderr(traced: Cli, server: ScriptedServer) -> None:
     done = traced.run("-m", "gpt-4o-mini", "hello", environ={"LANGSMITH_API_KEY": ""})
     assert (done.returncode, done.stdout) == (0, b"You said: hello")
-    assert done.stderr.count(b"langsmith is on, but has no key. Run: aichat keys set langsmith") == 1
+    assert done.stderr.count(b"aichat: langsmith is on, but has no key. Run: aichat keys set langsmith") == 1
 
 
 def test_names_are_completed_by_the_shell(cli: Cli) -> None:
