@@ -24,7 +24,7 @@ from aichat_cli.providers.endpoints import KEY_NAMES
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import one_line
-from aichat_cli.storage import collections, conversations, sync_state
+from aichat_cli.storage import collections, conversations, namespaces, sync_state
 from aichat_cli.sync_services import KEY_NAME
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
@@ -56,10 +56,11 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 
 def _findings(house: App) -> Iterator[Finding]:
     yield Finding("aichat", "ok", f"{__version__}, Python {platform.python_version()}, {platform.system()}")
-    checks: list[tuple[str, Callable[[App], Finding | Iterator[Finding]]]] = [
+    checks: list[tuple[str, Callable[[App], Finding | Iterator[Finding] | None]]] = [
         ("settings", _settings),
         ("database", _database),
         ("documents", _documents),
+        ("pinecone", _pinecone),
         ("keyring", _keyring),
         ("keys", _keys),
         ("gateway", _gateway),
@@ -73,7 +74,7 @@ def _findings(house: App) -> Iterator[Finding]:
     for subject, check in checks:
         try:
             found = check(house)
-            yield from [found] if isinstance(found, Finding) else found
+            yield from [found] if isinstance(found, Finding) else found or ()
         except AichatError as error:
             yield Finding(subject, "broken", one_line(error))
 
@@ -104,6 +105,12 @@ def _documents(house: App) -> Finding:
         return Finding("documents", "missing", "Run: aichat ingest FOLDER")
     count = sum(collection.document_count for collection in listed)
     return Finding("documents", "ok", f"{count:,}; collections: {', '.join(each.name for each in listed)}")
+
+
+def _pinecone(house: App) -> Finding | None:
+    if not namespaces.is_used(house.readable_database):
+        return None
+    return Finding("pinecone", "ok", house.documents.check_pinecone(house.readable_database))
 
 
 def _keyring(_: App) -> Finding:

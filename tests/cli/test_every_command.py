@@ -40,6 +40,7 @@ STORIES = {
         docs refresh -y
         docs reindex -y
         docs warm
+        docs migrate --to local
         docs rm notes/bees.md -y
     """,
     "history": """
