@@ -158,6 +158,12 @@ def rejected(db: Database, integration: str, deliveries: Sequence[Delivery], pro
         )
 
 
+def forget(db: Database, integration: str) -> int:
+    """Nothing that waits is to be delivered any more; how much that was."""
+    with db.transaction(longest_wait_s=1.0):
+        return db.execute("DELETE FROM deliveries WHERE integration = ? AND payload IS NOT NULL", (integration,))
+
+
 def release(db: Database, integration: str, deliveries: Sequence[Delivery]) -> None:
     """They were not tried: anybody may take them."""
     with db.transaction(longest_wait_s=1.0):
