@@ -81,16 +81,17 @@ class IntegrationServices:
         """An observer, on or not; close it.
 
         Raises:
-            ConfigError: there is none of that name, or it cannot be made as it is set.
+            ConfigError: it cannot be made as it is set. One of another package raises it when it is first used, also
+                where there is none of that name.
         """
-        module = OBSERVERS.get(name)
-        if module is None:
-            raise ConfigError(
-                f'There is no integration "{name}", which the setting {SETTING} names.',
-                hint="Run: aichat integrations list",
-            )
+        settings = self._settings()
+        options = {} if name in OBSERVERS else settings.plugin_options(name)
+        surroundings = Surroundings(
+            name, settings, lambda key_name: self._keys.find(key_name, by_flag=False), options=options
+        )
+        module = OBSERVERS.get(name, "aichat_cli.integrations.plugged")
         make: Callable[[Surroundings], Observer] = import_module(module).observer
-        return make(Surroundings(name, self._settings(), lambda key_name: self._keys.find(key_name, by_flag=False)))
+        return make(surroundings)
 
     def close(self) -> None:
         """Wait a moment for what is being delivered, and end."""
