@@ -10,7 +10,9 @@ from aichat_cli.core.media import sniffed_type
 from aichat_cli.core.struct import Struct
 from aichat_cli.documents.loading.plugged import loader_for
 
-Reader = Literal["text", "markdown", "code", "table", "json", "xml", "html", "notebook", "pdf", "office", "mail", "plugin"]
+Reader = Literal[
+    "text", "markdown", "code", "table", "json", "xml", "html", "notebook", "pdf", "office", "mail", "plugin"
+]
 
 
 class Format(Struct, frozen=True):
