@@ -118,7 +118,7 @@ def failing(plugin: Plugin, how: str = "failed") -> Iterator[None]:
         yield
     except (AichatError, KeyboardInterrupt, GeneratorExit):
         raise
-    except BaseException as exc:
+    except BaseException as exc:  # noqa: BLE001 - of another package nothing is known
         raise failure(plugin, how, exc) from None
     finally:
         _printing.is_aside = before

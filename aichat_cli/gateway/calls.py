@@ -74,12 +74,14 @@ class Running:
         reading: what arrived so far.
         moved_at: when it last came forward, by the loop's clock; `waits_for` is whom it has waited for since then.
         ending: why it was ended from outside, None where it was not.
+        is_free: nobody charges for the answer: it was given before, and a proxy had kept it.
     """
 
     __slots__ = (
         "_loop",
         "_task",
         "ending",
+        "is_free",
         "model",
         "moved_at",
         "noted_at",
@@ -94,6 +96,7 @@ class Running:
         self.model = model
         self.reading: Tap | Encoder | Nothing = Nothing()
         self.ending: Ending | None = None
+        self.is_free = False
         self.waits_for: Literal["provider", "client", "nobody"] = "nobody"
         self.noted_tokens = 0
         self._task = task
@@ -114,7 +117,7 @@ class Running:
     def progress(self) -> Progress:
         """What it has come to, for the books."""
         tokens, price = self.reading.output_tokens, self.model.price
-        usage = TokenUsage(self.ticket.call.likely_input, tokens)
+        usage = TokenUsage(self.ticket.call.likely_input, tokens, is_free=self.is_free)
         return Progress(self.ticket.request_id, tokens, cost_nano(usage, price) if price and tokens else 0)
 
 
