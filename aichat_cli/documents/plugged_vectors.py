@@ -15,6 +15,7 @@ from aichat_cli.documents.embedding.base import Matrix
 from aichat_cli.documents.vectors import Neighbour, VectorStore
 
 _T = TypeVar("_T")
+_METHODS = ("add", "remove", "settle", "nearest", "count", "maintain")
 
 
 class StoreSurroundings(Struct, frozen=True):
@@ -50,7 +51,7 @@ def open_store(name: str, surroundings: StoreSurroundings) -> VectorStore:
         raise plugins.wrong(plugin, "function that makes a VectorStore", make)
     with plugins.failing(plugin, "cannot be made"):
         store = make(surroundings)
-    if not all(callable(getattr(store, method, None)) for method in ("add", "remove", "nearest", "count", "maintain")):
+    if not all(callable(getattr(store, method, None)) for method in _METHODS):
         raise plugins.wrong(plugin, "VectorStore", store)
     return _Plugged(plugin, store)
 
@@ -69,6 +70,10 @@ class _Plugged:
     def remove(self, chunk_seqs: Sequence[int]) -> None:
         """Take vectors out."""
         self._called(lambda: self._store.remove(chunk_seqs))
+
+    def settle(self) -> None:
+        """Have it keep what was changed."""
+        self._called(self._store.settle)
 
     def nearest(self, query: Matrix, limit: int) -> list[Neighbour]:
         """What is near, in the order that every store keeps."""

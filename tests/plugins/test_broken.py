@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,7 +93,7 @@ class Store:
         pass
     def add(self, chunk_seqs, vectors):
         raise ValueError("sk-secret")
-    remove = count = maintain = add
+    remove = settle = count = maintain = add
     def nearest(self, query, limit):
         return [(1, 2)]
 """
@@ -106,7 +107,7 @@ ENTRIES = {
     }
     | {"priced": "priced"},
     plugins.OBSERVERS: {"late": "Late", "slow": "Slow", "junk": "Junk", "raises": "raises", "langsmith": "raises"},
-    plugins.LOADERS: {"raises": "raises", "text": "text", "outside": "outside", "pdf": "raises", "none": "nothing"},
+    plugins.LOADERS: {"raises": "raises", "plain": "text", "outside": "outside", "pdf": "raises", "none": "nothing"},
     plugins.VECTOR_STORES: {"store": "Store", "raises": "raises", "none": "nothing"},
 }
 BROKEN = "import os\nopen(os.environ['AICHAT_SEEN'], 'w').close()\nraise RuntimeError('sk-secret')\n"
@@ -208,8 +209,8 @@ def test_a_loader_that_fails_fails_one_file() -> None:
     reasons = {}
     with Loader() as loader:
         worker_sees = pytest.MonkeyPatch()
-        worker_sees.setenv("PYTHONPATH", __import__("sys").path[0])
-        for suffix in ("raises", "text", "outside", "none", "unloadable"):
+        worker_sees.setenv("PYTHONPATH", sys.path[0])
+        for suffix in ("raises", "plain", "outside", "none", "unloadable"):
             with pytest.raises(DocumentError) as told:
                 loader.load(b"content", f"file.{suffix}")
             reasons[suffix] = told.value.message.partition(" 1.0 ")[2]
@@ -217,7 +218,7 @@ def test_a_loader_that_fails_fails_one_file() -> None:
         worker_sees.undo()
     assert reasons == {
         "raises": "failed on it: ValueError.",
-        "text": "is no loader: what it gives is no LoadedDocument, but str.",
+        "plain": "is no loader: what it gives is no LoadedDocument, but str.",
         "outside": "gave a document whose headings, pages, kind or notes cannot be.",
         "none": "is no function, but NoneType.",
         "unloadable": "cannot be loaded: RuntimeError.",
@@ -249,7 +250,7 @@ def test_observers_that_fail_hang_or_print_leave_the_turn_as_it_is(among_them: C
     began = time.monotonic()
     done = among_them.run("-m", "gpt-4o-mini", "is all well?")
     assert time.monotonic() - began < 20
-    assert (done.returncode, done.stdout) == (0, b"All is well.\n")
+    assert (done.returncode, done.stdout) == (0, b"You said: is all well?")
     told = done.stderr.decode()
     assert "Traceback" not in told
     assert "secret" not in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from aichat_cli.core.errors import ConfigError
 from aichat_cli.documents.plugged_vectors import StoreSurroundings, open_store
 from aichat_cli.storage.database import Database
 from tests.documents.vector_contract import Shelf, VectorContract
-from tests.documents.vector_rows import collection
+from tests.documents.vector_rows import collection, random_vectors
 from tests.plugins.packages import EXAMPLE, on_path
 from tests.runner import ROOT, Cli
 
@@ -75,7 +76,7 @@ class TestItsStore(VectorContract):
     _numbers = count()
 
     @pytest.fixture(autouse=True)
-    def _installed(self, example: Path, tmp_path_factory: pytest.TempPathFactory) -> object:
+    def _installed(self, example: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         type(self).folder = tmp_path_factory.mktemp("store")
         with on_path(example):
             yield
@@ -88,9 +89,20 @@ class TestItsStore(VectorContract):
         surroundings = StoreSurroundings(f"{where.id}-{next(self._numbers)}", dimensions, self.folder)
         return Shelf(database, where, open_store("npz", surroundings))
 
+    def test_a_change_that_is_undone_leaves_nothing(self) -> None:
+        """A file has no transactions: what was not settled is gone with the store that was told of it."""
+        where = StoreSurroundings("undone", 8, self.folder)
+        store = open_store("npz", where)
+        store.add(range(150), random_vectors(150, 8))
+        store.settle()
+        store.remove([3])
+        assert open_store("npz", where).count() == 150
+
     def test_it_is_there_the_next_time(self) -> None:
         where = StoreSurroundings("one", 2, self.folder)
-        open_store("npz", where).add([7], __import__("numpy").eye(2, dtype="float32")[:1])
+        store = open_store("npz", where)
+        store.add([7], random_vectors(1, 2))
+        store.settle()
         assert open_store("npz", where).count() == 1
 
     def test_another_name_is_none_of_it(self) -> None:
@@ -100,7 +112,7 @@ class TestItsStore(VectorContract):
 
 def test_every_name_for_others_is_there() -> None:
     assert set(aichat_cli.plugins._HOME_OF) == set(aichat_cli.plugins.__all__)
-    assert all(getattr(aichat_cli.plugins, name) is not None for name in aichat_cli.plugins.__all__)
+    assert all(hasattr(aichat_cli.plugins, name) for name in aichat_cli.plugins.__all__)
     with pytest.raises(AttributeError):
         _ = aichat_cli.plugins.Registry  # type: ignore[attr-defined]
 

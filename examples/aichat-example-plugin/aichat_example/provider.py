@@ -23,7 +23,7 @@ class Echo:
 
     def stream(self, request: ChatRequest) -> Iterator[ProviderEvent]:
         """Whatever is raised here is told in one line; errors of `aichat_cli.plugins` in their own words."""
-        said = request.messages[-1].text
+        said = request.messages[-1].content
         answer = said.upper() if request.model.wire_name == "loud" else said
         for place, word in enumerate(answer.split(" ")):
             yield TextDelta(f" {word}" if place else word)

@@ -26,13 +26,18 @@ class NpzStore:
         kept = lengths > 0
         self._seqs = np.concatenate((self._seqs, np.asarray(chunk_seqs, np.int64)[kept]))
         self._vectors = np.concatenate((self._vectors, vectors[kept] / lengths[kept, None])).astype(np.float32)
-        self._write()
 
     def remove(self, chunk_seqs: Sequence[int]) -> None:
         """Chunks that it does not have are no error."""
         kept = ~np.isin(self._seqs, np.asarray(chunk_seqs, np.int64))
         self._seqs, self._vectors = self._seqs[kept], self._vectors[kept]
-        self._write()
+
+    def settle(self) -> None:
+        """What was added and removed is to stay: the new file or the old one, whatever happens meanwhile."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        written = self._path.with_suffix(".tmp.npz")
+        np.savez(written, seqs=self._seqs, vectors=self._vectors)
+        written.replace(self._path)
 
     def nearest(self, query: Matrix, limit: int) -> list[Neighbour]:
         """Equal ones in the order of their chunks."""
@@ -47,10 +52,3 @@ class NpzStore:
 
     def maintain(self) -> None:
         """There is no index to make anew."""
-
-    def _write(self) -> None:
-        """The new file or the old one, whatever happens meanwhile."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        written = self._path.with_suffix(".tmp.npz")
-        np.savez(written, seqs=self._seqs, vectors=self._vectors)
-        written.replace(self._path)
