@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from aichat_cli.chat.observing import FinishedTurn
-from aichat_cli.core.errors import StorageError
+from aichat_cli.core.errors import AichatError, StorageError
 from aichat_cli.integrations.courier import CLAIMED_MS, Courier, unknown
 from aichat_cli.integrations.observer import Delivery, Observer
 from aichat_cli.storage import deliveries
@@ -39,6 +39,9 @@ class Hub:
         for courier in self.couriers:
             try:
                 new = list(courier.observer.deliveries(turn))
+            except AichatError as exc:
+                courier.failure = exc
+                continue
             except Exception as exc:  # noqa: BLE001 - a turn is over, whatever an observer makes of it
                 courier.failure = unknown(courier.name, exc)
                 continue
