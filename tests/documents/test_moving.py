@@ -192,7 +192,12 @@ def test_a_migration_that_fails_changes_nothing_and_the_next_goes_on(
     monkeypatch.setattr(sending, "SENT_TOGETHER", 40)
     shelf(database, 200)
     double.faults |= dict.fromkeys(range(4, 12), fault)
-    expected = {"cut": ConnectFailed, "rate_limit": RateLimited, "error": ProviderUnavailable, "garbage": BadResponse}
+    expected: dict[str, type[AichatError]] = {
+        "cut": ConnectFailed,
+        "rate_limit": RateLimited,
+        "error": ProviderUnavailable,
+        "garbage": BadResponse,
+    }
     with pytest.raises(expected[fault]) as caught:
         move(database, service)
     assert double.key not in f"{caught.value} {caught.value.hint}"
