@@ -132,12 +132,16 @@ class Trace:
     def take(self, event: TurnEvent, model: Model) -> None:
         """What came of a model that was asked."""
         if isinstance(event, TextDelta | ReasoningDelta):
-            if self._first_at is None:
-                self._first_at = self.now()
-                self.first_at = self.first_at or self._first_at
+            self.arrives()
         elif isinstance(event, Retrying):
             self.end(event.error)
             self.ask(model, after=event.delay)
+
+    def arrives(self) -> None:
+        """Something of the answer is here."""
+        if self._first_at is None:
+            self._first_at = self.now()
+            self.first_at = self.first_at or self._first_at
 
     def end(self, error: AichatError | None = None) -> None:
         """The step that is open ends; where there is none this does nothing."""
