@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from aichat_cli.config.paths import Paths, user_paths
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.errors import AichatError, ConfigError, KeyMissing, StorageError
-from aichat_cli.core.models import GATEWAY, Model, Wire
+from aichat_cli.core.errors import AichatError, ConfigError, StorageError
+from aichat_cli.core.models import Model, Wire
 from aichat_cli.core.secret import Secret
 from aichat_cli.providers.base import Provider, Timeouts
 from aichat_cli.providers.custom import custom_models
-from aichat_cli.providers.endpoints import key_environment_variables
+from aichat_cli.providers.endpoints import key_environment_variables, key_missing
 from aichat_cli.providers.pricing import checked_prices
 from aichat_cli.providers.registry import Registry
 from aichat_cli.storage import accounts, turns
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from aichat_cli.documents.embedding.base import Embedder
     from aichat_cli.documents.library import Library
     from aichat_cli.integrations.services import IntegrationServices
+    from aichat_cli.providers.helicone import Helicone
     from aichat_cli.providers.retry import RetryPolicy
     from aichat_cli.sync_services import SyncServices
 
@@ -71,7 +72,7 @@ class App:
 
     def reload_settings(self) -> None:
         """Read the settings file anew, after a change to it; what was made of the old values stays as it is."""
-        for name in ("settings", "registry", "limits"):
+        for name in ("settings", "registry", "limits", "helicone"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -138,15 +139,9 @@ class App:
     @cached_property
     def limits(self) -> Limits:
         """What may be spent in this run, by settings and `--max-cost`."""
-        from aichat_cli.billing.limits import Limits
+        from aichat_cli.billing.limits import configured
 
-        return Limits(
-            mode="credits" if self.settings.text("billing.mode") == "credits" else "own-keys",
-            daily_nano=self.settings.amount_nano("limits.daily_usd"),
-            monthly_nano=self.settings.amount_nano("limits.monthly_usd"),
-            budget=self._budget,
-            confirm_nano=self.settings.amount_nano("limits.confirm_usd"),
-        )
+        return configured(self.settings, self._budget)
 
     @cached_property
     def readable_database(self) -> Database:
@@ -220,8 +215,17 @@ class App:
             return None
         key = self.keys.find(model.key_name)
         if key is None and model.key_required:
-            raise _key_missing(f'No API key for "{model.key_name}", which {model.name} needs.', model.key_name)
-        return key
+            raise key_missing(f'No API key for "{model.key_name}", which {model.name} needs.', model.key_name)
+        return key if self.helicone is None else self.helicone.keys_for(model, key)
+
+    @cached_property
+    def helicone(self) -> Helicone | None:
+        """What stands between us and some providers, None where nothing does; `helicone.configured` tells the errors."""
+        if not self.settings.names("helicone.providers"):
+            return None
+        from aichat_cli.providers.helicone import configured
+
+        return configured(self.settings, self.keys)
 
     def checkout(self, *, answer_seconds: float = 30.0) -> StripeCheckout:
         """Stripe, with the key that is kept for it, and how long each of its answers is waited for; close it.
@@ -234,7 +238,7 @@ class App:
 
         key = self.keys.find(checkout.KEY_NAME)
         if key is None:
-            raise _key_missing("No key for Stripe, through which credits are bought.", checkout.KEY_NAME)
+            raise key_missing("No key for Stripe, through which credits are bought.", checkout.KEY_NAME)
         return checkout.StripeCheckout(key, api_base=checkout.api_base_of(os.environ), answer_seconds=answer_seconds)
 
     def model(self, typed: str | None) -> Model:
@@ -263,8 +267,10 @@ class App:
         from aichat_cli import embedders
 
         model = self.registry.embedding_model(name)
-        books = embedders.EmbeddingBooks(lambda: self.database, lambda: self.limits)
-        access = embedders.Access(self.key_for(model), self.timeouts, self.retry, books.admit, books.release)
+        books = embedders.Books(lambda: self.database, lambda: self.limits)
+        access = embedders.Access(
+            self.key_for(model), self.timeouts, self.retry, books.admit, books.release, lambda: self.helicone
+        )
         embedder = embedders.api_embedder(model, access, books.record)
         self._api_embedders.append(embedder)
         return embedder
@@ -388,10 +394,4 @@ class App:
         from aichat_cli.providers.wires import open_wire
 
         threads = int(self.settings.number("local.threads")) if wire == "local" else 0
-        return open_wire(wire, self.paths.model_dir, threads=threads)
-
-
-def _key_missing(message: str, name: str) -> KeyMissing:
-    if name == GATEWAY:
-        return KeyMissing(message, hint="Run: aichat login")
-    return KeyMissing(message, hint=f"Run: aichat keys set {name}, or set {key_environment_variables(name)[0]}")
+        return open_wire(wire, self.paths.model_dir, threads=threads, helicone=lambda: self.helicone)

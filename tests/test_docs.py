@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from aichat_cli.cli.main import EPILOG, root
 from aichat_cli.core import exits
 from aichat_cli.render import json_shapes
 from aichat_cli.render.turn_view import TurnResult
+from tests import starting
 from tests.chat.files import PNG
 from tests.servers.scripted import ScriptedServer
 from tests.servers.stripe_double import StripeDouble
@@ -135,36 +137,41 @@ def test_the_documented_shape_of_an_answer_is_the_one_that_is_printed() -> None:
     assert documented == set(json.loads(dict(FENCE.findall(example))["json"]))
 
 
-@pytest.fixture
-def home_with_a_turn(tmp_path: Path) -> dict[str, str]:
-    """The environment of a user who has asked one question."""
-    environment = {
-        "HOME": str(tmp_path),
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
-        "OPENAI_API_KEY": "not-a-key",
-        "NO_PROXY": "127.0.0.1",
-    }
-    (tmp_path / "photo.png").write_bytes(PNG)
-    (tmp_path / "paint.md").write_text("# Paint\n\nThe colours of paint are red and blue.\n")
-    printed_by(["ingest", str(tmp_path / "paint.md")], environment)
+@pytest.fixture(scope="module")
+def used_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a user who has asked one question."""
+    home = tmp_path_factory.mktemp("used")
+    environment = environment_in(home)
+    (home / "photo.png").write_bytes(PNG)
+    (home / "paint.md").write_text("# Paint\n\nThe colours of paint are red and blue.\n")
+    printed_by(["ingest", str(home / "paint.md")], environment)
     printed_by(["users", "create", "anna"], environment)
     printed_by(["roles", "edit", "critic"], {**environment, "VISUAL": "sh -c 'echo Be strict. > \"$0\"'"})
     with ScriptedServer() as server:
         printed_by(
-            ["--docs", "-a", str(tmp_path / "photo.png"), "colours?"],
+            ["--docs", "-a", str(home / "photo.png"), "colours?"],
             {**environment, "OPENAI_BASE_URL": server.openai_url},
         )
-    return environment
+    return home
+
+
+@pytest.fixture
+def home_with_a_turn(used_home: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of that user, in a copy of that home."""
+    return environment_in(shutil.copytree(used_home, tmp_path / "home"))
+
+
+def environment_in(home: Path) -> dict[str, str]:
+    return starting.ENVIRONMENT | {"HOME": str(home), "OPENAI_API_KEY": "not-a-key", "NO_PROXY": "127.0.0.1"}
 
 
 def printed_by(arguments: list[str], environment: dict[str, str], *, code: int = 0) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run(
-        [sys.executable, "-m", "aichat_cli", *arguments],
-        env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert ended.returncode == code, ended.stderr
-    return ended
+    pipe = subprocess.PIPE
+    command = [*starting.PROGRAM, *arguments]
+    with starting.start(command, environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err.decode()
+    return subprocess.CompletedProcess(process.args, code, out.decode(), err.decode())
 
 
 def fields_of(value: Any) -> Any:

@@ -56,13 +56,14 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 
 def _findings(house: App) -> Iterator[Finding]:
     yield Finding("aichat", "ok", f"{__version__}, Python {platform.python_version()}, {platform.system()}")
-    checks: list[tuple[str, Callable[[App], Finding]]] = [
+    checks: list[tuple[str, Callable[[App], Finding | None]]] = [
         ("settings", _settings),
         ("database", _database),
         ("documents", _documents),
         ("keyring", _keyring),
         ("keys", _keys),
         ("gateway", _gateway),
+        ("helicone", _helicone),
         ("sync", _sync),
         ("prices", _prices),
         ("embedded model", _embedded),
@@ -71,7 +72,8 @@ def _findings(house: App) -> Iterator[Finding]:
     ]
     for subject, check in checks:
         try:
-            yield check(house)
+            if (finding := check(house)) is not None:
+                yield finding
         except AichatError as error:
             yield Finding(subject, "broken", one_line(error))
 
@@ -131,6 +133,15 @@ def _gateway(house: App) -> Finding:
         return Finding("gateway", "broken", one_line(house.account.problem))
     account, models = profile.account, f"{len(profile.models)} models"
     return Finding("gateway", "ok", f"{account.url}: {account.user_name}, {balance_text(account)}, {models}")
+
+
+def _helicone(house: App) -> Finding | None:
+    """Nothing where it is off: it is for those who have an account there."""
+    if not house.settings.names("helicone.providers"):
+        return None
+    from aichat_cli.providers import helicone
+
+    return Finding("helicone", "ok", helicone.check(house.settings, house.keys))
 
 
 def _sync(house: App) -> Finding:

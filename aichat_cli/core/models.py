@@ -32,6 +32,7 @@ class Model(Struct, frozen=True):
         reads_images, reads_pdf, reads_audio: whether it takes such files; None where unknown.
         retired: the successor's name, or None while it is served.
         dimensions: of an embedding model's vectors, None where unknown.
+        via: who stands between us and the provider, as messages name them; `base_url` is theirs then.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Model(Struct, frozen=True):
     reads_audio: bool | None = None
     retired: str | None = None
     dimensions: int | None = None
+    via: str | None = None
 
     def reads(self, kind: MediaKind) -> bool | None:
         """Whether it takes files of this kind; None where unknown."""

@@ -76,12 +76,14 @@ class Running:
         moved_at: when it last came forward, by the loop's clock; `waits_for` is whom it has waited for since then.
         ending: why it was ended from outside, None where it was not.
         trace: takes down its steps for observers, None where there are none.
+        is_free: nobody charges for the answer: it was given before, and a proxy had kept it.
     """
 
     __slots__ = (
         "_loop",
         "_task",
         "ending",
+        "is_free",
         "model",
         "moved_at",
         "noted_at",
@@ -98,6 +100,7 @@ class Running:
         self.reading: Tap | Encoder | Nothing = Nothing()
         self.ending: Ending | None = None
         self.trace: Trace | None = None
+        self.is_free = False
         self.waits_for: Literal["provider", "client", "nobody"] = "nobody"
         self.noted_tokens = 0
         self._task = task
@@ -118,7 +121,7 @@ class Running:
     def progress(self) -> Progress:
         """What it has come to, for the books."""
         tokens, price = self.reading.output_tokens, self.model.price
-        usage = TokenUsage(self.ticket.call.likely_input, tokens)
+        usage = TokenUsage(self.ticket.call.likely_input, tokens, is_free=self.is_free)
         return Progress(self.ticket.request_id, tokens, cost_nano(usage, price) if price and tokens else 0)
 
 
