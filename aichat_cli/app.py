@@ -182,7 +182,9 @@ class App:
         """What observes finished turns."""
         from aichat_cli.integrations.services import IntegrationServices
 
-        return IntegrationServices(self.keys, lambda: self.settings, lambda: self.database)
+        return IntegrationServices(
+            self.keys, lambda: self.settings, lambda: self.database, lambda: self.account.user_id
+        )
 
     @property
     def integration_problems(self) -> list[AichatError]:

@@ -144,6 +144,16 @@ def fate(db: Database, integration: str) -> Fate:
     return Fate(integration, delivered_at, failed_at, problem, failures, retry_at, waiting, dropped)
 
 
+def known(db: Database, integration: str, ids: Sequence[str]) -> set[str]:
+    """Which of these are waiting, or were delivered and kept."""
+    marks = ",".join("?" * len(ids))
+    rows = db.rows(
+        f"SELECT id FROM deliveries WHERE integration = ? AND id IN ({marks})",  # noqa: S608 (question marks)
+        (integration, *ids),
+    )
+    return {id_ for (id_,) in rows}
+
+
 def install_id(db: Database) -> str:
     """The random name of this database, made on first use.
 
