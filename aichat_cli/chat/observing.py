@@ -76,7 +76,8 @@ class FinishedTurn(Struct, frozen=True):
         first_at: when the first piece of the answer came.
         spans: what it was made of, in the order in which that began.
         content: what was said, for observers that may have it.
-        books: where money is kept, through a connection of the calling thread; None on a gateway.
+        books: where money is kept, through a connection of the calling thread; on a gateway the operator's own database,
+            which knows nothing of the money of its users.
         limits: what may be spent.
     """
 

@@ -16,7 +16,7 @@ from aichat_cli.app import App
 from aichat_cli.chat.observing import FinishedTurn, Trace
 from aichat_cli.core.errors import AichatError, StorageError
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
-from aichat_cli.core.struct import Struct
+from aichat_cli.core.struct import Struct, replace
 from aichat_cli.storage import deliveries
 from aichat_cli.storage.database import Database
 from aichat_cli.storage.deliveries import Fate
@@ -155,7 +155,7 @@ class Teller:
 
     def _tell_all(self, hub: Hub, books: Database | None) -> None:
         with self._lock:
-            turns = [turn for turn, _ in self._turns]
+            turns = [replace(turn, books=books) for turn, _ in self._turns]
             self._turns.clear()
             self._bytes = 0
         if turns:
