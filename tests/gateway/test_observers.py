@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from aichat_cli.accounts.postgres import PostgresAccounts
-from aichat_cli.chat.observing import FinishedTurn
+from aichat_cli.app import App
+from aichat_cli.chat.observing import FinishedTurn, TurnContent
+from aichat_cli.core.ids import RequestId
 from aichat_cli.core.secret import Secret
+from aichat_cli.gateway.teller import MOST_BYTES_WAITING, MOST_WAITING, Teller
 from aichat_cli.integrations import services
+from aichat_cli.integrations.observer import TIMEOUTS
+from aichat_cli.storage.database import Database
 from tests.gateway import diary
 from tests.gateway.asking import HELLO, soon
 from tests.gateway.test_disconnects import ask_and_keep
 from tests.gateway.test_metrics import samples
 from tests.hosted.database import template
+from tests.servers import langsmith_double
 from tests.servers.gateway import RunningGateway
+from tests.servers.langsmith_double import LangSmithDouble
 from tests.servers.postgres import Cluster
 from tests.servers.scripted import ScriptedServer
+from tests.servers.service import HANGS
 
 OPENAI, CLAUDE = "gpt-4o-mini", "claude-haiku-4-5"
 DIARY = {"AICHAT_INTEGRATIONS": "diary"}
@@ -148,3 +160,90 @@ def test_what_was_delivered_is_counted(gateway: RunningGateway) -> None:
     assert now["aichat_deliveries_total", labels.format("delivered")] == before + 1
     assert now["aichat_deliveries_total", labels.format("failed")] == 0
     assert now["aichat_deliveries_total", labels.format("dropped")] == 0
+
+
+def test_langsmith_has_one_trace_for_each_call_with_its_user_and_its_content_where_that_is_set(
+    tmp_path: Path, provider: ScriptedServer
+) -> None:
+    with LangSmithDouble() as langsmith:
+        environ = {**of_langsmith(langsmith), "AICHAT_LANGSMITH_CONTENT": "true"}
+        with RunningGateway(tmp_path, provider, environ=environ) as gateway:
+            key = gateway.key("anna")
+            for stream in (True, False):
+                assert ask(gateway, key, stream=stream).status_code == 200
+            user = gateway.user_id("anna")
+        assert len(langsmith.traces) == 2
+        for runs in langsmith.traces.values():
+            assert [run["run_type"] for run in runs] == ["chain", "llm"]
+            assert user in str(runs[0]["extra"])
+            assert "You said: hello there" in str(runs[0]["outputs"])
+        assert langsmith.repeated == 0
+
+
+def test_a_langsmith_that_hangs_delays_no_call_and_the_end_by_two_seconds_and_is_told_later(
+    tmp_path: Path, provider: ScriptedServer
+) -> None:
+    with LangSmithDouble() as langsmith:
+        langsmith.fault = HANGS
+        with RunningGateway(tmp_path, provider, environ=of_langsmith(langsmith)) as gateway:
+            began = time.monotonic()
+            for _ in range(5):
+                assert ask(gateway, gateway.key("anna")).status_code == 200
+            assert time.monotonic() - began < TIMEOUTS.first_byte
+            assert "hello there" not in str(kept(gateway))
+            ended_at = time.monotonic()
+        assert time.monotonic() - ended_at < 4  # 2, and what a busy machine takes
+        assert len(kept(gateway)) == 5
+
+
+def test_with_no_integration_on_no_thread_is_begun_and_nothing_is_kept(
+    tmp_path: Path, provider: ScriptedServer
+) -> None:
+    others = threads_of_tellers()
+    with RunningGateway(tmp_path, provider) as gateway:
+        assert ask(gateway, gateway.key("anna")).status_code == 200
+        assert threads_of_tellers() == others
+        assert not gateway.deps.house.database_path.exists()
+        assert not [name for name, _ in samples(gateway) if "deliveries" in name]
+
+
+def test_what_is_told_too_fast_makes_room_and_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("AICHAT_INTEGRATIONS", "diary")
+    house = App()
+    teller = Teller(house)
+    for number in range(MOST_WAITING + 3):
+        teller.tell(a_turn(f"fast-{number}"), 10)
+    assert [each.dropped for each in teller.told] == [3]
+    teller.tell(a_turn("large"), MOST_BYTES_WAITING)
+    teller.open()
+    teller.close()
+    house.close()
+    assert diary.delivered[-1:] == ["large"]
+    assert "fast-5" not in diary.delivered
+    assert teller.told[0].dropped == MOST_WAITING + 3
+
+
+def a_turn(id_: str) -> FinishedTurn:
+    return FinishedTurn(
+        RequestId(id_), "chat", OPENAI, "openai", "complete", 1.0, 2.0, content=TurnContent(None, (), "", "")
+    )
+
+
+def threads_of_tellers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "teller"}
+
+
+def of_langsmith(langsmith: LangSmithDouble) -> dict[str, str]:
+    return {
+        "AICHAT_INTEGRATIONS": "langsmith",
+        "AICHAT_LANGSMITH_URL": langsmith.url,
+        "LANGSMITH_API_KEY": langsmith_double.KEY,
+    }
+
+
+def kept(gateway: RunningGateway) -> list[tuple[Any, ...]]:
+    """What waits in the operator's database."""
+    with closing(Database.open(gateway.deps.house.database_path, read_only=True)) as db:
+        return db.rows("SELECT id, payload FROM deliveries WHERE integration = 'langsmith'")
