@@ -37,7 +37,24 @@ PROGRAM = (*PYTHON, "aichat_cli")
 LOADED = ("aichat_cli.cli.main", "aichat_cli.cli.chat", "aichat_cli.providers.openai_wire")
 """What a one-shot loads."""
 
-_SECRETS = ("Crypto.Cipher.AES", "Crypto.Protocol.KDF", "Crypto.Random", "platformdirs", "tests.keyring_backend")
+_SECRETS = (
+    "Crypto.Cipher.AES",
+    "Crypto.Protocol.KDF",
+    "Crypto.Random",
+    "keyring",
+    "platformdirs",
+    "tests.keyring_backend",
+)
+_SERVER = (
+    "aiohttp",
+    "starlette.applications",
+    "starlette.middleware",
+    "starlette.routing",
+    "uvicorn.main",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvloop",
+)
 _NUMBERS = ("numpy.typing", "pathspec", "rich.console", "rich.progress", "sqlite_vec")
 
 LIBRARIES = {
@@ -47,6 +64,11 @@ LIBRARIES = {
     "docs": _NUMBERS,
     "search": _NUMBERS,
     "credits": ("stripe",),
+    "users": _SECRETS,
+    "api-keys": _SECRETS,
+    "doctor": _SECRETS,
+    "login": _SECRETS,
+    "serve": (*_SECRETS, *_SERVER),
 }
 """What others made and a command loads, by its first word: it takes most of the time of these. It is not there for all, as what a
 process has loaded it takes down when it ends.

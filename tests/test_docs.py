@@ -95,12 +95,6 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_no_page_names_what_is_not_built(page: Path) -> None:
-    unbuilt = re.compile(r"aichat integrations\b|docs migrate")
-    assert not unbuilt.search(page.read_text("utf-8"))
-
-
 def test_every_page_of_the_docs_can_be_found_from_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
     for page in ROOT.glob("docs/*/*.md"):
@@ -137,6 +131,10 @@ def test_the_documented_shape_of_an_answer_is_the_one_that_is_printed() -> None:
     assert documented == set(json.loads(dict(FENCE.findall(example))["json"]))
 
 
+in_one_worker = pytest.mark.xdist_group("used-home")
+"""For tests of one home: each worker would make one."""
+
+
 @pytest.fixture(scope="module")
 def used_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a user who has asked one question."""
@@ -166,9 +164,10 @@ def environment_in(home: Path) -> dict[str, str]:
 
 
 def printed_by(arguments: list[str], environment: dict[str, str], *, code: int = 0) -> subprocess.CompletedProcess[str]:
-    pipe = subprocess.PIPE
     command = [*starting.PROGRAM, *arguments]
-    with starting.start(command, environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process:
+    with starting.start(
+        command, environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == code, err.decode()
     return subprocess.CompletedProcess(process.args, code, out.decode(), err.decode())
@@ -186,6 +185,7 @@ def fields_of(value: Any) -> Any:
     return {name: fields_of(item) for name, item in value.items()} if isinstance(value, dict) else None
 
 
+@in_one_worker
 def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_a_turn: dict[str, str]) -> None:
     documented = {
         ("history", "list"): "`aichat history list --json`",
@@ -221,11 +221,13 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
     assert fields_of([info]) == fields_of(every[documented["models", "list"]])
 
 
+@in_one_worker
 def test_the_documented_shape_of_a_statement_is_the_one_that_is_printed(home_with_a_turn: dict[str, str]) -> None:
     printed = json.loads(printed_by(["credits", "statement", "--json"], home_with_a_turn).stdout)
     assert fields_of({**printed, "problems": [""]}) == fields_of(shapes()["`aichat credits statement --json`"])
 
 
+@in_one_worker
 def test_the_documented_shape_of_a_purchase_is_the_one_that_is_printed(
     home_with_a_turn: dict[str, str], stripe: StripeDouble
 ) -> None:
@@ -241,6 +243,7 @@ def test_the_documented_shape_of_a_purchase_is_the_one_that_is_printed(
     assert fields_of(printed) == fields_of(documented)
 
 
+@in_one_worker
 def test_the_documented_shape_of_an_ingest_is_the_one_that_is_printed(
     home_with_a_turn: dict[str, str], tmp_path: Path
 ) -> None:
@@ -253,6 +256,7 @@ def test_the_documented_shape_of_an_ingest_is_the_one_that_is_printed(
     assert fields_of(printed) == fields_of(shapes()["`aichat ingest --json`"])
 
 
+@in_one_worker
 def test_the_documented_shapes_of_an_export_and_an_import_are_those_that_are_printed(
     home_with_a_turn: dict[str, str], tmp_path: Path
 ) -> None:
@@ -273,6 +277,7 @@ def test_the_documented_shapes_of_an_export_and_an_import_are_those_that_are_pri
     assert fields_of(imported) == fields_of(documented)
 
 
+@in_one_worker
 def test_the_documented_shape_of_an_error_is_the_one_that_is_printed(home_with_a_turn: dict[str, str]) -> None:
     failed = printed_by(["history", "show", "nowhere", "--json"], home_with_a_turn, code=1)
     documented = shapes()["Errors"]

@@ -88,5 +88,9 @@ class Observer:
         """
         return "nothing to check"
 
+    def sample(self) -> Sequence[Delivery]:
+        """Something marked as a test, for whoever asks for it to be delivered; none where a check tells as much."""
+        return ()
+
     def close(self) -> None:
         """Close what is open."""

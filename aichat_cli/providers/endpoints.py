@@ -80,6 +80,7 @@ KEY_NAMES = (
     "mistral",
     "cohere",
     "perplexity",
+    "pinecone",
     "stripe",
     "stripe_webhook",
     "langsmith",

@@ -124,6 +124,15 @@ def failed(db: Database, integration: str, deliveries: Sequence[Delivery], probl
         )
 
 
+def found_well(db: Database, integration: str) -> None:
+    """The service takes us again: what waits need not wait any longer."""
+    with db.transaction(longest_wait_s=1.0):
+        db.execute(
+            "UPDATE integrations SET problem = NULL, failures = 0, retry_at = 0 WHERE name = ? AND failures > 0",
+            (integration,),
+        )
+
+
 def release(db: Database, integration: str, deliveries: Sequence[Delivery]) -> None:
     """They were not tried: anybody may take them."""
     with db.transaction(longest_wait_s=1.0):
