@@ -222,7 +222,6 @@ def test_a_wrong_key_is_told_and_keeps_the_trace(on: Cli, langsmith: LangSmithDo
 
 
 def test_without_a_database_traces_are_sent_all_the_same(on: Cli, langsmith: LangSmithDouble) -> None:
-    on.database.parent.mkdir(parents=True)
     on.database.write_bytes(b"this is no database" * 100)
     done = on.run("hello", environ={"AICHAT_LANGSMITH_CONTENT": "true"})
     assert done.stdout == b"All is well."
