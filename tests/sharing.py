@@ -5,6 +5,7 @@ that none is left with one when the others are done. Tests of an `xdist_group` s
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import Any
 
 import pytest
 from xdist.scheduler import LoadGroupScheduling
@@ -36,6 +37,6 @@ class _ByFile(LoadGroupScheduling):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> LoadGroupScheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling | None:
     """With `--dist loadgroup`; None leaves it to others."""
-    return _ByFile(config) if config.getvalue("dist") == "loadgroup" else None
+    return _ByFile(config, log) if config.getvalue("dist") == "loadgroup" else None
