@@ -250,12 +250,15 @@ def test_every_turn_of_a_session_is_a_trace_of_its_thread(on: Cli, langsmith: La
 
 AUDIT = """
 import atexit, json, os, sys, threading
-seen = []
+seen, threads = [], []
 sys.addaudithook(lambda event, given: seen.append(given[1][1]) if event == "socket.connect" else None)
+def begins(*_):
+    sys.setprofile(None)
+    threads.append(threading.current_thread().name)
+threading.setprofile(begins)
 def tell():
     ours = [name for name in sys.modules if name.startswith(("aichat_cli.integrations", "langsmith", "posthog", "resend",
                                                              "pinecone"))]
-    threads = [each.name for each in threading.enumerate() if each.name.startswith("deliver")]
     print(json.dumps([seen, ours, threads]), file=sys.stderr)
 atexit.register(tell)
 """
@@ -268,8 +271,10 @@ def test_with_everything_off_nobody_is_told_anything(on: Cli, server: ScriptedSe
     for names, expected in (("", []), ("langsmith", ["aichat_cli.integrations"])):
         environ = {"PYTHONPATH": os.pathsep.join([str(hooks), str(ROOT)]), "AICHAT_INTEGRATIONS": names}
         done = on.run("hello", environ=environ, fresh=True)
-        connected, modules, _ = json.loads(done.stderr.splitlines()[-1])
+        connected, modules, threads = json.loads(done.stderr.splitlines()[-1])
         assert modules[:1] == expected
         assert not {"langsmith", "posthog", "resend", "pinecone"} & set(modules)
         assert (set(connected) == {server.port}) is (names == "")
+        assert ("deliver to langsmith" in threads) is (names != "")
+        assert names or len(threads) <= 1, "the provider's connection is opened in one"
     assert waiting(on) == 0
