@@ -110,7 +110,8 @@ class ServiceClient:
         """The hints of the transport speak of the timeouts of turns, which are not those here."""
         if isinstance(error, TimedOut):
             return TimedOut(f"{self.service} did not answer in time.")
-        if isinstance(error, ConnectFailed | BadResponse):
+        names_the_service = error.message.startswith(self.service)
+        if isinstance(error, ConnectFailed | BadResponse) and not names_the_service:
             return type(error)(f"{self.service}: {error.message}")
         return error
 

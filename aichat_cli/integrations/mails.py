@@ -16,10 +16,7 @@ from aichat_cli.core.struct import Struct
 from aichat_cli.integrations.alerts import CapAlert, CreditsAlert, News, Summary
 
 MODELS_SHOWN = 10
-_FOOT = (
-    "aichat sends each of these mails once, from where you use it. To end them, take resend out of its setting "
-    "integrations: aichat config get integrations"
-)
+_FOOT = "aichat sends each of these mails once, from where you use it. To end them: aichat integrations disable resend"
 
 
 class Step(Struct, frozen=True):
