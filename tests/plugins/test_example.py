@@ -129,7 +129,7 @@ def test_every_name_for_others_is_there() -> None:
     assert set(aichat_cli.plugins._HOME_OF) == set(aichat_cli.plugins.__all__)
     assert all(hasattr(aichat_cli.plugins, name) for name in aichat_cli.plugins.__all__)
     with pytest.raises(AttributeError):
-        _ = aichat_cli.plugins.Registry  # type: ignore[attr-defined]
+        _ = aichat_cli.plugins.Registry
 
 
 @pytest.mark.parametrize(
