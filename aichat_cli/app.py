@@ -182,7 +182,9 @@ class App:
         """What observes finished turns."""
         from aichat_cli.integrations.services import IntegrationServices
 
-        return IntegrationServices(self.keys, lambda: self.settings, lambda: self.database)
+        return IntegrationServices(
+            self.keys, lambda: self.settings, lambda: self.database, lambda: self.account.user_id
+        )
 
     @property
     def integration_problems(self) -> list[AichatError]:
@@ -317,6 +319,7 @@ class App:
             storage_error=error,
             prepare=prepare,
             confirm=confirm,
+            is_kept=log,
         )
 
     def side_deps(self, ledger: Database) -> TurnDeps:
@@ -325,15 +328,16 @@ class App:
         Args:
             ledger: the user's database, through a connection of that thread. Close the transcript afterwards.
         """
-        return self._deps(transcript=Database.in_memory(), ledger=ledger, storage_error=None, prepare=lambda _: None)
+        return self._deps(transcript=Database.in_memory(), ledger=ledger, prepare=lambda _: None, is_kept=False)
 
     def _deps(
         self,
         *,
         transcript: Database,
         ledger: Database | None,
-        storage_error: StorageError | None,
         prepare: Callable[[Model], None],
+        is_kept: bool,
+        storage_error: StorageError | None = None,
         confirm: Confirm | None = None,
     ) -> TurnDeps:
         from aichat_cli.chat.request import TurnDeps
@@ -350,6 +354,7 @@ class App:
             retrieve=self._retrieve,
             limits=self.limits,
             confirm=confirm,
+            is_kept=is_kept,
             observe=self._observe(),
         )
 
