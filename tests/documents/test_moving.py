@@ -25,7 +25,6 @@ from aichat_cli.core.errors import (
 from aichat_cli.documents import moving
 from aichat_cli.documents.moving import to_local, to_pinecone
 from aichat_cli.documents.pinecone import moving as sending
-from aichat_cli.documents.pinecone import service as speaking
 from aichat_cli.documents.pinecone.moving import Sending
 from aichat_cli.documents.pinecone.service import PineconeService
 from aichat_cli.documents.pinecone.vectors import PineconeVectors
@@ -321,15 +320,15 @@ def test_a_wrong_key_is_one_clear_error_without_it(database: Database, double: P
 
 
 def test_a_far_end_that_hangs_is_waited_for_only_so_long(
-    database: Database, double: PineconeDouble, service: PineconeService, monkeypatch: pytest.MonkeyPatch
+    database: Database, double: PineconeDouble, service: PineconeService
 ) -> None:
     where = shelf(database)
     move(database, service)
     double.fault = "hang"
-    monkeypatch.setattr(speaking.PineconeService._ask, "__defaults__", (0.3,))
+    hurried = service_of(double, patience=0.3)
     began = time.monotonic()
     with pytest.raises(TimedOut, match="did not answer"):
-        PineconeVectors(database, where, lambda: service).nearest(random_vectors(1, 8), 1)
+        PineconeVectors(database, where, lambda: hurried).nearest(random_vectors(1, 8), 1)
     assert time.monotonic() - began < 5
 
 
