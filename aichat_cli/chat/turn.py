@@ -249,7 +249,7 @@ class _Turn:
             content=content,
             conversation_id=opened.conversation_id if opened else None,
             message_id=opened.message_id if opened else None,
-            is_kept=self._deps.ledger is None,
+            is_kept=self._deps.is_kept,
             served_model=self._finished.served_model if self._finished else None,
             error=failure.code if isinstance(failure, AichatError) else error,
             finish_reason=settled.finish_reason,
@@ -329,6 +329,7 @@ class _Turn:
             stream=self._request.stream,
             timeouts=self._deps.timeouts,
             request_id=self.payment.request_id,
+            conversation_id=self._opened.conversation_id if self._opened else None,
         )
         if self._trace is not None:
             self._trace.ask(model)

@@ -13,6 +13,7 @@ import typer
 from aichat_cli import __version__
 from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
+from aichat_cli.config import plugins
 from aichat_cli.config.secrets import keyring_backend
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.exits import EXIT_ERROR
@@ -56,7 +57,7 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 
 def _findings(house: App) -> Iterator[Finding]:
     yield Finding("aichat", "ok", f"{__version__}, Python {platform.python_version()}, {platform.system()}")
-    checks: list[tuple[str, Callable[[App], Finding | None]]] = [
+    checks: list[tuple[str, Callable[[App], Finding | Iterator[Finding] | None]]] = [
         ("settings", _settings),
         ("database", _database),
         ("documents", _documents),
@@ -64,16 +65,18 @@ def _findings(house: App) -> Iterator[Finding]:
         ("keyring", _keyring),
         ("keys", _keys),
         ("gateway", _gateway),
+        ("integrations", _integrations),
         ("sync", _sync),
         ("prices", _prices),
         ("embedded model", _embedded),
         ("search model", _search_model),
         ("default model", _default_model),
+        ("plugins", _plugins),
     ]
     for subject, check in checks:
         try:
-            if finding := check(house):
-                yield finding
+            found = check(house)
+            yield from [found] if isinstance(found, Finding) else found or ()
         except AichatError as error:
             yield Finding(subject, "broken", one_line(error))
 
@@ -141,6 +144,22 @@ def _gateway(house: App) -> Finding:
     return Finding("gateway", "ok", f"{account.url}: {account.user_name}, {balance_text(account)}, {models}")
 
 
+def _integrations(house: App) -> Iterator[Finding]:
+    """One for each that is on, asked side by side; with none on nothing is loaded."""
+    if not house.settings.names("integrations") and not house.settings.names("helicone.providers"):
+        yield Finding("integrations", "missing", "none on. Run: aichat integrations list")
+        return
+    from aichat_cli.cli import integration_checks
+    from aichat_cli.render.integrations_view import last_delivery
+
+    fates = {state.name: state.fate for state in integration_checks.listed(house).states}
+    for name, checked in integration_checks.check_enabled(house).items():
+        if checked.error is not None:
+            yield Finding(name, "broken", one_line(checked.error))
+            continue
+        yield Finding(name, "ok", "; ".join(filter(None, (checked.found, last_delivery(fates.get(name))))))
+
+
 def _sync(house: App) -> Finding:
     from aichat_cli.sync.overview import Account
 
@@ -183,3 +202,13 @@ def _search_model(house: App) -> Finding:
 
 def _default_model(house: App) -> Finding:
     return Finding("default model", "ok", house.model(None).name)
+
+
+def _plugins(_: App) -> Finding:
+    installed = plugins.installed()
+    if not installed:
+        return Finding("plugins", "missing", "no package adds anything")
+    for plugin in installed:
+        plugins.find(plugin.group, plugin.name)
+    added = [f"{plugins.GROUPS[each.group]} {each.name} ({each.package} {each.version})" for each in installed]
+    return Finding("plugins", "ok", ", ".join(added))

@@ -118,6 +118,16 @@ STORIES = {
         login http://127.0.0.1:9 a-key
         -m gateway/gpt-4o hello
     """,
+    "integrations": """
+        integrations list
+        integrations enable langsmth
+        integrations enable langsmith
+        integrations list --json
+        integrations disable langsmith
+        integrations enable helicone
+        integrations test helicone
+        doctor
+    """,
     "settings": """
         sk-of-mine | keys set mistral
         keys list
