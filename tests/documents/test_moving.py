@@ -19,6 +19,7 @@ from aichat_cli.core.errors import (
     KeyRejected,
     ProviderUnavailable,
     RateLimited,
+    SyncError,
     TimedOut,
     UsageError,
 )
@@ -356,3 +357,14 @@ def test_a_collection_is_moved_by_one_process_at_a_time(tmp_path: Path, service:
         thread.join()
         namespaces.release(database, where.seq)
     assert "Another process" in refused[0].message
+
+
+def test_what_is_not_all_on_the_hosted_database_is_not_searched_there(database: Database) -> None:
+    where = shelf(database)
+    [(id_, told)] = chunks.fingerprints(database, where.seq).items()
+    for there_ in ({}, {id_: told[:-1]}, {id_: [each.rstrip("+") for each in told]}):
+        with pytest.raises(SyncError, match="1 of 1 documents"):
+            moving.to_hosted(database, where, lambda _, found=there_: found, "db.example.com/aichat")  # type: ignore[misc]
+        assert collections.get(database, "default").searched_in == "local"
+    assert moving.to_hosted(database, where, lambda _: {id_: told}, "db.example.com/aichat").count == 50
+    assert collections.get(database, "default").searched_in == "hosted"
