@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from aichat_cli.accounts.admission import Ticket, admit, estimate
 from aichat_cli.billing.estimates import Call
+from aichat_cli.chat.observing import Trace
 from aichat_cli.core.accounts import Caller, Charge, Progress
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.events import Finished
@@ -74,6 +75,7 @@ class Running:
         reading: what arrived so far.
         moved_at: when it last came forward, by the loop's clock; `waits_for` is whom it has waited for since then.
         ending: why it was ended from outside, None where it was not.
+        trace: takes down its steps for observers, None where there are none.
         is_free: nobody charges for the answer: it was given before, and a proxy had kept it.
     """
 
@@ -88,6 +90,7 @@ class Running:
         "noted_tokens",
         "reading",
         "ticket",
+        "trace",
         "waits_for",
     )
 
@@ -96,6 +99,7 @@ class Running:
         self.model = model
         self.reading: Tap | Encoder | Nothing = Nothing()
         self.ending: Ending | None = None
+        self.trace: Trace | None = None
         self.is_free = False
         self.waits_for: Literal["provider", "client", "nobody"] = "nobody"
         self.noted_tokens = 0

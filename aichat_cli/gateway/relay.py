@@ -10,6 +10,7 @@ from starlette.types import Send
 
 from aichat_cli.billing.charges import usage_of_call
 from aichat_cli.billing.estimates import Call
+from aichat_cli.chat.observing import TurnContent
 from aichat_cli.chat.payment import call_of
 from aichat_cli.core.accounts import Caller
 from aichat_cli.core.errors import AichatError
@@ -33,6 +34,7 @@ class Relay(PaidAnswer):
         super().__init__(request, served, caller)
         self._wire = wire
         self._asked = asked
+        self.is_streamed = asked.stream
         self.upstream.require_speakable(asked, served)
 
     def call(self) -> Call:
@@ -83,6 +85,11 @@ class Relay(PaidAnswer):
         if counted is not None and finished is not None:
             return self._usage(running, counted, finished, status)
         return await asyncio.to_thread(self._usage, running, counted, finished, status)
+
+    def content(self, running: Running, error: AichatError | None) -> TurnContent:
+        """`PaidAnswer.content`."""
+        asked, said = self._asked, error.message if error else None
+        return TurnContent(asked.system, asked.messages, running.reading.text, reasoning="", error=said)
 
     def error_event(self, error: AichatError) -> bytes:
         """`PaidAnswer.error_event`."""

@@ -124,13 +124,17 @@ class Upstream:
         Raises:
             AichatError: the last try's.
         """
-        attempt = 1
+        attempt, trace = 1, job.running.trace
         while True:
             has_begun = False
+            if trace is not None:
+                trace.ask(job.served.model)
             try:
                 async with aclosing(self._tried(job)) as parts:
                     async for part in parts:
                         if part:
+                            if trace is not None and not has_begun:
+                                trace.arrives()
                             has_begun = True
                             yield part
             except AichatError as exc:
@@ -145,6 +149,8 @@ class Upstream:
         """The vectors of texts; what may pass is tried again. Raises AichatError, the last try's."""
         attempt = 1
         while True:
+            if running.trace is not None:
+                running.trace.ask(request.model)
             try:
                 if request.model.wire != "litellm":
                     return await self._vectors(request, running)
@@ -160,6 +166,8 @@ class Upstream:
             delay = delay_before_next(error, attempt, self._policy)
         if delay is None:
             raise error
+        if running.trace is not None:
+            running.trace.end(error)
         running.waits("nobody")
         await asyncio.sleep(delay)
 
