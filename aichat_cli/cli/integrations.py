@@ -96,7 +96,9 @@ class Tested(Struct, frozen=True):
 @app.command("test")
 def probe(
     name: Name,
-    send: Annotated[bool, typer.Option("--send", help="Send something marked as a test, such as a mail.")] = False,
+    send: Annotated[
+        bool, typer.Option("--send", help="Send a mail as well that says it is a test, where there are mails.")
+    ] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
