@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 from aichat_cli.chat.observing import FinishedTurn
 from aichat_cli.core.errors import (
@@ -86,6 +87,14 @@ class Resend(Observer):
                 raise refusal
             if answer.status < 300 and not isinstance(_read(answer).get("id"), str):
                 raise BadResponse("Resend: the answer is not one of Resend's. Is resend.url its address?")
+
+    def sample(self) -> Sequence[Delivery]:
+        """A mail that says it is a test, another one each time."""
+        subject = "A test from aichat"
+        told = "This is a test, sent by: aichat integrations test resend --send"
+        return [
+            Delivery(f"test-{uuid4()}", to_json({"subject": subject, "text": f"{told}\n", "html": f"<p>{told}</p>"}))
+        ]
 
     def check(self) -> str:
         """Whether Resend takes the key and has verified the sender's domain. Sends no mail.
