@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -11,7 +14,9 @@ import pytest
 from aichat_cli.accounts.postgres import PostgresAccounts
 from aichat_cli.accounts.protocol import AccountStore
 from aichat_cli.accounts.sqlite import SqliteAccounts
+from aichat_cli.core.clock import utc_now
 from aichat_cli.core.credits import NANO_PER_CREDIT
+from aichat_cli.core.ids import ProfileId
 from aichat_cli.core.secret import Secret
 from tests.gateway.asking import HELLO, soon
 from tests.hosted.database import template
@@ -20,6 +25,7 @@ from tests.servers.gateway import RunningGateway
 from tests.servers.postgres import Cluster
 from tests.servers.resend_double import ResendDouble
 from tests.servers.scripted import ScriptedServer
+from tests.servers.service import Fault
 
 MODEL = "gpt-4o-mini"
 COSTS_91 = {"text": "Dear.", "usage": {"input": 1_000_000, "output": 1_266_000}}
@@ -77,7 +83,60 @@ def test_two_gateways_send_one_mail_at_each_threshold(
             ask(gateway, key)
     assert sorted(mail.body["subject"] for mail in resend.mails) == [
         'aichat: 80 % of the cap of your key "test" is spent',
-        f"aichat: {9} credits are left",
+        "aichat: 9 credits are left",
     ]
     assert {str(mail.body["to"]) for mail in resend.mails} == {"['anna@example.net']"}
     assert all(mail.key and mail.key.startswith("alert-20") for mail in resend.mails)
+
+
+def test_a_mail_is_claimed_by_one_and_never_again_once_it_is_sent(store: AccountStore) -> None:
+    store.prepare()
+    with closing(store.users()) as users:
+        user = users.create_user("carl", email="carl@example.net", plan="free", actor="test").id
+
+    def claimed(_: int) -> bool:
+        with closing(store.alerts()) as books:
+            return books.claim("alert-1", user)
+
+    with ThreadPoolExecutor(4) as crowd:
+        assert sum(crowd.map(claimed, range(8))) == 1
+    with closing(store.alerts()) as books:
+        books.release("alert-1", 60)
+        assert not books.claim("alert-1", user)
+        books.release("alert-1", 0)
+        time.sleep(0.01)
+        assert books.claim("alert-1", user)
+        books.sent("alert-1")
+        books.release("alert-1", 0)
+        time.sleep(0.01)
+        assert not books.claim("alert-1", user)
+
+
+def test_a_mail_that_could_not_be_sent_is_free_to_be_tried_again_and_no_call_waits_for_it(
+    tmp_path: Path, provider: ScriptedServer, resend: ResendDouble
+) -> None:
+    resend.fault = Fault({"status": 500, "body": "{}"})
+    with RunningGateway(tmp_path, provider, environ=environ(resend)) as gateway:
+        key = gateway.key("dora", email="dora@example.net")
+        provider.script = COSTS_91
+        ask(gateway, key)
+        soon(lambda: resend.requests)
+        id_ = f"alert-{utc_now()[:7]}-{gateway.user_id('dora')}-credits-10-after-1"
+        with closing(gateway.store.alerts()) as books:
+            assert soon(lambda: books.claim(id_, ProfileId(gateway.user_id("dora"))))
+            books.release(id_, 0)
+    resend.fault = None
+    with RunningGateway(tmp_path, provider, store=gateway.store, environ=environ(resend)) as gateway:
+        provider.script = COSTS_1
+        ask(gateway, key)
+        assert soon(lambda: [mail.key for mail in resend.mails]) == [id_]
+
+
+def test_somebody_without_credits_is_told_that_and_not_that_few_are_left(
+    tmp_path: Path, provider: ScriptedServer, resend: ResendDouble
+) -> None:
+    with RunningGateway(tmp_path, provider, environ=environ(resend)) as gateway:
+        key = gateway.key("emil", email="emil@example.net")
+        provider.script = {"text": "Dear.", "usage": {"input": 1_000_000, "output": 2_000_000}}
+        ask(gateway, key)
+        assert soon(lambda: [mail.body["subject"] for mail in resend.mails]) == ["aichat: 0 credits are left"]

@@ -41,7 +41,7 @@ DIARY = {"AICHAT_INTEGRATIONS": "diary"}
 def known() -> Iterator[None]:
     """The diary is an integration, as those are that come with aichat."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(services.OBSERVERS, "diary", diary.__name__)  # type: ignore[arg-type]
+        patch.setitem(services.OBSERVERS, "diary", diary.__name__)
         yield
 
 
