@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAME = "resend"
-PAUSE_SECONDS = 1.0
+PAUSE_SECONDS = 0.5
 """Whose money has changed meanwhile is looked at together."""
 CLOSE_SECONDS = 0.5
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 15.0, 3600.0
