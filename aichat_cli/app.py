@@ -13,7 +13,7 @@ from aichat_cli.config.paths import Paths, user_paths
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.errors import AichatError, ConfigError, StorageError
-from aichat_cli.core.models import Model, Wire
+from aichat_cli.core.models import Model
 from aichat_cli.core.secret import Secret
 from aichat_cli.providers.base import Provider, Timeouts
 from aichat_cli.providers.custom import custom_models
@@ -55,7 +55,7 @@ class App:
         self._key = key
         self._max_cost_nano = max_cost_nano
         self.key_errors: list[ConfigError] = []
-        self._providers: dict[Wire, Provider] = {}
+        self._providers: dict[str, Provider] = {}
         self._providers_lock = threading.Lock()
         self._databases: list[Database] = []
         self._api_embedders: list[ApiEmbedder] = []
@@ -297,9 +297,9 @@ class App:
     def provider_for(self, model: Model) -> Provider:
         """The wire that serves a model, made once."""
         with self._providers_lock:
-            if model.wire not in self._providers:
-                self._providers[model.wire] = self.new_provider(model.wire)
-            return self._providers[model.wire]
+            if model.adapter not in self._providers:
+                self._providers[model.adapter] = self.new_provider(model)
+            return self._providers[model.adapter]
 
     def turn_deps(self, *, log: bool, prepare: Callable[[Model], None], confirm: Confirm | None = None) -> TurnDeps:
         """What a turn needs. Without a usable database, or without `log`, the transcript is kept in memory only.
@@ -319,6 +319,7 @@ class App:
             storage_error=error,
             prepare=prepare,
             confirm=confirm,
+            is_kept=log,
         )
 
     def side_deps(self, ledger: Database) -> TurnDeps:
@@ -327,15 +328,16 @@ class App:
         Args:
             ledger: the user's database, through a connection of that thread. Close the transcript afterwards.
         """
-        return self._deps(transcript=Database.in_memory(), ledger=ledger, storage_error=None, prepare=lambda _: None)
+        return self._deps(transcript=Database.in_memory(), ledger=ledger, prepare=lambda _: None, is_kept=False)
 
     def _deps(
         self,
         *,
         transcript: Database,
         ledger: Database | None,
-        storage_error: StorageError | None,
         prepare: Callable[[Model], None],
+        is_kept: bool,
+        storage_error: StorageError | None = None,
         confirm: Confirm | None = None,
     ) -> TurnDeps:
         from aichat_cli.chat.request import TurnDeps
@@ -352,6 +354,7 @@ class App:
             retrieve=self._retrieve,
             limits=self.limits,
             confirm=confirm,
+            is_kept=is_kept,
             observe=self._observe(),
         )
 
@@ -391,9 +394,9 @@ class App:
         self._databases.append(database)
         return database
 
-    def new_provider(self, wire: Wire) -> Provider:
+    def new_provider(self, model: Model) -> Provider:
         """A wire of one's own, for a thread of one's own; close it."""
         from aichat_cli.providers.wires import open_wire
 
-        threads = int(self.settings.number("local.threads")) if wire == "local" else 0
-        return open_wire(wire, self.paths.model_dir, threads=threads, helicone=lambda: self.helicone)
+        threads = int(self.settings.number("local.threads")) if model.wire == "local" else 0
+        return open_wire(model, self.paths.model_dir, threads=threads, helicone=lambda: self.helicone)

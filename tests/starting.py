@@ -34,7 +34,15 @@ ROOT = Path(__file__).parent.parent
 PYTHON = (sys.executable, "-m")
 PROGRAM = (*PYTHON, "aichat_cli")
 
-LOADED = ("aichat_cli.cli.main", "aichat_cli.cli.chat", "aichat_cli.providers.openai_wire")
+LOADED = (
+    "aichat_cli.cli.main",
+    "aichat_cli.cli.chat",
+    "aichat_cli.providers.openai_wire",
+    "encodings.idna",
+    "hashlib",
+    "platformdirs.unix",
+    "tempfile",
+)
 """What a one-shot loads."""
 
 _SECRETS = (
@@ -55,12 +63,22 @@ _SERVER = (
     "uvicorn.protocols.http.httptools_impl",
     "uvloop",
 )
-_NUMBERS = ("numpy.typing", "pathspec", "rich.console", "rich.progress", "sqlite_vec")
+_NUMBERS = (
+    "concurrent.futures.thread",
+    "numpy.typing",
+    "pathspec",
+    "rich.console",
+    "rich.progress",
+    "secrets",
+    "sqlite_vec",
+)
+_READING = ("csv", "email.message", "html", "logging", "tiktoken_ext.openai_public", "zipfile")
 
 LIBRARIES = {
     "sync": (*_SECRETS, "psycopg.types.json"),
     "keys": (*_SECRETS, "psycopg.types.json"),
-    "ingest": _NUMBERS,
+    "ingest": (*_NUMBERS, *_READING),
+    "--docs": _NUMBERS,
     "docs": _NUMBERS,
     "search": _NUMBERS,
     "credits": ("stripe",),

@@ -196,6 +196,7 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
         ("keys", "list"): "`aichat keys list --json`",
         ("config", "list"): "`aichat config list --json`",
         ("doctor",): "`aichat doctor --json`",
+        ("integrations", "list"): "`aichat integrations list --json`",
         ("docs", "list"): "`aichat docs list --json`",
         ("docs", "collections"): "`aichat docs collections --json`",
         ("docs", "show", "paint.md"): "`aichat docs show --json`",

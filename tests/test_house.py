@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 HEAVY = {
     "aiohttp", "anthropic", "asyncio", "click", "httpx", "importlib.metadata", "keyring", "litellm", "multiprocessing",
-    "openai", "prompt_toolkit", "psycopg", "pydantic", "pygments", "requests", "rich", "rich.markdown", "tiktoken",
+    "openai", "pinecone", "prompt_toolkit", "psycopg", "pydantic", "pygments", "requests", "rich", "rich.markdown", "tiktoken",
     "tomlkit", "urllib.request", "xllamacpp", "yaml",
 }  # fmt: skip
 """What a one-shot and a listing have no use for."""

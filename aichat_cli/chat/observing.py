@@ -145,11 +145,11 @@ class Trace:
             self.first_at = self.first_at or self._first_at
 
     def end(self, error: AichatError | None = None) -> None:
-        """The step that is open ends; where there is none this does nothing."""
-        if self._open is None:
-            return
+        """The step that is open ends; where there is none, or it was yet to begin, this does nothing."""
         step, self._open = self._open, None
-        ended_at = max(self.now(), step.started_at)
+        ended_at = self.now()
+        if step is None or ended_at < step.started_at:
+            return
         code = error.code if error is not None else None
         self._spans.append(Span(step.kind, step.name, step.provider, step.started_at, ended_at, self._first_at, code))
 

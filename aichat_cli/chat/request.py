@@ -67,6 +67,7 @@ class TurnDeps(Struct, frozen=True):
         retrieve: searches documents, None where there are none.
         limits: what may be spent.
         confirm: asks before an expensive prompt is sent; None never asks.
+        is_kept: whether the user wants the turn kept, also where it cannot be.
         observe: is told of the turn once it is stored; None where nobody wants to know.
     """
 
@@ -82,6 +83,7 @@ class TurnDeps(Struct, frozen=True):
     retrieve: Retrieve | None = None
     limits: Limits = NO_LIMITS
     confirm: Confirm | None = None
+    is_kept: bool = True
     observe: Observe | None = None
 
     @property

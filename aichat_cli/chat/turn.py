@@ -249,7 +249,7 @@ class _Turn:
             content=content,
             conversation_id=opened.conversation_id if opened else None,
             message_id=opened.message_id if opened else None,
-            is_kept=self._deps.ledger is None,
+            is_kept=self._deps.is_kept,
             served_model=self._finished.served_model if self._finished else None,
             error=failure.code if isinstance(failure, AichatError) else error,
             finish_reason=settled.finish_reason,

@@ -13,6 +13,7 @@ import typer
 from aichat_cli import __version__
 from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
+from aichat_cli.config import plugins
 from aichat_cli.config.secrets import keyring_backend
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.exits import EXIT_ERROR
@@ -70,6 +71,7 @@ def _findings(house: App) -> Iterator[Finding]:
         ("embedded model", _embedded),
         ("search model", _search_model),
         ("default model", _default_model),
+        ("plugins", _plugins),
     ]
     for subject, check in checks:
         try:
@@ -200,3 +202,13 @@ def _search_model(house: App) -> Finding:
 
 def _default_model(house: App) -> Finding:
     return Finding("default model", "ok", house.model(None).name)
+
+
+def _plugins(_: App) -> Finding:
+    installed = plugins.installed()
+    if not installed:
+        return Finding("plugins", "missing", "no package adds anything")
+    for plugin in installed:
+        plugins.find(plugin.group, plugin.name)
+    added = [f"{plugins.GROUPS[each.group]} {each.name} ({each.package} {each.version})" for each in installed]
+    return Finding("plugins", "ok", ", ".join(added))

@@ -24,6 +24,7 @@ from aichat_cli.render import integrations_view, json_shapes
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import Diagnostics, one_line
 from aichat_cli.render.sanitize import safe_line
+from aichat_cli.storage import deliveries
 
 TEST_SECONDS = 15.0
 
@@ -72,12 +73,12 @@ def enable(name: Name, debug: DebugFlag = False) -> None:
 
 @app.command()
 def disable(name: Name, debug: DebugFlag = False) -> None:
-    """Turn one off: from then on nothing is sent to it."""
+    """Turn one off: nothing is sent to it any more, and what waits is deleted."""
     with opened(debug=debug) as (house, diagnostics):
         stored = _stored(house)
         if name in stored:
             _store(house, diagnostics, tuple(each for each in stored if each != name))
-            diagnostics.notice(f"{name} is off.")
+            diagnostics.notice(f"{name} is off.{_forgotten(house, diagnostics, name)}")
             return
         integration = _observer(name, "aichat config unset helicone.providers")
         diagnostics.notice(f"{integration.title} was off already.")
@@ -167,6 +168,16 @@ def _store(house: App, diagnostics: Diagnostics, names: tuple[str, ...]) -> None
     house.reload_settings()
     if setting.variable in os.environ:
         diagnostics.warning(f"{setting.variable} is set in the environment and comes first.")
+
+
+def _forgotten(house: App, diagnostics: Diagnostics, name: str) -> str:
+    """Delete what waits, and say how much that was."""
+    try:
+        count = deliveries.forget(house.database, name)
+    except StorageError as error:
+        diagnostics.warning(f"What waits for {name} is still in the database, unsent. {one_line(error)}")
+        return ""
+    return f" {count:,} that waited deleted." if count else ""
 
 
 def _next_step(house: App, integration: Integration) -> str:

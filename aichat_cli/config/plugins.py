@@ -6,10 +6,12 @@ a listing. A package that is broken breaks what needs it, with one error that na
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aichat_cli.core.errors import AichatError, ConfigError
 from aichat_cli.core.struct import Struct
@@ -103,18 +105,23 @@ def load(plugin: Plugin) -> Any:
 @contextmanager
 def failing(plugin: Plugin, how: str = "failed") -> Iterator[None]:
     """A block of another package's code: whatever it raises becomes one error that names the package and the kind, as its
-    text may quote anything.
+    text may quote anything. What it prints in this thread goes to stderr: stdout is for answers.
 
     Raises:
         ConfigError: it raised something.
         AichatError: it raised one of ours.
     """
+    if not isinstance(sys.stdout, _Stdout):
+        sys.stdout = cast("Any", _Stdout(sys.stdout))
+    before, _printing.is_aside = getattr(_printing, "is_aside", False), True
     try:
         yield
     except (AichatError, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as exc:  # noqa: BLE001 - of another package nothing is known
         raise failure(plugin, how, exc) from None
+    finally:
+        _printing.is_aside = before
 
 
 def failure(plugin: Plugin, how: str, exc: BaseException) -> ConfigError:
@@ -130,6 +137,19 @@ def wrong(plugin: Plugin, expected: str, given: object) -> ConfigError:
 def mend(plugin: Plugin) -> str:
     """What to do about a package that is broken."""
     return f"Update or remove it: pip uninstall {plugin.package}"
+
+
+_printing = threading.local()
+
+
+class _Stdout:
+    """The program's stdout; to a thread that runs another package's code, its stderr."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr if getattr(_printing, "is_aside", False) else self._real, name)
 
 
 def _of(distribution: Distribution) -> tuple[Plugin, ...]:

@@ -8,8 +8,8 @@ from aichat_cli.core.messages import MediaKind
 from aichat_cli.core.money import Price
 from aichat_cli.core.struct import Struct
 
-Wire = Literal["openai", "anthropic", "litellm", "local"]
-"""The protocol a model is spoken to in: one adapter each."""
+Wire = Literal["openai", "anthropic", "litellm", "local", "plugin"]
+"""The protocol a model is spoken to in: one adapter each, and one for each provider that another package adds."""
 
 GATEWAY = "gateway"
 """The provider of the models that somebody's account on a gateway pays for, and the name its key is kept under."""
@@ -53,6 +53,11 @@ class Model(Struct, frozen=True):
     retired: str | None = None
     dimensions: int | None = None
     via: str | None = None
+
+    @property
+    def adapter(self) -> str:
+        """What serves it: models with the same one can share it."""
+        return f"plugin {self.provider}" if self.wire == "plugin" else self.wire
 
     def reads(self, kind: MediaKind) -> bool | None:
         """Whether it takes files of this kind; None where unknown."""

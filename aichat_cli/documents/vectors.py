@@ -18,9 +18,7 @@ UNREACHABLE = (ApiKeyError, ConfigError, ProviderError, RateLimited)
 
 def unsettled_text(error: AichatError) -> str:
     """What is told where changes cannot be brought to where the vectors are."""
-    return (
-        f"Changes are kept on this device until they can be sent, and searched here: {error.message} {error.hint or ''}"
-    ).rstrip()
+    return (f"Changes are kept on this device until they can be sent: {error.message} {error.hint or ''}").rstrip()
 
 
 class Neighbour(Struct, frozen=True):

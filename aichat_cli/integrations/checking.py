@@ -10,8 +10,8 @@ from contextlib import suppress
 from aichat_cli.core.errors import AichatError, RequestRejected, TimedOut
 from aichat_cli.core.interrupts import leave_signals_to_the_main_thread
 from aichat_cli.core.struct import Struct
-from aichat_cli.integrations.courier import CLAIMED_MS, told, unknown
-from aichat_cli.integrations.observer import Delivery, Observer
+from aichat_cli.integrations.delivering import CLAIMED_MS, outcomes, take_down, unknown
+from aichat_cli.integrations.observer import Observer
 from aichat_cli.storage import deliveries
 from aichat_cli.storage.database import Database
 
@@ -77,50 +77,18 @@ def deliver_waiting(name: str, observer: Observer, database: Database) -> int:
 
     Raises:
         AichatError: not all arrived. The rest waits.
-        StorageError: what waits cannot be taken up.
+        StorageError: what waits cannot be taken up, or what became of it cannot be kept.
     """
     arrived = 0
-    refused: list[Delivery] = []
-    refusal: AichatError | None = None
+    failure: AichatError | None = None
     deliveries.found_well(database, name)
-    while batch := deliveries.claim(database, name, claimed_ms=CLAIMED_MS, limit=observer.batch_size):
-        for part in _parts(name, observer, batch, database):
-            if part.error is None:
-                arrived += len(part.deliveries)
-            else:
-                refusal = part.error
-                refused += part.deliveries
-    if refusal is not None:
-        # Not before the end: until then they are claimed, and not taken up again.
-        deliveries.failed(database, name, refused, told(refusal))
-        raise refusal
+    while found := deliveries.claim(database, name, claimed_ms=CLAIMED_MS, limit=observer.batch_size):
+        for outcome in outcomes(name, observer, found):
+            take_down(database, name, observer, outcome)
+            failure = outcome.error or failure
+            arrived += len(outcome.deliveries) if outcome.was_tried and outcome.error is None else 0
+        if failure is not None and not isinstance(failure, RequestRejected):
+            break
+    if failure is not None:
+        raise failure
     return arrived
-
-
-class _Part(Struct, frozen=True):
-    deliveries: list[Delivery]
-    error: AichatError | None = None
-
-
-def _parts(name: str, observer: Observer, batch: list[Delivery], database: Database) -> list[_Part]:
-    """Deliver a batch, in halves where one of it is refused; what failed for another reason ends it all."""
-    open_, parts = [batch], list[_Part]()
-    while open_:
-        now = open_.pop(0)
-        try:
-            observer.deliver(now)
-        except RequestRejected as exc:
-            half = len(now) // 2
-            if half:
-                open_[:0] = [now[:half], now[half:]]
-            else:
-                parts.append(_Part(now, exc))
-            continue
-        except Exception as exc:  # noqa: BLE001 - of another package's observer nothing is known
-            error = exc if isinstance(exc, AichatError) else unknown(name, exc)
-            deliveries.failed(database, name, now, told(error))
-            deliveries.release(database, name, [each for rest in open_ for each in rest])
-            raise error from None
-        deliveries.delivered(database, name, now, keeps_ids=observer.keeps_ids)
-        parts.append(_Part(now))
-    return parts

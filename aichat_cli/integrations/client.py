@@ -15,11 +15,13 @@ from aichat_cli.core.errors import (
     TimedOut,
 )
 from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import from_json
 from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.failures import said_in
 from aichat_cli.providers.http import HttpResponse, HttpTransport
 
 _ANSWER_BYTES = 1_000_000
+_REJECTIONS = frozenset({400, 413, 422})
 
 
 class Answer:
@@ -56,7 +58,8 @@ class ServiceClient:
 
         Raises:
             KeyRejected: 401 or 403.
-            RequestRejected: another 4xx, which says that the same will never be taken.
+            RequestRejected: 400, 413 or 422, which say that the same will never be taken. Any other 4xx speaks of an
+                account or an address, and so of all that could be sent.
             ProviderError: it could not be reached, did not answer, or not so that it can be understood.
             ConfigError: the address is none.
         """
@@ -85,18 +88,21 @@ class ServiceClient:
             status, body = response.status, response.read_limited(_ANSWER_BYTES)
         finally:
             response.close()
-        if 200 <= status < 300 or status in accepts:
+        if status in accepts or (200 <= status < 300 and _is_json(body)):
             return Answer(status, body)
-        said = said_in(body, self._key).message
+        if 200 <= status < 300:
+            # So says whoever stands in between, such as the page to log in to a network with.
+            raise BadResponse(f"{self.service} does not answer in JSON.", hint="Check its address in the settings")
+        said = said_in(body, self._key).message.rstrip(".")
         reason = f"{self.service} answered {status}" + (f": {said}" if said else "")
         if status in {401, 403}:
             raise KeyRejected(
                 f"{self.service} refuses the key from {self._key.source} ({status}).",
                 hint=f"Run: aichat keys set {self._key_name}",
             )
-        if 400 <= status < 500 and status not in {408, 425, 429}:
+        if status in _REJECTIONS:
             raise RequestRejected(f"{reason}.")
-        if status == 429 or status >= 500:
+        if status in {408, 425, 429} or status >= 500:
             raise ProviderUnavailable(f"{reason}.")
         raise BadResponse(f"{reason}.")
 
@@ -110,3 +116,11 @@ class ServiceClient:
 
     def _misconfigured(self, error: ConfigError) -> ConfigError:
         return ConfigError(f"{self.service} cannot be called: {error.message}", hint=error.hint)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        from_json(body or b"null")
+    except ValueError:
+        return False
+    return True

@@ -47,7 +47,7 @@ OURS: Mapping[str, Integration] = {
         Integration(
             HELICONE,
             "Helicone",
-            "a log of calls to providers",
+            "log of provider calls",
             "the calls to the providers you name, which pass through it whole; it keeps what was said only where the"
             " setting helicone.content is true.",
             HELICONE,
@@ -56,7 +56,7 @@ OURS: Mapping[str, Integration] = {
         Integration(
             "posthog",
             "PostHog",
-            "counts of how it is used",
+            "counts of usage",
             "an event for each turn: its model, provider, times, tokens, cost and kind of error, under a random id; never"
             " what was said.",
             "posthog",
@@ -64,9 +64,9 @@ OURS: Mapping[str, Integration] = {
         Integration(
             "resend",
             "Resend",
-            "mail about what you spend",
-            "a mail to the setting resend.to when a cap or the credits run low, and a summary of the month; never what was"
-            " said.",
+            "mail about spending",
+            "mails for the address in resend.to: when a cap is near or reached, when credits run low, and a summary of each"
+            " month; never what was said.",
             "resend",
             needs=("resend.from", "resend.to"),
         ),

@@ -50,7 +50,7 @@ class Resend(Observer):
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
         self._url = surroundings.settings.text("resend.url").rstrip("/")
-        self._watch = Watch(surroundings.name, surroundings.profile)
+        self._watch = Watch(surroundings.name, surroundings.find_profile())
         self._client: ServiceClient | None = None
         self._headers: dict[str, str] = {}
 

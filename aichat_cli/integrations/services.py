@@ -91,17 +91,16 @@ class IntegrationServices:
         """An observer, on or not; close it.
 
         Raises:
-            ConfigError: there is none of that name, or it cannot be made as it is set.
+            ConfigError: it cannot be made as it is set. One of another package raises it when it is first used, also
+                where there is none of that name.
         """
-        module = OBSERVERS.get(name)
-        if module is None:
-            raise ConfigError(
-                f'There is no integration "{name}", which the setting {SETTING} names.',
-                hint="Run: aichat integrations list",
-            )
-        make: Callable[[Surroundings], Observer] = import_module(module).observer
+        settings = self._settings()
+        options = {} if name in OBSERVERS else settings.plugin_options(name)
         find_key = lambda key_name: self._keys.find(key_name, by_flag=False)  # noqa: E731 (its type is that of the field)
-        return make(Surroundings(name, self._settings(), find_key, profile=self._profile()))
+        surroundings = Surroundings(name, settings, find_key, options, self._profile)
+        module = OBSERVERS.get(name, "aichat_cli.integrations.plugged")
+        make: Callable[[Surroundings], Observer] = import_module(module).observer
+        return make(surroundings)
 
     def _profile(self) -> str:
         """Whose turns these are, by an id that all devices of one user have in common."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aichat_cli.core.models import Wire
+from aichat_cli.core.models import Model
 from aichat_cli.providers.base import Provider
 
 if TYPE_CHECKING:
@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
 
 def open_wire(
-    wire: Wire, model_dir: Path, *, threads: int, helicone: Callable[[], Helicone | None] = lambda: None
+    model: Model, model_dir: Path, *, threads: int, helicone: Callable[[], Helicone | None] = lambda: None
 ) -> Provider:
-    """A wire of one's own; close it. The folder and the number of threads are for the embedded model, `helicone` is for
-    the direct wires.
+    """A wire of one's own that serves a model; close it. The folder and the number of threads are for the embedded model,
+    `helicone` is for the direct wires.
     """
+    wire = model.wire
+    if wire == "plugin":
+        from aichat_cli.providers.plugged import opened
+
+        return opened(model.provider)
     if wire == "local":
         from aichat_cli.providers.local_model import LocalModel
 

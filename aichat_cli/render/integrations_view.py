@@ -46,10 +46,10 @@ def show(states: Sequence[IntegrationState]) -> None:
     columns = [
         Column("name", name),
         Column("state", on),
-        Column("for", purpose, is_flexible=True, leaves=4),
-        Column("key", key, leaves=3),
-        Column("delivered", last, short=[each[:10] for each in last], leaves=2),
-        Column("waiting", waiting, is_number=True, leaves=1),
+        Column("for", purpose, is_flexible=True, leaves=1),
+        Column("key", key, leaves=2),
+        Column("delivered", last, short=[each[:10] for each in last], leaves=3),
+        Column("waiting", waiting, is_number=True, leaves=4),
     ]
     style = DIM if wants_color(sys.stdout) else ""
     width = shutil.get_terminal_size().columns
@@ -98,7 +98,7 @@ def _problem(state: IntegrationState) -> str:
         return ""
     told = fate.problem or ""
     if told and state.retry_at:
-        told += f" Tried again after {local_time(state.retry_at)}."
+        told += f" It is tried again after {local_time(state.retry_at)}."
     if fate.dropped:
         told += f" Given up: {fate.dropped:,}."
     return told.strip()

@@ -13,9 +13,12 @@ MOST_WAITING = 1_000
 LONGEST_WAIT_DAYS = 7
 MOST_ATTEMPTS = 20
 """A day and more, by the pauses after failures."""
+MOST_REJECTIONS = 3
+"""Each counts for as many attempts as make that: what a service refuses for what it is will hardly ever be taken."""
 
 _PAUSE_MS = 15_000
 _LONGEST_PAUSE_MS = 3_600_000
+_REJECTED_MS = 3_600_000
 
 
 class Delivery(Struct, frozen=True):
@@ -71,6 +74,11 @@ def claim(
 ) -> list[Delivery]:
     """Take over what nobody is at, oldest first, for so long."""
     now = now_ms()
+    if not db.row(
+        "SELECT 1 FROM deliveries WHERE integration = ? AND payload IS NOT NULL AND claimed_until < ? LIMIT 1",
+        (integration, now),
+    ):
+        return []
     with db.transaction(longest_wait_s=1.0):
         dropped = db.execute(
             "DELETE FROM deliveries WHERE integration = ? AND payload IS NOT NULL"
@@ -109,9 +117,11 @@ def delivered(db: Database, integration: str, deliveries: Sequence[Delivery], *,
         )
 
 
-def failed(db: Database, integration: str, deliveries: Sequence[Delivery], problem: str) -> None:
+def failed(
+    db: Database, integration: str, deliveries: Sequence[Delivery], problem: str, *, longest_wait_s: float = 1.0
+) -> None:
     """They have not arrived, and wait; so does whatever comes next, for longer after each failure."""
-    with db.transaction(longest_wait_s=1.0):
+    with db.transaction(longest_wait_s=longest_wait_s):
         db.execute_many(
             "UPDATE deliveries SET attempts = attempts + 1, claimed_until = 0 WHERE integration = ? AND id = ?",
             [(integration, each.id) for each in deliveries],
@@ -133,6 +143,27 @@ def found_well(db: Database, integration: str) -> None:
         )
 
 
+def rejected(db: Database, integration: str, deliveries: Sequence[Delivery], problem: str) -> None:
+    """The service takes none of them as they are: they wait apart, and what comes next does not wait for them."""
+    weight = MOST_ATTEMPTS // MOST_REJECTIONS + 1
+    with db.transaction(longest_wait_s=1.0):
+        db.execute_many(
+            "UPDATE deliveries SET attempts = attempts + ?, claimed_until = ? WHERE integration = ? AND id = ?",
+            [(weight, now_ms() + _REJECTED_MS, integration, each.id) for each in deliveries],
+        )
+        db.execute(
+            "INSERT INTO integrations (name, last_failed_at, problem) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+            " last_failed_at = excluded.last_failed_at, problem = excluded.problem",
+            (integration, utc_now(), problem),
+        )
+
+
+def forget(db: Database, integration: str) -> int:
+    """Nothing that waits is to be delivered any more; how much that was."""
+    with db.transaction(longest_wait_s=1.0):
+        return db.execute("DELETE FROM deliveries WHERE integration = ? AND payload IS NOT NULL", (integration,))
+
+
 def release(db: Database, integration: str, deliveries: Sequence[Delivery]) -> None:
     """They were not tried: anybody may take them."""
     with db.transaction(longest_wait_s=1.0):
@@ -151,6 +182,12 @@ def fate(db: Database, integration: str) -> Fate:
     delivered_at, failed_at, problem, failures, retry_at, dropped = row or (None, None, None, 0, 0, 0)
     waiting = _waiting(db, integration)
     return Fate(integration, delivered_at, failed_at, problem, failures, retry_at, waiting, dropped)
+
+
+def retry_at(db: Database, integration: str) -> int:
+    """Before when nothing is tried, Unix time in milliseconds; 0 for at once."""
+    row = db.row("SELECT retry_at FROM integrations WHERE name = ?", (integration,))
+    return int(row[0]) if row else 0
 
 
 def known(db: Database, integration: str, ids: Sequence[str]) -> set[str]:

@@ -21,7 +21,7 @@ def surroundings(
     """Those of an observer whose settings are these."""
     environ = {f"AICHAT_{setting.upper().replace('.', '_')}": value for setting, value in settings.items()}
     found = None if key is None else Secret(key, "the test")
-    return Surroundings(name, Settings(Path("/nonexistent"), environ), lambda _: found, profile=profile)
+    return Surroundings(name, Settings(Path("/nonexistent"), environ), lambda _: found, find_profile=lambda: profile)
 
 
 def a_turn(books: Database | None = None, limits: Limits = NO_LIMITS, **changes: Any) -> FinishedTurn:
