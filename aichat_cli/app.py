@@ -368,11 +368,8 @@ class App:
     @property
     def timeouts(self) -> Timeouts:
         """The network timeouts that are set."""
-        return Timeouts(
-            connect=self.settings.number("timeouts.connect"),
-            first_byte=self.settings.number("timeouts.first_byte"),
-            idle=self.settings.number("timeouts.idle"),
-        )
+        names = ("timeouts.connect", "timeouts.first_byte", "timeouts.idle")
+        return Timeouts(*map(self.settings.number, names))
 
     def close(self) -> None:
         """Close connections and databases, once what is told of finished turns had a moment to arrive."""
