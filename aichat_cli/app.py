@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from aichat_cli.config.paths import Paths, user_paths
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.errors import AichatError, ConfigError, KeyMissing, StorageError
-from aichat_cli.core.models import GATEWAY, Model, Wire
+from aichat_cli.core.errors import AichatError, ConfigError, StorageError
+from aichat_cli.core.models import Model
 from aichat_cli.core.secret import Secret
 from aichat_cli.providers.base import Provider, Timeouts
 from aichat_cli.providers.custom import custom_models
-from aichat_cli.providers.endpoints import key_environment_variables
+from aichat_cli.providers.endpoints import key_environment_variables, key_missing
 from aichat_cli.providers.pricing import checked_prices
 from aichat_cli.providers.registry import Registry
 from aichat_cli.storage import accounts, turns
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from aichat_cli.documents.embedding.base import Embedder
     from aichat_cli.documents.library import Library
     from aichat_cli.integrations.services import IntegrationServices
+    from aichat_cli.providers.helicone import Helicone
     from aichat_cli.providers.retry import RetryPolicy
     from aichat_cli.sync_services import SyncServices
 
@@ -54,7 +55,7 @@ class App:
         self._key = key
         self._max_cost_nano = max_cost_nano
         self.key_errors: list[ConfigError] = []
-        self._providers: dict[Wire, Provider] = {}
+        self._providers: dict[str, Provider] = {}
         self._providers_lock = threading.Lock()
         self._databases: list[Database] = []
         self._api_embedders: list[ApiEmbedder] = []
@@ -71,7 +72,7 @@ class App:
 
     def reload_settings(self) -> None:
         """Read the settings file anew, after a change to it; what was made of the old values stays as it is."""
-        for name in ("settings", "registry", "limits"):
+        for name in ("settings", "registry", "limits", "helicone"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -138,15 +139,9 @@ class App:
     @cached_property
     def limits(self) -> Limits:
         """What may be spent in this run, by settings and `--max-cost`."""
-        from aichat_cli.billing.limits import Limits
+        from aichat_cli.billing.limits import configured
 
-        return Limits(
-            mode="credits" if self.settings.text("billing.mode") == "credits" else "own-keys",
-            daily_nano=self.settings.amount_nano("limits.daily_usd"),
-            monthly_nano=self.settings.amount_nano("limits.monthly_usd"),
-            budget=self._budget,
-            confirm_nano=self.settings.amount_nano("limits.confirm_usd"),
-        )
+        return configured(self.settings, self._budget)
 
     @cached_property
     def readable_database(self) -> Database:
@@ -173,7 +168,7 @@ class App:
         from aichat_cli.document_services import DocumentServices
 
         hosted = lambda: self.sync.corpora(self.readable_database)  # noqa: E731 (opened on first use)
-        return DocumentServices(lambda: self.settings, self.paths.model_dir, self.api_embedder, hosted)
+        return DocumentServices(lambda: self.settings, self.paths.model_dir, self.api_embedder, hosted, self.keys)
 
     @cached_property
     def sync(self) -> SyncServices:
@@ -187,7 +182,9 @@ class App:
         """What observes finished turns."""
         from aichat_cli.integrations.services import IntegrationServices
 
-        return IntegrationServices(self.keys, lambda: self.settings, lambda: self.database)
+        return IntegrationServices(
+            self.keys, lambda: self.settings, lambda: self.database, lambda: self.account.user_id
+        )
 
     @property
     def integration_problems(self) -> list[AichatError]:
@@ -220,8 +217,17 @@ class App:
             return None
         key = self.keys.find(model.key_name)
         if key is None and model.key_required:
-            raise _key_missing(f'No API key for "{model.key_name}", which {model.name} needs.', model.key_name)
-        return key
+            raise key_missing(f'No API key for "{model.key_name}", which {model.name} needs.', model.key_name)
+        return key if self.helicone is None else self.helicone.keys_for(model, key)
+
+    @cached_property
+    def helicone(self) -> Helicone | None:
+        """What stands between us and some providers, None where nothing does; `helicone.configured` tells the errors."""
+        if not self.settings.names("helicone.providers"):
+            return None
+        from aichat_cli.providers.helicone import configured
+
+        return configured(self.settings, self.keys)
 
     def checkout(self, *, answer_seconds: float = 30.0) -> StripeCheckout:
         """Stripe, with the key that is kept for it, and how long each of its answers is waited for; close it.
@@ -234,7 +240,7 @@ class App:
 
         key = self.keys.find(checkout.KEY_NAME)
         if key is None:
-            raise _key_missing("No key for Stripe, through which credits are bought.", checkout.KEY_NAME)
+            raise key_missing("No key for Stripe, through which credits are bought.", checkout.KEY_NAME)
         return checkout.StripeCheckout(key, api_base=checkout.api_base_of(os.environ), answer_seconds=answer_seconds)
 
     def model(self, typed: str | None) -> Model:
@@ -263,8 +269,10 @@ class App:
         from aichat_cli import embedders
 
         model = self.registry.embedding_model(name)
-        books = embedders.EmbeddingBooks(lambda: self.database, lambda: self.limits)
-        access = embedders.Access(self.key_for(model), self.timeouts, self.retry, books.admit, books.release)
+        books = embedders.Books(lambda: self.database, lambda: self.limits)
+        access = embedders.Access(
+            self.key_for(model), self.timeouts, self.retry, books.admit, books.release, lambda: self.helicone
+        )
         embedder = embedders.api_embedder(model, access, books.record)
         self._api_embedders.append(embedder)
         return embedder
@@ -289,9 +297,9 @@ class App:
     def provider_for(self, model: Model) -> Provider:
         """The wire that serves a model, made once."""
         with self._providers_lock:
-            if model.wire not in self._providers:
-                self._providers[model.wire] = self.new_provider(model.wire)
-            return self._providers[model.wire]
+            if model.adapter not in self._providers:
+                self._providers[model.adapter] = self.new_provider(model)
+            return self._providers[model.adapter]
 
     def turn_deps(self, *, log: bool, prepare: Callable[[Model], None], confirm: Confirm | None = None) -> TurnDeps:
         """What a turn needs. Without a usable database, or without `log`, the transcript is kept in memory only.
@@ -386,15 +394,9 @@ class App:
         self._databases.append(database)
         return database
 
-    def new_provider(self, wire: Wire) -> Provider:
+    def new_provider(self, model: Model) -> Provider:
         """A wire of one's own, for a thread of one's own; close it."""
         from aichat_cli.providers.wires import open_wire
 
-        threads = int(self.settings.number("local.threads")) if wire == "local" else 0
-        return open_wire(wire, self.paths.model_dir, threads=threads)
-
-
-def _key_missing(message: str, name: str) -> KeyMissing:
-    if name == GATEWAY:
-        return KeyMissing(message, hint="Run: aichat login")
-    return KeyMissing(message, hint=f"Run: aichat keys set {name}, or set {key_environment_variables(name)[0]}")
+        threads = int(self.settings.number("local.threads")) if model.wire == "local" else 0
+        return open_wire(model, self.paths.model_dir, threads=threads, helicone=lambda: self.helicone)

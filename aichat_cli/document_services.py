@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from shlex import quote
+from typing import TYPE_CHECKING, Literal
 
+from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.documents import LoadedDocument
+from aichat_cli.core.documents import Collection, LoadedDocument
+from aichat_cli.core.errors import AichatError, KeyMissing, SyncError
 from aichat_cli.documents.corpus import Corpus
 from aichat_cli.documents.embedding.base import Embedder
 from aichat_cli.documents.library import Library, LibraryDeps
 from aichat_cli.documents.local_corpus import local_corpus
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
+from aichat_cli.documents.vectors import VectorStore
+from aichat_cli.storage import collections, namespaces
 from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     from aichat_cli.documents.hosted_corpus import HostedCorpora
     from aichat_cli.documents.ingest.prepare import Reading
     from aichat_cli.documents.loading.loader import Loader
+    from aichat_cli.documents.moving import Moved
+    from aichat_cli.documents.pinecone.service import Access, PineconeService
     from aichat_cli.documents.sources import FoundFile, SkippedFile
 
 STATIC_NAMES = frozenset({"wordllama", "wordllama-256"})
@@ -39,7 +46,9 @@ class DocumentServices:
         settings: as they are now.
         model_dir: where fetched models are.
         api_embedder: the embedding model of a name that is none of ours; raises AichatError.
-        hosted: opens what is searched where `documents.search_in` says so: the collections of the hosted database.
+        hosted: opens what is searched where `documents.search_in`, or a collection, says so: the collections of the
+            hosted database.
+        keys: where the key of Pinecone is.
     """
 
     def __init__(
@@ -48,17 +57,19 @@ class DocumentServices:
         model_dir: Path,
         api_embedder: Callable[[str], Embedder],
         hosted: Callable[[], HostedCorpora],
+        keys: KeyStore,
     ) -> None:
         self._settings = settings
         self._model_dir = model_dir
         self._api_embedder = api_embedder
         self._open_hosted = hosted
+        self._keys = keys
 
     def library(self, database: Database) -> Library:
         """The documents of a database, through a connection of the calling thread."""
         deps = LibraryDeps(
             embedder_for=self.embedder,
-            store_for=SqliteVectors,
+            store_for=self._store_for,
             corpus_for=self._corpus_for,
             reranker=self.reranker,
             reading=self._reading,
@@ -70,7 +81,86 @@ class DocumentServices:
     def _corpus_for(self, database: Database, name: str) -> Corpus:
         if self._settings().text("documents.search_in") == "hosted":
             return self._hosted(database, name)
-        return local_corpus(database, name)
+        found = collections.find(database, name)
+        if found is None or found.searched_in != "hosted":
+            return local_corpus(database, name, self._store_for)
+        try:
+            return self._hosted(database, name)
+        except SyncError as error:
+            raise SyncError(
+                f'"{name}" is searched on the hosted database. {error.message}',
+                hint=f"Search it on this device again: aichat docs migrate --to local --collection {quote(name)}",
+            ) from error
+
+    def _store_for(self, database: Database, collection: Collection) -> VectorStore:
+        # A collection may have been moved since it was looked up.
+        if namespaces.find(database, collection.seq, "searched") is None:
+            return SqliteVectors(database, collection)
+        from aichat_cli.documents.pinecone.vectors import PineconeVectors
+
+        return PineconeVectors(database, collection, lambda: self.pinecone)
+
+    def move(
+        self,
+        database: Database,
+        collection: Collection,
+        place: Literal["local", "pinecone"],
+        report: Callable[[int], None],
+    ) -> Moved:
+        """Search the vectors of a collection elsewhere; `documents.moving` tells the errors.
+
+        Args:
+            report: is told how many vectors are there.
+        """
+        from aichat_cli.documents import moving
+        from aichat_cli.documents.pinecone.moving import Sending
+
+        if place == "local":
+            return moving.to_local(database, collection, report)
+        return moving.to_pinecone(database, collection, Sending(self.pinecone, report))
+
+    def clear_away(self, database: Database) -> AichatError | None:
+        """Delete at Pinecone what is not searched any more; what keeps it from being deleted now."""
+        if not namespaces.in_state(database, "leaving"):
+            return None
+        from aichat_cli.documents.moving import clear_away
+
+        return clear_away(database, lambda: self.pinecone)
+
+    def check_pinecone(self, database: Database) -> str:
+        """In one line what is reached at Pinecone, and what waits to be done there.
+
+        Raises:
+            AichatError: it is not reached, or does not take the key.
+        """
+        hosts = {each.host: each.index_name for each in namespaces.in_state(database, "searched")}
+        told = [f"{name} with {self.pinecone.total(host):,} vectors" for host, name in hosts.items()]
+        if not hosts:
+            count = len(self.pinecone.indexes())
+            told = [f"the key is accepted, {count:,} {'index' if count == 1 else 'indexes'}"]
+        if waiting := namespaces.unsent_count(database):
+            told.append(f"{waiting:,} changes are still to be sent: they are with the next ingest")
+        if leaving := len(namespaces.in_state(database, "leaving")):
+            told.append(f"{leaving:,} namespaces are still to be deleted: they are with the next aichat docs migrate")
+        return "; ".join(told)
+
+    @cached_property
+    def pinecone(self) -> PineconeService:
+        """Pinecone; nothing of it is read, loaded or opened before something is asked."""
+        from aichat_cli.documents.pinecone.service import PineconeService
+
+        return PineconeService(self._pinecone_access)
+
+    def _pinecone_access(self) -> Access:
+        from aichat_cli.documents.pinecone.service import KEY_NAME, Access
+
+        key = self._keys.find(KEY_NAME, by_flag=False)
+        if key is None:
+            raise KeyMissing("No key for Pinecone.", hint="Run: aichat keys set pinecone, or set PINECONE_API_KEY")
+        text = self._settings().text
+        return Access(
+            key, text("pinecone.url"), text("pinecone.index"), text("pinecone.cloud"), text("pinecone.region")
+        )
 
     @cached_property
     def _hosted(self) -> HostedCorpora:
@@ -113,6 +203,8 @@ class DocumentServices:
             self._loader.close()
         if "_hosted" in self.__dict__:
             self._hosted.close()
+        if "pinecone" in self.__dict__:
+            self.pinecone.close()
 
     def _reading(self) -> Reading:
         from aichat_cli.documents.ingest.prepare import Reading

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from aichat_cli.billing.admission import admit
 from aichat_cli.billing.charges import embedding_price, embedding_usage
@@ -26,12 +27,15 @@ from aichat_cli.providers.tokens import FOREIGN_VOCABULARY, most, tokenizer
 from aichat_cli.storage import accounts, usage
 from aichat_cli.storage.database import Database
 
+if TYPE_CHECKING:
+    from aichat_cli.providers.helicone import Helicone
+
 
 class Access(Struct, frozen=True):
     """How a provider is called: with which key, how patiently, how often, and who pays.
 
     `admit` admits a call and gives its request id; `release` is told of one that cost nothing. Both are called in any
-    thread.
+    thread; so is `helicone`, which gives what stands between us and some providers.
     """
 
     key: Secret | None
@@ -39,17 +43,18 @@ class Access(Struct, frozen=True):
     retry: RetryPolicy
     admit: Callable[[Call], RequestId]
     release: Callable[[RequestId], None]
+    helicone: Callable[[], Helicone | None] = lambda: None
 
 
-class EmbeddingBooks:
-    """Admits calls, and keeps what they cost. Whoever embeds may be another thread than the one that uses the database."""
+class Books:
+    """Where calls are admitted and written down: whoever embeds may be another thread than the one that uses the database."""
 
     def __init__(self, database: Callable[[], Database], limits: Callable[[], Limits]) -> None:
         self._database = database
         self._limits = limits
 
     def admit(self, call: Call) -> RequestId:
-        """Admit a call; `billing.admission.admit` tells the refusals."""
+        """Admit a call and hold the most it can cost; raises the refusal."""
         with self._database().reopen() as books:
             admission = admit(call, self._limits(), books)
             if admission.hold is not None:
@@ -58,13 +63,13 @@ class EmbeddingBooks:
             return admission.request_id
 
     def release(self, request_id: RequestId) -> None:
-        """A call cost nothing."""
+        """A call that was admitted cost nothing."""
         with self._database().reopen() as books, books.transaction():
             accounts.close(books, request_id, None)
         self._settle(request_id, 0)
 
     def record(self, record: UsageRecord) -> None:
-        """Keep what a call cost."""
+        """Write down what a call cost."""
         with self._database().reopen() as books, books.transaction(durable=True):
             usage.insert(books, record, conversation_id=None, message_id=None)
             accounts.close(books, record.request_id, record)
@@ -101,7 +106,7 @@ class _Call:
     def __init__(self, model: Model, access: Access) -> None:
         self._model = model
         self._access = access
-        self._client = EmbeddingClient()
+        self._client = EmbeddingClient(access.helicone)
         self._request_id: RequestId | None = None
 
     def __call__(self, texts: Sequence[str], *, is_query: bool, stop: threading.Event) -> CallResult:

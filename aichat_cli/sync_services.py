@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aichat_cli.core.secret import Secret
     from aichat_cli.documents.hosted_corpus import HostedCorpora
     from aichat_cli.documents.library import Library
+    from aichat_cli.documents.moving import Moved
     from aichat_cli.hosted.connection import Connection, Place
     from aichat_cli.sync.engine import SyncDeps
     from aichat_cli.sync.overview import Account
@@ -181,6 +182,30 @@ class SyncServices:
 
         return HostedCorpora(QuestionConnection(lambda: self.connect(address)), UUID(account.user_id), default_model)
 
+    def move_to_hosted(self, database: Database, name: str, progress: Callable[[SyncProgress], None]) -> Moved:
+        """Sync, and have a collection searched on the hosted database once all of it is there.
+
+        Raises:
+            SyncError: sync is off, or not all of it is there.
+            ConfigError: the other side is a gateway, or documents are not synced.
+            HostedError: the other side cannot be reached.
+        """
+        from aichat_cli.documents import moving
+        from aichat_cli.storage import collections
+        from aichat_cli.sync.overview import Account
+
+        account = Account.of(sync_state.get(database).account)
+        if account.is_gateway:
+            raise ConfigError(f"This device syncs with the gateway {account.place}, which searches no documents.")
+        if not self.with_documents:
+            raise ConfigError(
+                "The documents of this device are not synced.", hint="Run: aichat config set sync.documents true"
+            )
+        collection = collections.get(database, name)
+        self.run(database, progress)
+        with closing(self.corpora(database)) as corpora:
+            return moving.to_hosted(database, collection, corpora.fingerprints, account.place)
+
     def _way(self, account: Account) -> Callable[[], tuple[Transport, Account]]:
         """What connects, with the account where it is now; what only this thread may read is read before."""
         if account.is_gateway:
@@ -234,6 +259,7 @@ class SyncServices:
 
     def sync(self, database: Database, transport: Transport, progress: Callable[[SyncProgress], None]) -> SyncReport:
         """Bring both sides to the same state; `sync.engine.sync` tells the errors."""
+        from aichat_cli.storage import collections
         from aichat_cli.sync.engine import SyncOptions, sync
 
         self._follow_setting(database)
@@ -241,6 +267,8 @@ class SyncServices:
         largest_file = min(self._largest_file, transport.largest_file)
         report = sync(self._deps(database, transport, progress), SyncOptions(largest_file=largest_file))
         report.round_trips = transport.round_trips - before
+        # What cannot be brought to where it is searched stays noted; a sync is none the worse for it.
+        self._library_on(database).settled(each.name for each in collections.listing(database))
         return report
 
     def run(self, database: Database, progress: Callable[[SyncProgress], None]) -> SyncReport:
@@ -298,13 +326,12 @@ class SyncServices:
 
     def _deps(self, database: Database, transport: Transport, progress: Callable[[SyncProgress], None]) -> SyncDeps:
         from aichat_cli.documents import synced
-        from aichat_cli.documents.sqlite_vectors import SqliteVectors
         from aichat_cli.sync.engine import SyncDeps
         from aichat_cli.sync.protocol import DocumentSink, NoDocuments
 
         sink: DocumentSink = NoDocuments()
         if self.with_documents:
-            sink = synced.SyncedDocuments(database, SqliteVectors)
+            sink = synced.SyncedDocuments(database, self._library_on(database).store_for)
         return SyncDeps(database, transport, sink, synced.vector_text, progress)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.errors import EmbeddingError, HostedUnavailable
 from aichat_cli.document_services import DocumentServices
@@ -135,7 +136,7 @@ def _passage(texts: vector_data.Texts, chance: np.random.Generator) -> str:
 def _searched(path: Path, home: Path, questions: Sequence[str]) -> Row:
     """A search in the process, by words and vectors, the question's embedding included."""
     settings = Settings(home / "config.toml")
-    services = DocumentServices(lambda: settings, home, _no_api, _no_hosted)
+    services = DocumentServices(lambda: settings, home, _no_api, _no_hosted, KeyStore(home / "keys.toml", lambda _: ()))
     with closing(services), Database.open(path, read_only=True) as database:
         library = services.library(database)
         taken = []

@@ -33,7 +33,9 @@ if [ "$(cat -- "$environment/stamp" 2>/dev/null)" != "$stamp" ]; then
     echo "Making $environment with $base_python ..." >&2
     rm -rf -- "$environment"
     "$base_python" -m venv "$environment"
-    "$python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+    # pip compiles on one core what this does on all of them.
+    "$python" -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
+    "$python" -m compileall -q -j 0 "$environment/lib" || true  # some packages hold files of other Pythons
     printf '%s\n' "$stamp" >"$environment/stamp"
 fi
 export PATH="$environment/bin:$PATH"

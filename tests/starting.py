@@ -34,19 +34,59 @@ ROOT = Path(__file__).parent.parent
 PYTHON = (sys.executable, "-m")
 PROGRAM = (*PYTHON, "aichat_cli")
 
-LOADED = ("aichat_cli.cli.main", "aichat_cli.cli.chat", "aichat_cli.providers.openai_wire")
+LOADED = (
+    "aichat_cli.cli.main",
+    "aichat_cli.cli.chat",
+    "aichat_cli.providers.openai_wire",
+    "encodings.idna",
+    "hashlib",
+    "platformdirs.unix",
+    "tempfile",
+)
 """What a one-shot loads."""
 
-_SECRETS = ("Crypto.Cipher.AES", "Crypto.Protocol.KDF", "Crypto.Random", "platformdirs", "tests.keyring_backend")
-_NUMBERS = ("numpy.typing", "pathspec", "rich.console", "rich.progress", "sqlite_vec")
+_SECRETS = (
+    "Crypto.Cipher.AES",
+    "Crypto.Protocol.KDF",
+    "Crypto.Random",
+    "keyring",
+    "platformdirs",
+    "tests.keyring_backend",
+)
+_SERVER = (
+    "aiohttp",
+    "starlette.applications",
+    "starlette.middleware",
+    "starlette.routing",
+    "uvicorn.main",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvloop",
+)
+_NUMBERS = (
+    "concurrent.futures.thread",
+    "numpy.typing",
+    "pathspec",
+    "rich.console",
+    "rich.progress",
+    "secrets",
+    "sqlite_vec",
+)
+_READING = ("csv", "email.message", "html", "logging", "tiktoken_ext.openai_public", "zipfile")
 
 LIBRARIES = {
     "sync": (*_SECRETS, "psycopg.types.json"),
     "keys": (*_SECRETS, "psycopg.types.json"),
-    "ingest": _NUMBERS,
+    "ingest": (*_NUMBERS, *_READING),
+    "--docs": _NUMBERS,
     "docs": _NUMBERS,
     "search": _NUMBERS,
     "credits": ("stripe",),
+    "users": _SECRETS,
+    "api-keys": _SECRETS,
+    "doctor": _SECRETS,
+    "login": _SECRETS,
+    "serve": (*_SECRETS, *_SERVER),
 }
 """What others made and a command loads, by its first word: it takes most of the time of these. It is not there for all, as what a
 process has loaded it takes down when it ends.

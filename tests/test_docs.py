@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from aichat_cli.cli.main import EPILOG, root
 from aichat_cli.core import exits
 from aichat_cli.render import json_shapes
 from aichat_cli.render.turn_view import TurnResult
+from tests import starting
 from tests.chat.files import PNG
 from tests.servers.scripted import ScriptedServer
 from tests.servers.stripe_double import StripeDouble
@@ -93,12 +95,6 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_no_page_names_what_is_not_built(page: Path) -> None:
-    unbuilt = re.compile(r"aichat integrations\b|docs migrate")
-    assert not unbuilt.search(page.read_text("utf-8"))
-
-
 def test_every_page_of_the_docs_can_be_found_from_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
     for page in ROOT.glob("docs/*/*.md"):
@@ -135,36 +131,46 @@ def test_the_documented_shape_of_an_answer_is_the_one_that_is_printed() -> None:
     assert documented == set(json.loads(dict(FENCE.findall(example))["json"]))
 
 
-@pytest.fixture
-def home_with_a_turn(tmp_path: Path) -> dict[str, str]:
-    """The environment of a user who has asked one question."""
-    environment = {
-        "HOME": str(tmp_path),
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
-        "OPENAI_API_KEY": "not-a-key",
-        "NO_PROXY": "127.0.0.1",
-    }
-    (tmp_path / "photo.png").write_bytes(PNG)
-    (tmp_path / "paint.md").write_text("# Paint\n\nThe colours of paint are red and blue.\n")
-    printed_by(["ingest", str(tmp_path / "paint.md")], environment)
+in_one_worker = pytest.mark.xdist_group("used-home")
+"""For tests of one home: each worker would make one."""
+
+
+@pytest.fixture(scope="module")
+def used_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a user who has asked one question."""
+    home = tmp_path_factory.mktemp("used")
+    environment = environment_in(home)
+    (home / "photo.png").write_bytes(PNG)
+    (home / "paint.md").write_text("# Paint\n\nThe colours of paint are red and blue.\n")
+    printed_by(["ingest", str(home / "paint.md")], environment)
     printed_by(["users", "create", "anna"], environment)
     printed_by(["roles", "edit", "critic"], {**environment, "VISUAL": "sh -c 'echo Be strict. > \"$0\"'"})
     with ScriptedServer() as server:
         printed_by(
-            ["--docs", "-a", str(tmp_path / "photo.png"), "colours?"],
+            ["--docs", "-a", str(home / "photo.png"), "colours?"],
             {**environment, "OPENAI_BASE_URL": server.openai_url},
         )
-    return environment
+    return home
+
+
+@pytest.fixture
+def home_with_a_turn(used_home: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of that user, in a copy of that home."""
+    return environment_in(shutil.copytree(used_home, tmp_path / "home"))
+
+
+def environment_in(home: Path) -> dict[str, str]:
+    return starting.ENVIRONMENT | {"HOME": str(home), "OPENAI_API_KEY": "not-a-key", "NO_PROXY": "127.0.0.1"}
 
 
 def printed_by(arguments: list[str], environment: dict[str, str], *, code: int = 0) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run(
-        [sys.executable, "-m", "aichat_cli", *arguments],
-        env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert ended.returncode == code, ended.stderr
-    return ended
+    command = [*starting.PROGRAM, *arguments]
+    with starting.start(
+        command, environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err.decode()
+    return subprocess.CompletedProcess(process.args, code, out.decode(), err.decode())
 
 
 def fields_of(value: Any) -> Any:
@@ -179,6 +185,7 @@ def fields_of(value: Any) -> Any:
     return {name: fields_of(item) for name, item in value.items()} if isinstance(value, dict) else None
 
 
+@in_one_worker
 def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_a_turn: dict[str, str]) -> None:
     documented = {
         ("history", "list"): "`aichat history list --json`",
@@ -189,6 +196,7 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
         ("keys", "list"): "`aichat keys list --json`",
         ("config", "list"): "`aichat config list --json`",
         ("doctor",): "`aichat doctor --json`",
+        ("integrations", "list"): "`aichat integrations list --json`",
         ("docs", "list"): "`aichat docs list --json`",
         ("docs", "collections"): "`aichat docs collections --json`",
         ("docs", "show", "paint.md"): "`aichat docs show --json`",
@@ -214,11 +222,13 @@ def test_the_documented_shapes_of_listings_are_those_that_are_printed(home_with_
     assert fields_of([info]) == fields_of(every[documented["models", "list"]])
 
 
+@in_one_worker
 def test_the_documented_shape_of_a_statement_is_the_one_that_is_printed(home_with_a_turn: dict[str, str]) -> None:
     printed = json.loads(printed_by(["credits", "statement", "--json"], home_with_a_turn).stdout)
     assert fields_of({**printed, "problems": [""]}) == fields_of(shapes()["`aichat credits statement --json`"])
 
 
+@in_one_worker
 def test_the_documented_shape_of_a_purchase_is_the_one_that_is_printed(
     home_with_a_turn: dict[str, str], stripe: StripeDouble
 ) -> None:
@@ -234,6 +244,7 @@ def test_the_documented_shape_of_a_purchase_is_the_one_that_is_printed(
     assert fields_of(printed) == fields_of(documented)
 
 
+@in_one_worker
 def test_the_documented_shape_of_an_ingest_is_the_one_that_is_printed(
     home_with_a_turn: dict[str, str], tmp_path: Path
 ) -> None:
@@ -246,6 +257,7 @@ def test_the_documented_shape_of_an_ingest_is_the_one_that_is_printed(
     assert fields_of(printed) == fields_of(shapes()["`aichat ingest --json`"])
 
 
+@in_one_worker
 def test_the_documented_shapes_of_an_export_and_an_import_are_those_that_are_printed(
     home_with_a_turn: dict[str, str], tmp_path: Path
 ) -> None:
@@ -266,6 +278,7 @@ def test_the_documented_shapes_of_an_export_and_an_import_are_those_that_are_pri
     assert fields_of(imported) == fields_of(documented)
 
 
+@in_one_worker
 def test_the_documented_shape_of_an_error_is_the_one_that_is_printed(home_with_a_turn: dict[str, str]) -> None:
     failed = printed_by(["history", "show", "nowhere", "--json"], home_with_a_turn, code=1)
     documented = shapes()["Errors"]

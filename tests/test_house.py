@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 HEAVY = {
     "aiohttp", "anthropic", "asyncio", "click", "httpx", "importlib.metadata", "keyring", "litellm", "multiprocessing",
-    "openai", "prompt_toolkit", "psycopg", "pydantic", "pygments", "requests", "rich", "rich.markdown", "tiktoken",
+    "openai", "pinecone", "prompt_toolkit", "psycopg", "pydantic", "pygments", "requests", "rich", "rich.markdown", "tiktoken",
     "tomlkit", "urllib.request", "xllamacpp", "yaml",
 }  # fmt: skip
 """What a one-shot and a listing have no use for."""
@@ -79,6 +79,7 @@ def test_a_piped_one_shot_imports_nothing_heavy(environment: dict[str, str], ser
     assert answer.startswith("All is well.")
     assert server.requests[0].body["messages"][-1]["content"] == "a log\n\nis all well?"
     assert modules & HEAVY == set()
+    assert "aichat_cli.providers.helicone" not in modules
 
 
 def test_a_one_shot_imports_nothing_of_an_account_on_a_gateway_unless_there_is_one(

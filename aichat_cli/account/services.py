@@ -63,6 +63,11 @@ class AccountServices:
                     self.problem = error
             return self._profile if self._profile and self._profile.account.url == self.url else None
 
+    @property
+    def user_id(self) -> str:
+        """Who the user is there, as far as that is remembered; empty where they are logged in to none."""
+        return self.profile.account.user_id if self.url and self.profile else ""
+
     def listing(self) -> Listing | None:
         """The models to choose from, as far as they are known; None where the user is logged in to no gateway.
 

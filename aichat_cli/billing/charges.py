@@ -11,7 +11,7 @@ from aichat_cli.core.messages import Status
 from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import TokenUsage, cost_nano, nano_from_usd
 from aichat_cli.core.struct import replace
-from aichat_cli.core.usage import UsageRecord, UsageType
+from aichat_cli.core.usage import Provenance, UsageRecord, UsageType
 
 
 def chat_usage(
@@ -28,8 +28,7 @@ def chat_usage(
 
     What the provider itself says it took, as OpenRouter and a gateway do, is the cost.
     """
-    named = _named_cost(model, tokens) if not is_estimate else None
-    computed = None if model.price is None else cost_nano(tokens, model.price)
+    cost, provenance = _cost_of(model, tokens, is_estimate=is_estimate)
     return UsageRecord(
         request_id=request_id,
         type=usage_type,
@@ -38,8 +37,8 @@ def chat_usage(
         served_model=finished.served_model if finished else None,
         provider_id=finished.provider_id if finished else None,
         tokens=tokens,
-        cost_nano=computed if named is None else named,
-        provenance="estimated" if is_estimate else "calculated" if named is None else "provider",
+        cost_nano=cost,
+        provenance=provenance,
         status=status,
     )
 
@@ -84,8 +83,7 @@ def embedding_usage(
     status: Status,
 ) -> UsageRecord:
     """The usage row of one call that made vectors, or that may be on the provider's bill although it failed."""
-    named = _named_cost(model, tokens) if not is_estimate else None
-    computed = None if model.price is None else cost_nano(tokens, model.price)
+    cost, provenance = _cost_of(model, tokens, is_estimate=is_estimate)
     return UsageRecord(
         request_id=request_id,
         type="embedding",
@@ -94,8 +92,8 @@ def embedding_usage(
         served_model=served_model,
         provider_id=None,
         tokens=tokens,
-        cost_nano=computed if named is None else named,
-        provenance="estimated" if is_estimate else "calculated" if named is None else "provider",
+        cost_nano=cost,
+        provenance=provenance,
         status=status,
     )
 
@@ -103,6 +101,18 @@ def embedding_usage(
 def embedding_price(model: Model, tokens: int) -> int | None:
     """What embedding this many tokens will cost, in nano-dollars; None where the model has no known price."""
     return None if model.price is None else cost_nano(TokenUsage(tokens, 0), model.price)
+
+
+def _cost_of(model: Model, tokens: TokenUsage, *, is_estimate: bool) -> tuple[int | None, Provenance]:
+    """What a call cost, None where that is not known, and who says so."""
+    if tokens.is_free:
+        return 0, "provider"
+    if is_estimate:
+        return None if model.price is None else cost_nano(tokens, model.price), "estimated"
+    named = _named_cost(model, tokens)
+    if named is not None:
+        return named, "provider"
+    return None if model.price is None else cost_nano(tokens, model.price), "calculated"
 
 
 def _named_cost(model: Model, tokens: TokenUsage) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from aichat_cli.config.settings import Settings
 from aichat_cli.core.credits import BillingMode
 from aichat_cli.core.ids import RequestId
 from aichat_cli.core.models import GATEWAY
@@ -64,3 +65,14 @@ class Limits(Struct, frozen=True):
 
 
 NO_LIMITS = Limits()
+
+
+def configured(settings: Settings, budget: Budget | None) -> Limits:
+    """What the settings say, and a run's own budget."""
+    return Limits(
+        mode="credits" if settings.text("billing.mode") == "credits" else "own-keys",
+        daily_nano=settings.amount_nano("limits.daily_usd"),
+        monthly_nano=settings.amount_nano("limits.monthly_usd"),
+        budget=budget,
+        confirm_nano=settings.amount_nano("limits.confirm_usd"),
+    )

@@ -29,7 +29,7 @@ BYTES_PER_MB = 1_000_000
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-_LOADED = frozenset({"html", "notebook", "mail", "pdf", "office"})
+_LOADED = frozenset({"html", "notebook", "mail", "pdf", "office", "plugin"})
 """Formats whose bytes, even where they are text, are not what somebody reads."""
 
 

@@ -76,7 +76,8 @@ class FinishedTurn(Struct, frozen=True):
         first_at: when the first piece of the answer came.
         spans: what it was made of, in the order in which that began.
         content: what was said, for observers that may have it.
-        books: where money is kept, through a connection of the calling thread; None on a gateway.
+        books: where money is kept, through a connection of the calling thread; on a gateway the operator's own database,
+            which knows nothing of the money of its users.
         limits: what may be spent.
     """
 
@@ -132,12 +133,16 @@ class Trace:
     def take(self, event: TurnEvent, model: Model) -> None:
         """What came of a model that was asked."""
         if isinstance(event, TextDelta | ReasoningDelta):
-            if self._first_at is None:
-                self._first_at = self.now()
-                self.first_at = self.first_at or self._first_at
+            self.arrives()
         elif isinstance(event, Retrying):
             self.end(event.error)
             self.ask(model, after=event.delay)
+
+    def arrives(self) -> None:
+        """Something of the answer is here."""
+        if self._first_at is None:
+            self._first_at = self.now()
+            self.first_at = self.first_at or self._first_at
 
     def end(self, error: AichatError | None = None) -> None:
         """The step that is open ends; where there is none, or it was yet to begin, this does nothing."""

@@ -329,6 +329,7 @@ class _Turn:
             stream=self._request.stream,
             timeouts=self._deps.timeouts,
             request_id=self.payment.request_id,
+            conversation_id=self._opened.conversation_id if self._opened else None,
         )
         if self._trace is not None:
             self._trace.ask(model)

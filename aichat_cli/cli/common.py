@@ -58,7 +58,7 @@ def opened(
     finally:
         app.close()
         for problem in app.integration_problems:
-            diagnostics.notice(one_line(problem))
+            diagnostics.warning(one_line(problem))
 
 
 def single_command() -> typer.Typer:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from typing import Annotated
 
 import typer
 
 from aichat_cli.app import App
+from aichat_cli.cli import docs_migrate
 from aichat_cli.cli.common import (
     LISTING_LIMIT,
     AllFlag,
@@ -20,6 +22,7 @@ from aichat_cli.cli.common import (
     confirmed,
     opened,
 )
+from aichat_cli.cli.docs_migrate import tell_what_is_left
 from aichat_cli.cli.ingest import agreed, ingested
 from aichat_cli.core.documents import Document, Passage
 from aichat_cli.core.errors import EmbeddingError, NotFound, UsageError
@@ -31,6 +34,7 @@ from aichat_cli.render.progress import file_progress
 from aichat_cli.storage import chunks, collections, documents
 
 app = command_group("Documents that were ingested.")
+app.command("migrate")(docs_migrate.migrate)
 
 CollectionOption = Annotated[str | None, typer.Option("--collection", help="Of this collection.", metavar="NAME")]
 
@@ -119,6 +123,7 @@ def rm(
                 raise UsageError("Nothing was removed.", hint="To remove without being asked: --yes")
             collections.remove(house.database, whole)
             diagnostics.notice(f'Removed the collection "{whole.name}".')
+            tell_what_is_left(house, diagnostics)
             return
         found = [each for name in references or [] for each in house.library.of_reference(name, collection)]
         removed = list({document.seq: document for document in found}.values())
@@ -127,6 +132,8 @@ def rm(
             raise UsageError("Nothing was removed.", hint="To remove without being asked: --yes")
         house.library.remove(removed)
         diagnostics.notice(f"Removed {what}.")
+        if problem := house.library.settled({document.collection for document in removed}):
+            diagnostics.warning(problem)
 
 
 @app.command()
@@ -178,6 +185,12 @@ def reindex(
         diagnostics.notice(
             f'"{now.name}": {count:,} vectors made, by {now.embedding_model or "no model: words alone"}.'
         )
+        if problem := house.library.settled([now.name]):
+            diagnostics.warning(problem)
+        if target.searched_in == "pinecone" and now.searched_in == "local":
+            again = f"aichat docs migrate --to pinecone --collection {shlex.quote(now.name)}"
+            diagnostics.notice(f"The new vectors are searched on this device. To move them as well: {again}")
+            tell_what_is_left(house, diagnostics)
 
 
 @app.command()

@@ -13,6 +13,7 @@ import typer
 from aichat_cli import __version__
 from aichat_cli.app import App
 from aichat_cli.cli.common import DebugFlag, JsonFlag, opened
+from aichat_cli.config import plugins
 from aichat_cli.config.secrets import keyring_backend
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.exits import EXIT_ERROR
@@ -24,7 +25,7 @@ from aichat_cli.providers.endpoints import KEY_NAMES
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import one_line
-from aichat_cli.storage import collections, conversations, sync_state
+from aichat_cli.storage import collections, conversations, namespaces, sync_state
 from aichat_cli.sync_services import KEY_NAME
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
@@ -56,22 +57,26 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 
 def _findings(house: App) -> Iterator[Finding]:
     yield Finding("aichat", "ok", f"{__version__}, Python {platform.python_version()}, {platform.system()}")
-    checks: list[tuple[str, Callable[[App], Finding]]] = [
+    checks: list[tuple[str, Callable[[App], Finding | Iterator[Finding] | None]]] = [
         ("settings", _settings),
         ("database", _database),
         ("documents", _documents),
+        ("pinecone", _pinecone),
         ("keyring", _keyring),
         ("keys", _keys),
         ("gateway", _gateway),
+        ("integrations", _integrations),
         ("sync", _sync),
         ("prices", _prices),
         ("embedded model", _embedded),
         ("search model", _search_model),
         ("default model", _default_model),
+        ("plugins", _plugins),
     ]
     for subject, check in checks:
         try:
-            yield check(house)
+            found = check(house)
+            yield from [found] if isinstance(found, Finding) else found or ()
         except AichatError as error:
             yield Finding(subject, "broken", one_line(error))
 
@@ -104,6 +109,12 @@ def _documents(house: App) -> Finding:
     return Finding("documents", "ok", f"{count:,}; collections: {', '.join(each.name for each in listed)}")
 
 
+def _pinecone(house: App) -> Finding | None:
+    if not namespaces.is_used(house.readable_database):
+        return None
+    return Finding("pinecone", "ok", house.documents.check_pinecone(house.readable_database))
+
+
 def _keyring(_: App) -> Finding:
     backend = keyring_backend()
     if backend is None:
@@ -131,6 +142,22 @@ def _gateway(house: App) -> Finding:
         return Finding("gateway", "broken", one_line(house.account.problem))
     account, models = profile.account, f"{len(profile.models)} models"
     return Finding("gateway", "ok", f"{account.url}: {account.user_name}, {balance_text(account)}, {models}")
+
+
+def _integrations(house: App) -> Iterator[Finding]:
+    """One for each that is on, asked side by side; with none on nothing is loaded."""
+    if not house.settings.names("integrations") and not house.settings.names("helicone.providers"):
+        yield Finding("integrations", "missing", "none on. Run: aichat integrations list")
+        return
+    from aichat_cli.cli import integration_checks
+    from aichat_cli.render.integrations_view import last_delivery
+
+    fates = {state.name: state.fate for state in integration_checks.listed(house).states}
+    for name, checked in integration_checks.check_enabled(house).items():
+        if checked.error is not None:
+            yield Finding(name, "broken", one_line(checked.error))
+            continue
+        yield Finding(name, "ok", "; ".join(filter(None, (checked.found, last_delivery(fates.get(name))))))
 
 
 def _sync(house: App) -> Finding:
@@ -175,3 +202,13 @@ def _search_model(house: App) -> Finding:
 
 def _default_model(house: App) -> Finding:
     return Finding("default model", "ok", house.model(None).name)
+
+
+def _plugins(_: App) -> Finding:
+    installed = plugins.installed()
+    if not installed:
+        return Finding("plugins", "missing", "no package adds anything")
+    for plugin in installed:
+        plugins.find(plugin.group, plugin.name)
+    added = [f"{plugins.GROUPS[each.group]} {each.name} ({each.package} {each.version})" for each in installed]
+    return Finding("plugins", "ok", ", ".join(added))

@@ -34,6 +34,7 @@ COMMANDS = {
     "whoami": "aichat_cli.cli.whoami",
     "config": "aichat_cli.cli.config",
     "roles": "aichat_cli.cli.roles",
+    "integrations": "aichat_cli.cli.integrations",
     "doctor": "aichat_cli.cli.doctor",
 }
 """Command to module; each module has its Typer app as `app`."""

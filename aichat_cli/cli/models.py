@@ -14,14 +14,14 @@ from aichat_cli.core.errors import AichatError, UnknownModel, UsageError
 from aichat_cli.core.messages import KIND_NAMES
 from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import NANO_PER_DOLLAR
-from aichat_cli.providers import pull
+from aichat_cli.providers import plugged, pull
 from aichat_cli.providers.custom import custom_models
 from aichat_cli.providers.endpoints import shown_url
 from aichat_cli.providers.pricing import PRICE_FIELDS, price_from
 from aichat_cli.providers.pullable import CHAT_MODELS, PULLABLE
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
-from aichat_cli.render.diagnostics import Diagnostics
+from aichat_cli.render.diagnostics import Diagnostics, one_line
 from aichat_cli.render.embedded import pull_with_progress
 
 app = command_group("Models: list, choose, add.")
@@ -49,6 +49,8 @@ def list_(
         matching = [model for model in every if wanted in model.name.lower() or wanted in model.provider.lower()]
         if wanted == GATEWAY and house.account.url:
             matching = [model for model in every if model.provider == GATEWAY]
+        for error in plugged.problems():
+            diagnostics.notice(one_line(error))
         listed = matching if everything else matching[:limit]
         if as_json:
             print_text(json_shapes.dumps(json_shapes.models(listed)))

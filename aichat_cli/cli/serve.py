@@ -92,6 +92,8 @@ def serve(
     )  # fmt: skip
     with opened(debug=debug) as (house, diagnostics):
         _require_extra()
+        if house.helicone is not None:
+            house.helicone.required_key()
         from aichat_cli.gateway import server
 
         listening = _listening(house, typed)

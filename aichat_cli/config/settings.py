@@ -2,7 +2,7 @@
 
 A value is looked up in the environment (`AICHAT_` and the name in capitals, dots as underscores), then in the
 settings file, then in the table. The file is TOML; what it holds besides settings are `[models.NAME]` (custom
-models), `[prices.NAME]` and `[aliases]`.
+models), `[prices.NAME]`, `[plugins.NAME]` and `[aliases]`.
 """
 
 from __future__ import annotations
@@ -142,9 +142,16 @@ class Settings:
                 raise ConfigError(f"models.{name} in {self.path} is not a table.", hint="Run: aichat config edit")
         return tables
 
+    def plugin_options(self, name: str) -> dict[str, Any]:
+        """The table `[plugins.NAME]`: what somebody else's package of that name is told."""
+        options = self._table("plugins").get(name, {})
+        if not isinstance(options, dict):
+            raise ConfigError(f"plugins.{name} in {self.path} is not a table.", hint="Run: aichat config edit")
+        return options
+
     def unknown_names(self) -> list[str]:
         """What the file holds that no setting is called: a typing error nobody would notice otherwise."""
-        return [name for name in _flattened(self._tables) if name not in BY_NAME and not _is_model_table(name)]
+        return [name for name in _flattened(self._tables) if name not in BY_NAME and not _is_own_table(name)]
 
     def _stored(self, name: str) -> object | None:
         table: Any = self._tables
@@ -172,8 +179,8 @@ class Settings:
             raise ConfigError(f'{setting.name} is "{_shown(raw)}" in {source}: it takes {exc}.', hint=hint) from None
 
 
-def _is_model_table(name: str) -> bool:
-    return name.split(".", maxsplit=1)[0] in {"models", "aliases", "prices"}
+def _is_own_table(name: str) -> bool:
+    return name.split(".", maxsplit=1)[0] in {"models", "aliases", "prices", "plugins"}
 
 
 def _plain_text(stored: object) -> str:

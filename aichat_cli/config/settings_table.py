@@ -9,6 +9,22 @@ from aichat_cli.core.struct import Struct
 Value = str | int | float | bool | tuple[str, ...]
 
 
+HELICONE_PROVIDERS = (
+    "anthropic",
+    "cerebras",
+    "deepinfra",
+    "deepseek",
+    "fireworks",
+    "groq",
+    "moonshot",
+    "openai",
+    "openrouter",
+    "together",
+    "xai",
+)
+"""Those that are spoken to directly, at an address of their own on the internet."""
+
+
 class Setting(Struct, frozen=True):
     """One row of the table. `parse` turns text into the value or raises ValueError with what is allowed.
 
@@ -42,6 +58,25 @@ def _boolean(raw: str) -> bool:
 
 def _names(raw: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in raw.split(",") if part.strip())
+
+
+def _some_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
+    """Names out of a few."""
+
+    def parse(raw: str) -> tuple[str, ...]:
+        names = _names(raw.lower())
+        if not set(names) <= set(choices):
+            raise ValueError(f"names out of {', '.join(choices)}")
+        return names
+
+    return parse
+
+
+def _header(raw: str) -> str:
+    """A text that can stand in a header."""
+    if not raw.isascii() or not raw.isprintable():
+        raise ValueError("plain letters, digits and signs (ASCII)")
+    return raw.strip()
 
 
 def _seconds(raw: str) -> float:
@@ -159,11 +194,20 @@ TABLE: tuple[Setting, ...] = (
         "hosted",
     ),
     Setting("documents.private_addresses", False, "Whether pages of private networks may be fetched.", _boolean),
+    Setting("pinecone.index", "", "Index at Pinecone for vectors; empty for aichat-DIMENSIONS.", _text),
+    Setting("pinecone.cloud", "aws", "Cloud that an index at Pinecone is made in: aws, gcp or azure.", _text),
+    Setting("pinecone.region", "us-east-1", "Region of that cloud.", _text),
+    Setting("pinecone.url", "https://api.pinecone.io", "Where Pinecone, or a program like it, is reached.", _url),
     Setting("sync.background", True, "Sync by itself while you chat, where sync is on.", _boolean),
     Setting("sync.every_minutes", 5, "Minutes from one sync to the next while a chat is open.", _whole(1, 1440)),
     Setting("sync.documents", True, "Sync documents too; false keeps them on each device.", _boolean),
     Setting("sync.attachments_max_mb", 10, "Largest attached file to sync, in megabytes.", _whole(0, 1000)),
-    Setting("integrations", (), "Services that are told of finished turns, by name: see aichat integrations.", _names),
+    Setting(
+        "integrations",
+        (),
+        "Services that are told of turns: langsmith, posthog, resend or others of aichat integrations list.",
+        _names,
+    ),
     Setting("langsmith.project", "aichat", "Project of LangSmith that traces go to.", _text),
     Setting("langsmith.content", False, "Whether LangSmith is told what was said, or only how it went.", _boolean),
     Setting("langsmith.workspace", "", "Workspace of LangSmith, by its id, for a key of a whole organisation.", _text),
@@ -191,6 +235,22 @@ TABLE: tuple[Setting, ...] = (
     Setting("server.max_connections", 1000, "Most connections at a time.", _whole(1, 100_000)),
     Setting("server.shutdown_seconds", 30, "Seconds that calls under way have to end.", _whole(0, 3600)),
     _choice("server.log_level", "What aichat serve logs.", "info", "debug", "warning", "error"),
+    Setting(
+        "helicone.providers",
+        (),
+        "Providers to ask through Helicone, by name; none for none.",
+        _some_of(*HELICONE_PROVIDERS),
+    ),
+    Setting("helicone.url", "", "Helicone of your own, e.g. http://localhost:8585/v1/gateway.", _address),
+    Setting("helicone.user", "", "User that Helicone files your calls under; empty for none.", _header),
+    Setting("helicone.session", True, "Have Helicone file the calls of a conversation together.", _boolean),
+    Setting("helicone.content", False, "Let Helicone keep prompts and answers.", _boolean),
+    Setting(
+        "helicone.cache_seconds",
+        0,
+        "Seconds that Helicone keeps answers, and gives them again to the same prompt; 0 for none.",
+        _whole(0, 31_536_000),
+    ),
     Setting("timeouts.connect", 10.0, "Seconds to wait for a connection.", _seconds),
     Setting("timeouts.first_byte", 120.0, "Seconds to wait for an answer to begin.", _seconds),
     Setting("timeouts.idle", 60.0, "Seconds to wait for the next piece of an answer.", _seconds),

@@ -60,6 +60,10 @@ class Chunk(Struct, frozen=True):
     tokens: int
 
 
+SearchedIn = Literal["local", "pinecone", "hosted"]
+"""Where the vectors of a collection are searched."""
+
+
 class Collection(Struct, frozen=True):
     """A set of documents that are searched together.
 
@@ -74,6 +78,7 @@ class Collection(Struct, frozen=True):
     document_count: int
     chunk_count: int
     updated_at: str
+    searched_in: SearchedIn = "local"
 
 
 class Document(Struct, frozen=True):

@@ -8,8 +8,8 @@ from aichat_cli.core.messages import MediaKind
 from aichat_cli.core.money import Price
 from aichat_cli.core.struct import Struct
 
-Wire = Literal["openai", "anthropic", "litellm", "local"]
-"""The protocol a model is spoken to in: one adapter each."""
+Wire = Literal["openai", "anthropic", "litellm", "local", "plugin"]
+"""The protocol a model is spoken to in: one adapter each, and one for each provider that another package adds."""
 
 GATEWAY = "gateway"
 """The provider of the models that somebody's account on a gateway pays for, and the name its key is kept under."""
@@ -32,6 +32,7 @@ class Model(Struct, frozen=True):
         reads_images, reads_pdf, reads_audio: whether it takes such files; None where unknown.
         retired: the successor's name, or None while it is served.
         dimensions: of an embedding model's vectors, None where unknown.
+        via: who stands between us and the provider, as messages name them; `base_url` is theirs then.
     """
 
     name: str
@@ -51,6 +52,12 @@ class Model(Struct, frozen=True):
     reads_audio: bool | None = None
     retired: str | None = None
     dimensions: int | None = None
+    via: str | None = None
+
+    @property
+    def adapter(self) -> str:
+        """What serves it: models with the same one can share it."""
+        return f"plugin {self.provider}" if self.wire == "plugin" else self.wire
 
     def reads(self, kind: MediaKind) -> bool | None:
         """Whether it takes files of this kind; None where unknown."""

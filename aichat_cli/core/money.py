@@ -55,7 +55,8 @@ class TokenUsage(Struct, frozen=True):
 
     `input_tokens` counts the whole prompt; `cached_tokens` (read from the provider's cache) and
     `cache_write_tokens` are parts of it. `output_tokens` counts everything generated; `reasoning_tokens`
-    is a part of it. `raw` is the provider's own usage object, as JSON text, or None when we counted.
+    is a part of it. `raw` is the provider's own usage object, as JSON text, or None when we counted. `is_free` tells that
+    nobody charges for them: the answer was given before, and a proxy had kept it.
     """
 
     input_tokens: int
@@ -64,6 +65,7 @@ class TokenUsage(Struct, frozen=True):
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     raw: str | None = None
+    is_free: bool = False
 
 
 def nano_per_mtok(dollars_per_token: float | str | Decimal) -> int:
@@ -84,6 +86,8 @@ def nano_from_usd(dollars: float | str | Decimal, *, rounds_up: bool = False) ->
 
 def cost_nano(usage: TokenUsage, price: Price) -> int:
     """The cost of a call in nano-dollars, rounded up to a whole one."""
+    if usage.is_free:
+        return 0
     rates = price.rates_for(usage.input_tokens)
     plain_input = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
     plain_output = usage.output_tokens - usage.reasoning_tokens

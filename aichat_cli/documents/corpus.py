@@ -26,6 +26,7 @@ class Found(Struct, frozen=True):
         chunk_count: of the collection.
         by_words: scores of chunks that hold the words, by their seq, best first; higher is better.
         nearest: the nearest by their vectors, nearest first; empty where no vector was given.
+        notice: why there are none, where a vector was given and what finds the nearest cannot be asked.
     """
 
     words: list[Word]
@@ -33,6 +34,7 @@ class Found(Struct, frozen=True):
     chunk_count: int
     by_words: dict[int, float]
     nearest: list[Neighbour]
+    notice: str | None = None
 
 
 class Corpus(Protocol):

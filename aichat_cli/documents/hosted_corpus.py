@@ -42,6 +42,10 @@ class HostedCorpora:
             self._models[name] = self._default_model() if local is None else local.embedding_model
         return HostedCorpus(database, self._connection, self._user, name, self._models, self._vectors)
 
+    def fingerprints(self, name: str) -> dict[str, list[str]]:
+        """What tells the chunks of each document of a collection there; raises as a search does."""
+        return hosted.fingerprints(self._connection, self._user, name)
+
     def close(self) -> None:
         """End the connection."""
         self._connection.close()

@@ -7,7 +7,7 @@ nobody searches, and the next one clears it away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -71,9 +71,12 @@ def maintain(database: Database, collection: Collection, *, flat_limit: int = FL
 
 
 def rebuild(database: Database, collection: Collection) -> None:
-    """Make the index anew from the stored vectors, inside the caller's transaction, with the clusters it had."""
+    """Make the index anew from the stored vectors, inside the caller's transaction, with the clusters it had.
+
+    A collection that is searched elsewhere has none.
+    """
     dimensions = vectors.dimensions(database, collection.seq)
-    if dimensions is None:
+    if dimensions is None or not vectors.is_here(database, collection.seq):
         return
     present = next((each for each in vectors.of_collection(database, collection.seq) if each.is_searched), None)
     centres = centroids(database, present, collection) if present else None
@@ -94,9 +97,12 @@ def mend(database: Database, collection: Collection) -> bool:
 
 
 def is_complete(database: Database, collection: Collection) -> bool:
-    """Whether the index has every stored vector of the collection, and its tables agree with each other."""
+    """Whether the index has every stored vector of the collection, and its tables agree with each other.
+
+    So it has where there is none to be had: of a collection without vectors, or one that is searched elsewhere.
+    """
     with database.snapshot():
-        if vectors.dimensions(database, collection.seq) is None:
+        if vectors.dimensions(database, collection.seq) is None or not vectors.is_here(database, collection.seq):
             return True
         indexes = vectors.of_collection(database, collection.seq)
         if not indexes or not indexes[0].is_searched or not vectors.is_whole(database, indexes[0]):
@@ -109,6 +115,32 @@ def insert(database: Database, index: VectorIndex, seqs: Sequence[int], matrix: 
     rows = [row.tobytes() for row in quantised(matrix)]
     members = [0] * len(rows) if centres is None else clusters.assigned(matrix, centres).tolist()
     _insert(database, index, _Step(list(seqs), members, rows))
+
+
+def fill_beside(database: Database, collection: Collection, report: Callable[[int], None]) -> VectorIndex:
+    """Make an index of a collection that is searched elsewhere, or go on with one that an interruption left half filled.
+
+    Who adds or removes vectors meanwhile does so in it as well. To search it is left to the caller.
+
+    Args:
+        report: is told how many more vectors were gone through.
+    """
+    with shielded(), database.transaction():
+        present = vectors.of_collection(database, collection.seq)
+        dimensions = vectors.dimensions(database, collection.seq)
+        assert dimensions is not None
+        filled = present[0] if present else _created(database, collection.seq, dimensions, None, 0, is_searched=False)
+        vectors.hold(database, filled)
+    try:
+        for step in _steps(database, _members(database, collection.seq, None)):
+            with shielded(), database.transaction():
+                if filled not in vectors.of_collection(database, collection.seq):
+                    break
+                _insert(database, filled, _still_missing(database, filled, step))
+            report(len(step.chunk_seqs))
+    finally:
+        vectors.release(database, filled)
+    return filled
 
 
 def centroids(database: Database, index: VectorIndex, collection: Collection) -> Matrix | None:

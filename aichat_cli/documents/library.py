@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from aichat_cli.core.interrupts import shielded
 from aichat_cli.core.struct import Struct
 from aichat_cli.documents.corpus import CorpusFor
 from aichat_cli.documents.embedding.base import Embedder
-from aichat_cli.documents.vectors import VectorStore
+from aichat_cli.documents.vectors import UNREACHABLE, VectorStore, unsettled_text
 from aichat_cli.storage import chunks, collections, documents
 from aichat_cli.storage.database import Database
 
@@ -187,7 +187,7 @@ class Library:
         return Sources(present, [origin for origin in origins if origin not in present])
 
     def remove(self, removed: Sequence[Document]) -> None:
-        """Remove documents with all that was made of them, in one transaction."""
+        """Remove documents with all that was made of them, in one transaction; `settled` tells where more is to be done."""
         from aichat_cli.documents.ingest.run import remove_documents
 
         with shielded(), self.database.transaction():
@@ -195,6 +195,22 @@ class Library:
                 collection = collections.get(self.database, name)
                 mine = [document for document in removed if document.collection == name]
                 remove_documents(self.database, collection, mine, self._deps.store_for)
+
+    def settled(self, names: Iterable[str]) -> str | None:
+        """Have what changed in collections searched where their vectors are; what keeps it from being so, told once."""
+        for name in names:
+            collection = collections.find(self.database, name)
+            if collection is not None and collection.searched_in == "pinecone":
+                try:
+                    self.store_for(self.database, collection).settle()
+                except UNREACHABLE as error:
+                    return unsettled_text(error)
+        return None
+
+    @property
+    def store_for(self) -> Callable[[Database, Collection], VectorStore]:
+        """The vectors of a collection, through a connection of the calling thread."""
+        return self._deps.store_for
 
     def of_reference(self, reference: str, collection: str | None) -> list[Document]:
         """The documents a user means: one by its name, path or id, or those of a folder that was ingested.

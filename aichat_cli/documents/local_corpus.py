@@ -1,4 +1,4 @@
-"""A collection of the local database as a search sees it: FTS5 and the vectors beside it."""
+"""A collection of the local database as a search sees it: FTS5, and the vectors beside it or at Pinecone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aichat_cli.documents.corpus import Found
 from aichat_cli.documents.embedding.base import Embedder, Matrix
 from aichat_cli.documents.reranking import rerank_similarities
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
-from aichat_cli.documents.vectors import VectorStore
+from aichat_cli.documents.vectors import UNREACHABLE, Neighbour, VectorStore
 from aichat_cli.storage import chunks, collections
 from aichat_cli.storage.database import Database
 
@@ -45,8 +45,8 @@ class LocalCorpus:
         frequencies = chunks.document_frequencies(self._database, seq, [word.stem for word in asked])
         telling = queries.telling(asked, frequencies)
         by_words = chunks.matching(self._database, seq, queries.expression(telling), limit) if telling.finding else []
-        nearest = [] if vector is None else self._store_for(self._database, self._collection).nearest(vector, limit)
-        return Found(asked, frequencies, self._collection.chunk_count, dict(by_words), nearest)
+        nearest, notice = ([], None) if vector is None else self._nearest(vector, limit)
+        return Found(asked, frequencies, self._collection.chunk_count, dict(by_words), nearest, notice)
 
     def passages(self, chunk_seqs: Sequence[int]) -> dict[int, Passage]:
         """Chunks with their places."""
@@ -60,7 +60,16 @@ class LocalCorpus:
         """The cosines by another model; see `Corpus.compared`. What is made for them is kept."""
         return rerank_similarities(self._database, chunk_seqs, query, model, most_new=most_new)
 
+    def _nearest(self, vector: Matrix, limit: int) -> tuple[list[Neighbour], str | None]:
+        """The nearest, or why they cannot be told: the words are here wherever the vectors are."""
+        try:
+            return self._store_for(self._database, self._collection).nearest(vector, limit), None
+        except UNREACHABLE as error:
+            return [], f"Searched by words alone: {error.message} {error.hint or ''}".rstrip()
 
-def local_corpus(database: Database, name: str) -> LocalCorpus:
+
+def local_corpus(
+    database: Database, name: str, store_for: Callable[[Database, Collection], VectorStore] = SqliteVectors
+) -> LocalCorpus:
     """The collection of that name in the local database; raises NotFound."""
-    return LocalCorpus(database, collections.get(database, name))
+    return LocalCorpus(database, collections.get(database, name), store_for)

@@ -123,8 +123,8 @@ def _found(
         meaning = _meaning(model, query, deps, told)
         found = corpus.find(words, meaning.vector if meaning else None, CANDIDATES, shown=shown)
         if corpus.embedding_model == model:
-            notices[:] = told
-            return meaning, found
+            notices[:] = [*told, found.notice] if found.notice else told
+            return (None if found.notice else meaning), found
 
 
 def _ranked(corpus: Corpus, found: Found, meaning: _Meaning | None, reranking: _Reranking | None) -> _Ranking:

@@ -14,9 +14,9 @@ from aichat_cli.core.struct import Struct
 from aichat_cli.documents import clusters, index_building
 from aichat_cli.documents.embedding.base import Matrix
 from aichat_cli.documents.index_building import FLAT_LIMIT, is_complete, mend, rebuild
-from aichat_cli.documents.quantising import packed, quantised, unpacked
+from aichat_cli.documents.quantising import packed, quantised, unpacked, unpacked_rows
 from aichat_cli.documents.vectors import Neighbour
-from aichat_cli.storage import chunks, vectors
+from aichat_cli.storage import chunks, namespaces, vectors
 from aichat_cli.storage.database import Database
 from aichat_cli.storage.vectors import VectorIndex
 
@@ -72,11 +72,13 @@ class SqliteVectors:
         self._for_each_index(
             lambda index: index_building.insert(self._database, index, seqs, vectors_[kept], self._centroids(index))
         )
+        namespaces.note(self._database, self._collection.seq, seqs)
 
     def remove(self, chunk_seqs: Sequence[int]) -> None:
         """Take vectors out; see `VectorStore.remove`."""
         chunks.remove_vectors(self._database, chunk_seqs)
         self._for_each_index(lambda index: vectors.remove(self._database, index, chunk_seqs))
+        namespaces.note(self._database, self._collection.seq, chunk_seqs)
 
     def nearest(self, query: Matrix, limit: int) -> list[Neighbour]:
         """The nearest; see `VectorStore.nearest`. An index that was lost or damaged is made anew."""
@@ -98,17 +100,12 @@ class SqliteVectors:
         """Gather a collection that has grown in clusters, or in new ones; see `VectorStore.maintain`."""
         index_building.maintain(self._database, self._collection, flat_limit=self._flat_limit)
 
-    def _nearest(self, query: Matrix, limit: int) -> list[Neighbour]:
-        import numpy as np
+    def settle(self) -> None:
+        """Nothing is left to be done; see `VectorStore.settle`."""
 
+    def _nearest(self, query: Matrix, limit: int) -> list[Neighbour]:
         with self._database.snapshot():
-            exact = chunks.vectors_of(self._database, self._candidates(query, SPARE + limit))
-        if not exact:
-            return []
-        stored = np.frombuffer(b"".join(exact.values()), dtype="<f2").reshape(len(exact), -1).astype(np.float32)
-        similarities = (stored @ query[0]).tolist()
-        ranked = sorted(zip(exact, similarities, strict=True), key=lambda pair: (-pair[1], pair[0]))
-        return [Neighbour(seq, similarity) for seq, similarity in ranked[:limit]]
+            return ranked(self._database, self._candidates(query, SPARE + limit), query, limit)
 
     def _candidates(self, query: Matrix, limit: int) -> list[int]:
         index = vectors.searched(self._database, self._collection.seq)
@@ -132,7 +129,10 @@ class SqliteVectors:
         return found
 
     def _for_each_index(self, change: Callable[[VectorIndex], None]) -> None:
-        """Change the index that is searched and one that is being filled; damaged ones are made anew instead."""
+        """Change the index that is searched and one that is being filled; damaged ones are made anew instead.
+
+        A collection that is searched elsewhere has none, or one that is being filled.
+        """
         indexes = vectors.of_collection(self._database, self._collection.seq)
         if not indexes or not all(index.has_tables for index in indexes):
             rebuild(self._database, self._collection)
@@ -146,4 +146,14 @@ class SqliteVectors:
             rebuild(self._database, self._collection)
 
 
-__all__ = ["FLAT_LIMIT", "PROBES", "SqliteVectors", "is_complete", "mend", "packed", "rebuild", "unpacked"]
+def ranked(database: Database, candidates: Sequence[int], query: Matrix, limit: int) -> list[Neighbour]:
+    """Chunks by the cosines of their stored vectors with a query, nearest first, at most so many; those without are left out."""
+    exact = chunks.vectors_of(database, candidates)
+    if not exact:
+        return []
+    similarities = (unpacked_rows(list(exact.values())) @ query[0]).tolist()
+    ordered = sorted(zip(exact, similarities, strict=True), key=lambda pair: (-pair[1], pair[0]))
+    return [Neighbour(seq, similarity) for seq, similarity in ordered[:limit]]
+
+
+__all__ = ["FLAT_LIMIT", "PROBES", "SqliteVectors", "is_complete", "mend", "packed", "ranked", "rebuild", "unpacked"]

@@ -8,8 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from aichat_cli.core.errors import AichatError, ApiKeyError, ConfigError, ProviderError, RateLimited
 from aichat_cli.core.struct import Struct
 from aichat_cli.documents.embedding.base import Matrix
+
+UNREACHABLE = (ApiKeyError, ConfigError, ProviderError, RateLimited)
+"""What a store elsewhere raises where it cannot be asked, or does not answer as it should."""
+
+
+def unsettled_text(error: AichatError) -> str:
+    """What is told where changes cannot be brought to where the vectors are."""
+    return (f"Changes are kept on this device until they can be sent: {error.message} {error.hint or ''}").rstrip()
 
 
 class Neighbour(Struct, frozen=True):
@@ -22,10 +31,10 @@ class Neighbour(Struct, frozen=True):
 class VectorStore(Protocol):
     """The vectors of one collection (a namespace, where a service has those), by the seq of their chunk.
 
-    A store keeps numbers alone: text and everything else about a chunk is in the database, and a chunk that is found
-    but gone from there is passed over. `add` and `remove` are part of the caller's transaction where the store has
-    transactions. Where it has none, chunks are added after the caller's transaction and removed before it, a vector
-    without its chunk does no harm, and what an interruption left out is added again from the stored vectors.
+    A store keeps numbers alone: text and everything else about a chunk is in the database, and so are the vectors
+    themselves. `add` and `remove` are part of the caller's transaction. A store elsewhere notes in it what is to be done
+    there, and `settle` does it: what an interruption or a far end that is down left out is done by the next `settle`, and
+    until then searched here. A vector there whose chunk is gone is passed over.
     """
 
     def add(self, chunk_seqs: Sequence[int], vectors: Matrix) -> None:
@@ -39,16 +48,27 @@ class VectorStore(Protocol):
         """Take vectors out, any number of them; chunks without one are no error."""
         ...
 
+    def settle(self) -> None:
+        """After a transaction that added or removed: do it where the vectors are searched, if that is elsewhere.
+
+        Raises:
+            AichatError: one of `UNREACHABLE`; what is to be done stays noted.
+        """
+        ...
+
     def nearest(self, query: Matrix, limit: int) -> list[Neighbour]:
         """The nearest to one query, shape (1, dimensions), by their cosines, nearest first, at most `limit` (1 or more).
 
         Equal ones come in the order of their seqs. A large collection may be searched in part: of the true nearest at
         least 95 of 100 are found.
+
+        Raises:
+            AichatError: one of `UNREACHABLE`, where the vectors are elsewhere.
         """
         ...
 
     def count(self) -> int:
-        """How many vectors it holds."""
+        """How many vectors it holds, of what is settled; one elsewhere may take a moment to count what is new."""
         ...
 
     def maintain(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from aichat_cli.accounts.admission import Ticket, admit, estimate
 from aichat_cli.billing.estimates import Call
+from aichat_cli.chat.observing import Trace
 from aichat_cli.core.accounts import Caller, Charge, Progress
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.events import Finished
@@ -74,18 +75,22 @@ class Running:
         reading: what arrived so far.
         moved_at: when it last came forward, by the loop's clock; `waits_for` is whom it has waited for since then.
         ending: why it was ended from outside, None where it was not.
+        trace: takes down its steps for observers, None where there are none.
+        is_free: nobody charges for the answer: it was given before, and a proxy had kept it.
     """
 
     __slots__ = (
         "_loop",
         "_task",
         "ending",
+        "is_free",
         "model",
         "moved_at",
         "noted_at",
         "noted_tokens",
         "reading",
         "ticket",
+        "trace",
         "waits_for",
     )
 
@@ -94,6 +99,8 @@ class Running:
         self.model = model
         self.reading: Tap | Encoder | Nothing = Nothing()
         self.ending: Ending | None = None
+        self.trace: Trace | None = None
+        self.is_free = False
         self.waits_for: Literal["provider", "client", "nobody"] = "nobody"
         self.noted_tokens = 0
         self._task = task
@@ -114,7 +121,7 @@ class Running:
     def progress(self) -> Progress:
         """What it has come to, for the books."""
         tokens, price = self.reading.output_tokens, self.model.price
-        usage = TokenUsage(self.ticket.call.likely_input, tokens)
+        usage = TokenUsage(self.ticket.call.likely_input, tokens, is_free=self.is_free)
         return Progress(self.ticket.request_id, tokens, cost_nano(usage, price) if price and tokens else 0)
 
 

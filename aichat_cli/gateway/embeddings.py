@@ -133,7 +133,13 @@ class Vectors(PaidAnswer):
         del send
         asked = self._asked
         request = EmbeddingRequest(
-            self.served.model, asked.texts, self.served.key, self.upstream.timeouts, dimensions=asked.dimensions
+            self.served.model,
+            asked.texts,
+            self.served.key,
+            self.upstream.timeouts,
+            dimensions=asked.dimensions,
+            request_id=self.id,
+            user_id=self._caller.user_id,
         )
         response = await self.upstream.vectors(request, running)
         if len(response.vectors) != len(asked.texts):

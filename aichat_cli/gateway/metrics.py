@@ -6,10 +6,14 @@ import os
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.struct import Struct, field
+
+if TYPE_CHECKING:
+    from aichat_cli.gateway.teller import Told
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -83,7 +87,7 @@ class Metrics:
             self.cost_nano[model] += cost_nano
             self.charged_nano[model] += charged_nano
 
-    def text(self, *, desk_waiting: int, log_dropped: int) -> str:
+    def text(self, *, desk_waiting: int, log_dropped: int, told: Sequence[Told]) -> str:
         """All of it, as Prometheus reads it."""
         lines: list[str] = []
         lines += _family("aichat_requests_total", "counter", "Requests answered.", self._requests())
@@ -110,6 +114,9 @@ class Metrics:
         lines += _family(
             "aichat_log_dropped_total", "counter", "Lines of the log that could not be written.", [("", log_dropped)]
         )
+        lines += _family("aichat_deliveries_total", "counter", "What integrations were told of calls.", _told(told))
+        waiting = ((f'integration="{_escaped(each.name)}"', each.waiting) for each in told)
+        lines += _family("aichat_deliveries_waiting", "gauge", "What integrations have still to be told.", waiting)
         lines += _family("process_resident_memory_bytes", "gauge", "Memory in use.", [("", _memory())])
         lines += _family("aichat_uptime_seconds", "gauge", "Since the start.", [("", time.monotonic() - self._began)])
         return "\n".join(lines) + "\n"
@@ -136,6 +143,13 @@ class Metrics:
 
 
 _REASONS = {401: "key", 402: "credits", 403: "forbidden", 429: "window"}
+
+
+def _told(told: Iterable[Told]) -> Iterator[tuple[str, float]]:
+    for each in told:
+        outcomes = {"delivered": each.delivered, "failed": each.failed, "dropped": each.dropped}
+        for outcome, count in outcomes.items():
+            yield f'integration="{_escaped(each.name)}",outcome="{outcome}"', count
 
 
 def _head(name: str, kind: str, help_text: str) -> list[str]:

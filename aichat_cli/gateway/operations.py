@@ -17,6 +17,7 @@ from aichat_cli.core.struct import to_json
 from aichat_cli.gateway.deps import deps_of
 from aichat_cli.gateway.errors import BadRequest
 from aichat_cli.gateway.metrics import CONTENT_TYPE
+from aichat_cli.gateway.traffic import traffic_of
 
 PATIENCE_SECONDS = 2.0
 """With the database."""
@@ -68,7 +69,9 @@ async def metrics(request: Request) -> Response:
         raise BadRequest(
             "Without a token /metrics is for the machine of the gateway itself.", status=403, code="forbidden"
         )
-    text = deps.watch.metrics.text(desk_waiting=deps.desk.waiting, log_dropped=deps.watch.log.dropped)
+    text = deps.watch.metrics.text(
+        desk_waiting=deps.desk.waiting, log_dropped=deps.watch.log.dropped, told=traffic_of(request).teller.told
+    )
     return Response(text, headers={"Cache-Control": "no-store", "Content-Type": CONTENT_TYPE})
 
 

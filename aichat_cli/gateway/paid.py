@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from aichat_cli.billing.estimates import Call
+from aichat_cli.chat.observing import FinishedTurn, Trace, TurnContent
 from aichat_cli.core.accounts import Caller, CallWindow
 from aichat_cli.core.credits import NANO_PER_CREDIT
 from aichat_cli.core.errors import AichatError, ApiKeyError, ProviderError, RateLimited, StreamBroken, TimedOut
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 EVENTS = b"text/event-stream; charset=utf-8"
 JSON = b"application/json"
+_NOTHING_SAID = TurnContent(None, (), "", "")
 
 
 def id_for(request: Request) -> RequestId:
@@ -56,6 +58,8 @@ def id_for(request: Request) -> RequestId:
 class PaidAnswer(Response, ABC):
     """The answer to a request that costs something: a kind of request says what is asked, and how it is told."""
 
+    is_streamed = False
+
     def __init__(self, request: Request, served: Served, caller: Caller) -> None:
         self.served = served
         self.id = id_for(request)
@@ -68,6 +72,8 @@ class PaidAnswer(Response, ABC):
         traffic = traffic_of(request)
         self.upstream = traffic.upstream
         self._calls = traffic.calls
+        self._teller = traffic.teller
+        self._trace = traffic.teller.trace()
 
     @abstractmethod
     def call(self) -> Call:
@@ -94,18 +100,24 @@ class PaidAnswer(Response, ABC):
     def error_event(self, error: AichatError) -> bytes:
         """An error, after the answer has begun."""
 
+    def content(self, running: Running, error: AichatError | None) -> TurnContent:  # noqa: ARG002
+        """What was said, for observers that may have it."""
+        return _NOTHING_SAID
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit, ask, send, settle; raises what was not admitted."""
         ticket = await self._calls.admit(self._caller, self.call, self.prompt_size, self.id)
         running = self._calls.begin(ticket, self.served.model)
         watching = asyncio.get_running_loop().create_task(_until_left(receive, running))
+        running.trace = self._trace
         failure: AichatError | None = None
+        cause: AichatError | None = None
         status: Status = "failed"
         try:
             await self.ask(running, send)
             status = "complete"
         except AichatError as exc:
-            failure = of_provider(exc)
+            failure, cause = of_provider(exc), exc
             if isinstance(exc, ProviderError | ApiKeyError | RateLimited):
                 self._calls.observer.failed(self.served.model.provider, exc.code)
             if is_the_operators(exc):
@@ -115,11 +127,11 @@ class PaidAnswer(Response, ABC):
             if running.ending is None:
                 raise
             _uncancelled()
-            failure = self._ended(running)
+            failure = cause = self._ended(running)
         finally:
             watching.cancel()
             self._calls.is_over(running)
-            settling = self._calls.keep(self._settled(running, status))
+            settling = self._calls.keep(self._settled(running, status, cause))
         totals = await asyncio.shield(settling)
         if running.ending in ("left", "unread"):
             return
@@ -171,7 +183,7 @@ class PaidAnswer(Response, ABC):
             return TimedOut(f"{self.served.model.provider} sent nothing for {self._calls.idle_seconds:g} s.")
         return StreamBroken("The call was ended: it gave no sign of life for too long.")
 
-    async def _settled(self, running: Running, status: Status) -> Totals | None:
+    async def _settled(self, running: Running, status: Status, cause: AichatError | None) -> Totals | None:
         """Charge the call by what arrived; None where nothing did, or where that can only be told later."""
         record = await self.usage(running, status)
         charge = await self._calls.settle(self.id, record)
@@ -179,6 +191,8 @@ class PaidAnswer(Response, ABC):
         tokens = record.tokens if record else None
         charged_nano = charge.charged_nano if charge else 0
         self._calls.observer.ended(self.served.model.name, tokens, cost, charged_nano)
+        if running.trace is not None:
+            self._tell(running, running.trace, status, record, cause)
         if tokens is None:
             return None
         self._seen.input_tokens, self._seen.output_tokens = tokens.input_tokens, tokens.output_tokens
@@ -187,6 +201,37 @@ class PaidAnswer(Response, ABC):
             return None
         charged, left = charged_nano // NANO_PER_CREDIT, charge.balance_nano // NANO_PER_CREDIT
         return Totals(tokens, cost / NANO_PER_DOLLAR, charged, left)
+
+    def _tell(
+        self, running: Running, trace: Trace, status: Status, record: UsageRecord | None, cause: AichatError | None
+    ) -> None:
+        """Hand the call over to whoever observes calls; what was said only where they may have it."""
+        trace.end(cause)
+        content, size = _NOTHING_SAID, 0
+        if self._teller.takes_content:
+            content = self.content(running, self._redacted(cause) if cause else None)
+            size = self.prompt_size + len(content.answer)
+        finished = running.reading.finished
+        turn = FinishedTurn(
+            id=self.id,
+            type=running.ticket.call.type,
+            model=self.served.model.name,
+            provider=self.served.model.provider,
+            status=status,
+            started_at=trace.started_at,
+            ended_at=trace.now(),
+            content=content,
+            user=self._caller.user_id,
+            served_model=record.served_model if record else None,
+            error=(cause.code if cause else "internal_error") if status == "failed" else None,
+            finish_reason=finished.reason if finished else None,
+            is_streamed=self.is_streamed,
+            tokens=record.tokens if record else None,
+            cost_nano=record.cost_nano if record else None,
+            first_at=trace.first_at,
+            spans=trace.spans(),
+        )
+        self._teller.tell(turn, size)
 
 
 def _window_headers(window: CallWindow) -> list[tuple[bytes, bytes]]:

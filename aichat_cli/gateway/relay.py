@@ -10,12 +10,14 @@ from starlette.types import Send
 
 from aichat_cli.billing.charges import usage_of_call
 from aichat_cli.billing.estimates import Call
+from aichat_cli.chat.observing import TurnContent
 from aichat_cli.chat.payment import call_of
 from aichat_cli.core.accounts import Caller
 from aichat_cli.core.errors import AichatError
 from aichat_cli.core.events import Finished
 from aichat_cli.core.messages import Status
 from aichat_cli.core.money import TokenUsage
+from aichat_cli.core.struct import replace
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.gateway.calls import Nothing, Running
 from aichat_cli.gateway.models import Served
@@ -32,6 +34,7 @@ class Relay(PaidAnswer):
         super().__init__(request, served, caller)
         self._wire = wire
         self._asked = asked
+        self.is_streamed = asked.stream
         self.upstream.require_speakable(asked, served)
 
     def call(self) -> Call:
@@ -50,7 +53,9 @@ class Relay(PaidAnswer):
 
     async def ask(self, running: Running, send: Send) -> None:
         """`PaidAnswer.ask`."""
-        job = Job(self._wire, self._asked, self.served, self.id, running.ticket.output_limit, running)
+        job = Job(
+            self._wire, self._asked, self.served, self.id, running.ticket.output_limit, running, self._caller.user_id
+        )
         async with aclosing(self.upstream.answer(job)) as parts:
             async for part in parts:
                 running.waits("client")
@@ -75,9 +80,16 @@ class Relay(PaidAnswer):
         if status == "failed" and not self.has_begun:
             return None  # nobody got anything of it
         counted, finished = reading.tokens, reading.finished
+        if running.is_free:
+            counted = replace(counted or TokenUsage(0, 0), is_free=True)
         if counted is not None and finished is not None:
             return self._usage(running, counted, finished, status)
         return await asyncio.to_thread(self._usage, running, counted, finished, status)
+
+    def content(self, running: Running, error: AichatError | None) -> TurnContent:
+        """`PaidAnswer.content`."""
+        asked, said = self._asked, error.message if error else None
+        return TurnContent(asked.system, asked.messages, running.reading.text, reasoning="", error=said)
 
     def error_event(self, error: AichatError) -> bytes:
         """`PaidAnswer.error_event`."""

@@ -11,6 +11,7 @@ from aichat_cli.core.struct import Struct
 from aichat_cli.gateway.calls import Calls
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.models import ServedModels
+from aichat_cli.gateway.teller import Teller
 from aichat_cli.gateway.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -23,13 +24,17 @@ class Traffic(Struct, frozen=True):
     models: ServedModels
     calls: Calls
     upstream: Upstream
+    teller: Teller
 
 
 @asynccontextmanager
 async def opened(deps: GatewayDeps) -> AsyncIterator[Traffic]:
-    """Traffic that is watched over; leaving waits until every call is settled. The desk is open meanwhile."""
+    """Traffic that is watched over; leaving waits until every call is settled, and told to whoever observes them. The desk
+    is open meanwhile.
+    """
     calls = Calls(deps.desk, deps.house.timeouts.idle, deps.watch.metrics)
-    traffic = Traffic(ServedModels(deps.house, deps.options.models), calls, Upstream(deps.house))
+    traffic = Traffic(ServedModels(deps.house, deps.options.models), calls, Upstream(deps.house), Teller(deps.house))
+    traffic.teller.open()
     watching = asyncio.get_running_loop().create_task(calls.watch())
     try:
         yield traffic
@@ -39,6 +44,7 @@ async def opened(deps: GatewayDeps) -> AsyncIterator[Traffic]:
             await watching
         await calls.close()
         await traffic.upstream.close()
+        await asyncio.to_thread(traffic.teller.close)
 
 
 def traffic_of(request: Request) -> Traffic:

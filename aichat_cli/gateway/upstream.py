@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from aichat_cli.app import App
 from aichat_cli.core.errors import AichatError, ConnectFailed, is_transient
+from aichat_cli.core.ids import ProfileId
 from aichat_cli.core.struct import Struct
 from aichat_cli.gateway.calls import Running
 from aichat_cli.gateway.errors import BadRequest
@@ -28,7 +29,10 @@ from aichat_cli.providers.embeddings import EmbeddingRequest, EmbeddingResponse,
 from aichat_cli.providers.failures import retry_after, status_error, who
 from aichat_cli.providers.openai_wire import OpenAIWire
 from aichat_cli.providers.retry import delay_before_next
-from aichat_cli.providers.wire import AnswerReader, HttpWire
+from aichat_cli.providers.wire import AnswerReader, HttpWire, is_free
+
+if TYPE_CHECKING:
+    from aichat_cli.providers.helicone import Helicone
 
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 _MOST_ANSWER_BYTES = 64_000_000
@@ -44,14 +48,35 @@ class Job(Struct, frozen=True):
     request_id: str
     output_limit: int | None
     running: Running
+    user_id: ProfileId
+
+    def native_request(self) -> ChatRequest:
+        """The call without what is asked, which a provider of the same protocol is sent as it came."""
+        served = self.served
+        return ChatRequest(
+            served.model,
+            (),
+            key=served.key,
+            stream=self.asked.stream,
+            request_id=self.request_id,
+            user_id=self.user_id,
+        )
 
     def chat_request(self, timeouts: Timeouts) -> ChatRequest:
         """The call as the house's own wires take it."""
         options: Mapping[str, OptionValue] = self.asked.options
         if self.output_limit is not None and not any(name in options for name in _OUTPUT_LIMITS):
             options = {**options, "max_tokens": self.output_limit}
-        model, key = self.served.model, self.served.key
-        return ChatRequest(model, self.asked.messages, self.asked.system, options, key, timeouts=timeouts)
+        return ChatRequest(
+            self.served.model,
+            self.asked.messages,
+            self.asked.system,
+            options,
+            self.served.key,
+            timeouts=timeouts,
+            request_id=self.request_id,
+            user_id=self.user_id,
+        )
 
 
 class Upstream:
@@ -61,10 +86,16 @@ class Upstream:
         self._house = house
         self._policy = house.retry
         self._network = Network(house.timeouts)
-        self._wires: dict[str, HttpWire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire()}
+        self._wires: dict[str, HttpWire] = {
+            "openai": OpenAIWire(self._helicone),
+            "anthropic": AnthropicWire(self._helicone),
+        }
         self._threads = asyncio.Semaphore(_MOST_THREADS)
         self._local = asyncio.Semaphore(1)
         self._plain_urls: set[str] = set()
+
+    def _helicone(self) -> Helicone | None:
+        return self._house.helicone
 
     @property
     def timeouts(self) -> Timeouts:
@@ -93,13 +124,17 @@ class Upstream:
         Raises:
             AichatError: the last try's.
         """
-        attempt = 1
+        attempt, trace = 1, job.running.trace
         while True:
             has_begun = False
+            if trace is not None:
+                trace.ask(job.served.model)
             try:
                 async with aclosing(self._tried(job)) as parts:
                     async for part in parts:
                         if part:
+                            if trace is not None and not has_begun:
+                                trace.arrives()
                             has_begun = True
                             yield part
             except AichatError as exc:
@@ -114,6 +149,8 @@ class Upstream:
         """The vectors of texts; what may pass is tried again. Raises AichatError, the last try's."""
         attempt = 1
         while True:
+            if running.trace is not None:
+                running.trace.ask(request.model)
             try:
                 if request.model.wire != "litellm":
                     return await self._vectors(request, running)
@@ -129,13 +166,18 @@ class Upstream:
             delay = delay_before_next(error, attempt, self._policy)
         if delay is None:
             raise error
+        if running.trace is not None:
+            running.trace.end(error)
         running.waits("nobody")
         await asyncio.sleep(delay)
 
     async def _vectors(self, request: EmbeddingRequest, running: Running) -> EmbeddingResponse:
+        helicone = self._helicone()
+        if helicone is not None:
+            request = helicone.routed(request)
         network, url = self._network, embeddings.url_of(request.model)
         body = embeddings.body_of(request, is_plain=url in self._plain_urls)
-        response = await network.post(request, url, embeddings.headers_of(request), body)
+        response = await network.post(request, url, embeddings.headers_of(request, helicone), body)
         if response.status >= 400:
             said = await network.said(request, response)
             if response.status in (400, 422) and url not in self._plain_urls and "encoding_format" in said.message:
@@ -149,7 +191,7 @@ class Upstream:
             raise network_error(request, exc, network.timeouts) from exc
         finally:
             network.leave(response, is_done=False)
-        return await asyncio.to_thread(embeddings.read_answer, request, answer)
+        return await asyncio.to_thread(embeddings.read_answer, request, answer, response.headers.get)
 
     def _tried(self, job: Job) -> AsyncGenerator[bytes, None]:
         wire = job.served.model.wire
@@ -161,8 +203,9 @@ class Upstream:
         model, asked, running = job.served.model, job.asked, job.running
         tap = job.wire.tap(asked, model, job.request_id)
         running.reading = tap
-        request = ChatRequest(model, (), key=job.served.key, stream=asked.stream)
+        request = self._wires[model.wire].routed(job.native_request())
         response = await self._post(request, job.wire.native_body(asked, model, job.output_limit))
+        running.is_free = is_free(request.model, response.headers.get)
         try:
             running.waits("provider")
             if not asked.stream:
@@ -195,10 +238,11 @@ class Upstream:
             self._network.leave(response, is_done=tap.is_done)
 
     async def _translated(self, job: Job) -> AsyncGenerator[bytes, None]:
-        request = job.chat_request(self.timeouts)
         wire = self._wires[job.served.model.wire]
+        request = wire.routed(job.chat_request(self.timeouts))
         body, _ = wire.body(request)
         response = await self._post(request, body)
+        job.running.is_free = is_free(request.model, response.headers.get)
         decoder = wire.decoder(request)
         try:
             async for part in self._decoded(job, AnswerReader(request, decoder), response):

@@ -19,6 +19,13 @@ WHERE c.user_id = %s AND c.id = ANY (%s)
 """
 
 
+_FINGERPRINTS = """
+SELECT d.id::text, array_agg(c.hash || CASE WHEN c.embedding IS NULL THEN '' ELSE '+' END ORDER BY c.chunk_index)
+FROM documents d JOIN document_chunks c ON (c.user_id, c.document_id) = (d.user_id, d.id)
+WHERE d.user_id = %s AND d.collection = %s GROUP BY d.id
+"""
+
+
 class Asked(Protocol):
     """A connection to a hosted database, as a search uses it."""
 
@@ -108,6 +115,11 @@ def passages(connection: Asked, user: UUID, chunk_ids: Sequence[int]) -> dict[in
     """Chunks with their places, by id; those that are gone are left out."""
     rows = connection.rows(_PASSAGES, (user, list(chunk_ids)))
     return {row[0]: HostedPassage(Passage(row[0], DocumentId(str(row[1])), *row[2:11]), row[11]) for row in rows}
+
+
+def fingerprints(connection: Asked, user: UUID, collection: str) -> dict[str, list[str]]:
+    """For each document of a collection that has chunks, by its id, what tells them; as `storage.chunks.fingerprints`."""
+    return dict(connection.rows(_FINGERPRINTS, (user, collection)))
 
 
 def _ranked(candidates: Sequence[dict[str, Any]], score: str) -> dict[int, float]:

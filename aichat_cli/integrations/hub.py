@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from aichat_cli.chat.observing import FinishedTurn
-from aichat_cli.core.errors import StorageError
-from aichat_cli.integrations.courier import CLAIMED_MS, Courier, unknown
+from aichat_cli.core.errors import AichatError, StorageError
+from aichat_cli.integrations.courier import Courier
+from aichat_cli.integrations.delivering import CLAIMED_MS, unknown
 from aichat_cli.integrations.observer import Delivery, Observer
 from aichat_cli.storage import deliveries
 from aichat_cli.storage.database import Database
@@ -35,15 +36,26 @@ class Hub:
 
     def observe(self, turn: FinishedTurn) -> None:
         """Tell every observer of a turn. Never raises."""
+        self.observe_together([turn], turn.books)
+
+    def observe_together(self, turns: Sequence[FinishedTurn], books: Database | None) -> None:
+        """Tell every observer of several turns, whose deliveries are kept in one transaction. Never raises.
+
+        Args:
+            books: the database, through a connection of this thread.
+        """
         found: list[tuple[Courier, list[Delivery]]] = []
         for courier in self.couriers:
-            try:
-                new = list(courier.observer.deliveries(turn))
-            except Exception as exc:  # noqa: BLE001 - a turn is over, whatever an observer makes of it
-                courier.failure = unknown(courier.name, exc)
-                continue
+            new: list[Delivery] = []
+            for turn in turns:
+                try:
+                    new += courier.observer.deliveries(turn)
+                except AichatError as exc:
+                    courier.failure = exc
+                except Exception as exc:  # noqa: BLE001 - a turn is over, whatever an observer makes of it
+                    courier.failure = unknown(courier.name, exc)
             found.append((courier, new))
-        for courier, new in self._kept(found, turn.books):
+        for courier, new in self._kept(found, books):
             courier.take(new)
 
     def close(self, seconds: float = FLUSH_SECONDS) -> None:

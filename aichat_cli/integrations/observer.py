@@ -31,14 +31,15 @@ class Surroundings(Struct, frozen=True):
         settings: all settings.
         find_key: the key of a name, None where there is none; raises ConfigError where it cannot be read.
         options: the table `[plugins.NAME]` of the settings file, for observers that come with other packages.
-        profile: whose turns these are: the user's id on the hosted database where they sync, else that of this one.
+        find_profile: whose turns these are: the user's id on the hosted database where they sync, at their gateway where
+            they are logged in, else one of this database. Called in the thread that makes the observer.
     """
 
     name: str
     settings: Settings
     find_key: Callable[[str], Secret | None]
     options: Mapping[str, Any] = field(default_factory=dict)
-    profile: str = ""
+    find_profile: Callable[[], str] = str
 
     def key(self, name: str) -> Secret:
         """The key of a name; raises ConfigError where there is none."""
@@ -87,6 +88,10 @@ class Observer:
             AichatError: it is not, or does not.
         """
         return "nothing to check"
+
+    def sample(self) -> Sequence[Delivery]:
+        """Something marked as a test, for whoever asks for it to be delivered; none where a check tells as much."""
+        return ()
 
     def close(self) -> None:
         """Close what is open."""

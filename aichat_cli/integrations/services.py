@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 
 from aichat_cli.chat.observing import FinishedTurn
@@ -12,6 +13,7 @@ from aichat_cli.config.settings import Settings
 from aichat_cli.core.errors import AichatError, ApiKeyError, ConfigError, StorageError
 from aichat_cli.integrations.hub import Hub
 from aichat_cli.integrations.observer import Observer, Surroundings
+from aichat_cli.storage import deliveries, sync_state
 from aichat_cli.storage.database import Database
 
 SETTING = "integrations"
@@ -30,14 +32,22 @@ class IntegrationServices:
     Args:
         settings: the settings as they are now.
         database: opens the user's database, or raises StorageError; without one nothing that does not arrive is kept.
+        gateway_user: the user's id on the gateway that they are logged in to; empty where they are not.
 
     It begins with the first turn and is closed at the end.
     """
 
-    def __init__(self, keys: KeyStore, settings: Callable[[], Settings], database: Callable[[], Database]) -> None:
+    def __init__(
+        self,
+        keys: KeyStore,
+        settings: Callable[[], Settings],
+        database: Callable[[], Database],
+        gateway_user: Callable[[], str] = lambda: "",
+    ) -> None:
         self._keys = keys
         self._settings = settings
         self._database = database
+        self._gateway_user = gateway_user
         self._unmade: list[AichatError] = []
         self._hub: Hub | None = None
         self._lock = threading.Lock()
@@ -81,16 +91,31 @@ class IntegrationServices:
         """An observer, on or not; close it.
 
         Raises:
-            ConfigError: there is none of that name, or it cannot be made as it is set.
+            ConfigError: it cannot be made as it is set. One of another package raises it when it is first used, also
+                where there is none of that name.
         """
-        module = OBSERVERS.get(name)
-        if module is None:
-            raise ConfigError(
-                f'There is no integration "{name}", which the setting {SETTING} names.',
-                hint="Run: aichat integrations list",
-            )
+        settings = self._settings()
+        options = {} if name in OBSERVERS else settings.plugin_options(name)
+        find_key = lambda key_name: self._keys.find(key_name, by_flag=False)  # noqa: E731 (its type is that of the field)
+        surroundings = Surroundings(name, settings, find_key, options, self._profile)
+        module = OBSERVERS.get(name, "aichat_cli.integrations.plugged")
         make: Callable[[Surroundings], Observer] = import_module(module).observer
-        return make(Surroundings(name, self._settings(), lambda key_name: self._keys.find(key_name, by_flag=False)))
+        return make(surroundings)
+
+    def _profile(self) -> str:
+        """Whose turns these are, by an id that all devices of one user have in common."""
+        books = self._books()
+        with suppress(StorageError):
+            if books is not None and (state := sync_state.find(books)) is not None:
+                from aichat_cli.sync.overview import Account
+
+                if synced := Account.of(state.account).user_id:
+                    return synced
+            if found := self._gateway_user():
+                return found
+            if books is not None:
+                return deliveries.install_id(books)
+        return ""
 
     def close(self) -> None:
         """Wait a moment for what is being delivered, and end."""

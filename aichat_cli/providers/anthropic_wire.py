@@ -62,7 +62,7 @@ class AnthropicWire(HttpWire):
             return base
         return f"{base}/messages" if base.endswith("/v1") else f"{base}/v1/messages"
 
-    def headers(self, request: ChatRequest) -> dict[str, str]:
+    def own_headers(self, request: ChatRequest) -> dict[str, str]:
         key = checked_key(request)
         headers = {"anthropic-version": _VERSION}
         headers["Accept"] = "text/event-stream" if request.stream else "application/json"

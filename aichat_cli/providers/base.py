@@ -34,6 +34,8 @@ class ChatRequest(Struct, frozen=True):
         options: what the user gave with `-o`, such as `temperature`; names are OpenAI's, translated by the wire.
         key: the provider's key, or None where none is needed.
         request_id: what the call is called in the books, for a gateway to call it the same in its own.
+        conversation_id: what it belongs to, None where that is nothing of the user's.
+        user_id: who asks, where it is not the user of this machine.
         stream: False asks for the whole answer in one response, for endpoints that cannot stream.
     """
 
@@ -45,6 +47,8 @@ class ChatRequest(Struct, frozen=True):
     stream: bool = True
     timeouts: Timeouts = Timeouts()
     request_id: str | None = None
+    conversation_id: str | None = None
+    user_id: str | None = None
 
 
 UNKNOWN_LONGEST_ANSWER = 4096

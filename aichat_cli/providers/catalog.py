@@ -73,11 +73,12 @@ class Catalog:
 
     def entries(self) -> tuple[CatalogEntry, ...]:
         """All models one can chat with, in the order of the map."""
-        return tuple(
-            _entry(name, fields)
+        names = (
+            name
             for name, fields in self._all().items()
             if isinstance(fields, dict) and fields.get("mode") in CHAT_MODES and name != "sample_spec"
         )
+        return tuple(entry for entry in map(self.lookup, names) if entry is not None)
 
     def names(self) -> Iterable[str]:
         """The names of all models in the map, of whatever kind."""

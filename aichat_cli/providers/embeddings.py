@@ -8,19 +8,31 @@ from __future__ import annotations
 import json
 from array import array
 from base64 import b64decode
+from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aichat_cli.core.errors import AichatError, BadResponse, ContextTooLong, TimedOut
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.secret import Secret
-from aichat_cli.core.struct import Struct
+from aichat_cli.core.struct import Struct, replace
 from aichat_cli.providers.base import Timeouts
 from aichat_cli.providers.failures import ERROR_BODY_BYTES, retry_after, said_in, status_error, who
 from aichat_cli.providers.http import HttpResponse, HttpTransport
 from aichat_cli.providers.said import Said
-from aichat_cli.providers.wire import checked_key, count, gateway_headers, not_the_protocol, said_error, usage_json
+from aichat_cli.providers.wire import (
+    checked_key,
+    count,
+    gateway_headers,
+    is_free,
+    not_the_protocol,
+    said_error,
+    usage_json,
+)
+
+if TYPE_CHECKING:
+    from aichat_cli.providers.helicone import Helicone
 
 _DEFAULT_URL = "https://api.openai.com/v1"
 _MOST_ANSWER_BYTES = 256_000_000
@@ -30,7 +42,8 @@ _BYTES_PER_NUMBER = 4
 class EmbeddingRequest(Struct, frozen=True):
     """One call, of texts or of their tokens by OpenAI's vocabulary. `is_query` tells models that embed questions otherwise
     than passages which these are; `dimensions` is how many a vector is to have, None for the model's own; `request_id` is
-    what the call is called in the books, for a gateway to call it the same in its own.
+    what the call is called in the books, for a gateway to call it the same in its own; `user_id` is who asks, where it is not
+    the user of this machine.
     """
 
     model: Model
@@ -40,6 +53,7 @@ class EmbeddingRequest(Struct, frozen=True):
     is_query: bool = False
     dimensions: int | None = None
     request_id: str | None = None
+    user_id: str | None = None
 
 
 class EmbeddingResponse(Struct, frozen=True):
@@ -85,10 +99,11 @@ def batch_limits(model: Model) -> BatchLimits:
 
 
 class EmbeddingClient:
-    """Makes calls, one at a time, and keeps its connection between them. One for each thread."""
+    """Makes calls, one at a time, and keeps its connection between them. One for each thread; `helicone` is as in `HttpWire`."""
 
-    def __init__(self) -> None:
+    def __init__(self, helicone: Callable[[], Helicone | None] = lambda: None) -> None:
         self._transport = HttpTransport()
+        self._helicone = helicone
         self._plain_urls: set[str] = set()
 
     def attempt(self, request: EmbeddingRequest) -> EmbeddingAttempt:
@@ -97,10 +112,12 @@ class EmbeddingClient:
             return _through_litellm(request)
         is_answered = False
         try:
+            if (helicone := self._helicone()) is not None:
+                request = helicone.routed(request)
             with closing(self._respond(request)) as response:
                 is_answered = True
                 body = response.read_limited(_MOST_ANSWER_BYTES)
-            return EmbeddingAttempt(read_answer(request, body), None, is_billed=True)
+            return EmbeddingAttempt(read_answer(request, body, response.headers.get), None, is_billed=True)
         except ContextTooLong as exc:
             return EmbeddingAttempt(None, _too_long(request, exc), is_billed=False)
         except AichatError as exc:
@@ -125,7 +142,7 @@ class EmbeddingClient:
     def _post(self, request: EmbeddingRequest, url: str) -> HttpResponse:
         body = body_of(request, is_plain=url in self._plain_urls)
         payload = json.dumps(body, separators=(",", ":")).encode()
-        return self._transport.post_json(url, headers_of(request), payload, request.timeouts)
+        return self._transport.post_json(url, headers_of(request, self._helicone()), payload, request.timeouts)
 
 
 def body_of(request: EmbeddingRequest, *, is_plain: bool) -> dict[str, Any]:
@@ -136,15 +153,18 @@ def body_of(request: EmbeddingRequest, *, is_plain: bool) -> dict[str, Any]:
     return body if request.dimensions is None else body | {"dimensions": request.dimensions}
 
 
-def headers_of(request: EmbeddingRequest) -> dict[str, str]:
-    """The key, and what is wanted."""
+def headers_of(request: EmbeddingRequest, helicone: Helicone | None = None) -> dict[str, str]:
+    """The key, what is wanted, and what Helicone is told where the call goes through it."""
     key = checked_key(request)
     authorization = {"Authorization": f"Bearer {key}"} if key else {}
-    return {"Accept": "application/json"} | authorization | gateway_headers(request.model, request.request_id)
+    headers = {"Accept": "application/json"} | authorization | gateway_headers(request.model, request.request_id)
+    return headers if helicone is None else headers | helicone.headers(request)
 
 
-def read_answer(request: EmbeddingRequest, body: bytes) -> EmbeddingResponse:
-    """Read the answer in OpenAI's form.
+def read_answer(
+    request: EmbeddingRequest, body: bytes, header: Callable[[str], str | None] = lambda _: None
+) -> EmbeddingResponse:
+    """Read the answer in OpenAI's form; its headers tell whether anybody charges for it.
 
     Raises:
         BadResponse: it is in another, or holds something that is no vector.
@@ -158,7 +178,10 @@ def read_answer(request: EmbeddingRequest, body: bytes) -> EmbeddingResponse:
         raise not_the_protocol(request, body)
     if answer.get("error"):
         raise said_error(request, answer)
-    return answer_of(request, answer)
+    response = answer_of(request, answer)
+    if not is_free(request.model, header):
+        return response
+    return replace(response, tokens=replace(response.tokens or TokenUsage(0, 0), is_free=True))
 
 
 def answer_of(request: EmbeddingRequest, answer: dict[str, Any]) -> EmbeddingResponse:

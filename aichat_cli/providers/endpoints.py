@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from aichat_cli.core.errors import ConfigError
+from aichat_cli.core.errors import ConfigError, KeyMissing
 from aichat_cli.core.models import GATEWAY
 from aichat_cli.core.struct import Struct
 
@@ -28,6 +28,10 @@ class Endpoint(Struct, frozen=True):
     def is_local(self) -> bool:
         """Whether it is a program on the user's own machine, which takes no key and no money."""
         return self.key_name is None
+
+
+HELICONE = "helicone"
+"""The name that the key for Helicone is kept under."""
 
 
 def _direct(provider: str, base_url: str, catalog_provider: str = "") -> Endpoint:
@@ -76,11 +80,13 @@ KEY_NAMES = (
     "mistral",
     "cohere",
     "perplexity",
+    "pinecone",
     "stripe",
     "stripe_webhook",
     "langsmith",
     "posthog",
     "resend",
+    HELICONE,
     GATEWAY,
 )
 """The names under which keys are usually kept."""
@@ -134,6 +140,14 @@ def key_environment_variables(key_name: str) -> tuple[str, ...]:
     """The variables that may hold a key, in the order they are looked up."""
     generic = "".join(char if char.isalnum() else "_" for char in key_name).upper() + "_API_KEY"
     return _KEY_VARIABLES.get(key_name, (generic,))
+
+
+def key_missing(message: str, key_name: str) -> KeyMissing:
+    """The error where there is no key of that name."""
+    if key_name == GATEWAY:
+        return KeyMissing(message, hint="Run: aichat login")
+    variable = key_environment_variables(key_name)[0]
+    return KeyMissing(message, hint=f"Run: aichat keys set {key_name}, or set {variable}")
 
 
 def url_from_environment(endpoint: Endpoint, environ: Mapping[str, str]) -> str | None:

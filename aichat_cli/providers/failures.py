@@ -25,7 +25,6 @@ from aichat_cli.providers.said import Said
 ERROR_BODY_BYTES = 65536
 _MESSAGE_CHARS = 400
 _SNIPPET_CHARS = 120
-_SHORTEST_KEY = 4
 
 _NO_MONEY = re.compile(
     r"insufficient_quota|billing_error|credit balance is too low|insufficient (credits|balance)", re.IGNORECASE
@@ -43,19 +42,19 @@ _NO_MODEL = re.compile(r"model_not_found", re.IGNORECASE)
 
 def who(request: Call) -> str:
     """How messages name the other side."""
-    if request.model.provider not in ("custom", GATEWAY) or request.model.base_url is None:
-        return request.model.provider
+    model = request.model
+    if model.provider not in ("custom", GATEWAY) or model.base_url is None:
+        return model.provider if model.via is None else f"{model.provider} through {model.via}"
     from urllib.parse import urlsplit
 
-    parts = urlsplit(request.model.base_url)
+    parts = urlsplit(model.base_url)
     return f"{parts.scheme}://{parts.netloc.rsplit('@', 1)[-1]}"
 
 
 def clean_line(text: str, key: Secret | None, limit: int = _MESSAGE_CHARS) -> str:
     """One printable line without the key, bounded."""
-    value = key.reveal() if key else ""
-    if len(value) >= _SHORTEST_KEY:
-        text = text.replace(value, "***")
+    if key is not None:
+        text = key.hidden_in(text)
     line = " ".join("".join(char if char.isprintable() else " " for char in text[: limit * 8]).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
@@ -76,7 +75,9 @@ def said_by(answer: Any, key: Secret | None) -> Said:
     error = answer.get("error", answer) if isinstance(answer, dict) else answer
     if not isinstance(error, dict):
         return Said(clean_line(str(error), key))
-    message = next((error[name] for name in ("message", "detail", "error", "type") if error.get(name)), error)
+    message = next(
+        (error[name] for name in ("message", "detail", "error", "type", "helicone-message") if error.get(name)), error
+    )
     text = message if isinstance(message, str) else json.dumps(message)
     kinds = tuple(clean_line(str(error[name]), key) for name in ("code", "type", "status") if error.get(name))
     return Said(clean_line(text, key), kinds)
@@ -111,12 +112,9 @@ def _seconds(value: float) -> float | None:
 
 def status_error(request: Call, status: int, said: Said, wait: float | None = None) -> AichatError:
     """The error for a status of 400 and above."""
+    if error := _of_another(request, status, said, wait):
+        return error
     name, words = who(request), _after_colon(said.message)
-    if request.model.provider == GATEWAY:
-        from aichat_cli.providers.gateway import refusal
-
-        if error := refusal(name, status, said, wait):
-            return error
     if status == 402 or said.matches(_NO_MONEY):
         return ProviderError(
             f"{name} says that your account there has no money left{words}",
@@ -130,6 +128,19 @@ def status_error(request: Call, status: int, said: Said, wait: float | None = No
     if status == 408 or status >= 500:
         return ProviderUnavailable(f"{name} cannot answer now ({status}){words}", retry_after=wait)
     return _refusal(request, status, said)
+
+
+def _of_another(request: Call, status: int, said: Said, wait: float | None) -> AichatError | None:
+    """What is no provider's refusal but that of a gateway, or of what stands between."""
+    if request.model.provider == GATEWAY:
+        from aichat_cli.providers.gateway import refusal
+
+        return refusal(who(request), status, said, wait)
+    if request.model.via is not None:
+        from aichat_cli.providers.helicone import refusal_of
+
+        return refusal_of(status, said, wait)
+    return None
 
 
 def _refusal(request: Call, status: int, said: Said) -> AichatError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from aichat_cli.core.errors import BadResponse, UsageError
 from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta, Usage
@@ -24,6 +24,9 @@ from aichat_cli.providers.wire import (
     without_sampling,
 )
 
+if TYPE_CHECKING:
+    from aichat_cli.providers.helicone import Helicone
+
 _DEFAULT_URL = "https://api.openai.com/v1"
 _OURS = ("model", "messages", "stream", "stream_options")
 _LIMITS = ("max_tokens", "max_completion_tokens")
@@ -32,8 +35,8 @@ _LIMITS = ("max_tokens", "max_completion_tokens")
 class OpenAIWire(HttpWire):
     """POST {base_url}/chat/completions."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, helicone: Callable[[], Helicone | None] = lambda: None) -> None:
+        super().__init__(helicone)
         self._without_stream_options: set[str] = set()
 
     def url(self, model: Model) -> str:
@@ -43,7 +46,7 @@ class OpenAIWire(HttpWire):
         path = "" if base.endswith("/chat/completions") else "/chat/completions"
         return f"{base}{path}{mark}{query}"
 
-    def headers(self, request: ChatRequest) -> dict[str, str]:
+    def own_headers(self, request: ChatRequest) -> dict[str, str]:
         key = checked_key(request)
         headers = {"Accept": "text/event-stream" if request.stream else "application/json"}
         headers |= gateway_headers(request.model, request.request_id)

@@ -15,7 +15,7 @@ from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import FREE
 from aichat_cli.core.struct import replace
 from aichat_cli.providers import catalog as catalogs
-from aichat_cli.providers import shipped
+from aichat_cli.providers import plugged, shipped
 from aichat_cli.providers.catalog import CHAT_MODES, EMBEDDING_MODE, Catalog, CatalogEntry
 from aichat_cli.providers.custom import CustomModel
 from aichat_cli.providers.endpoints import (
@@ -89,6 +89,7 @@ class Registry:
         return (
             self._embedded(name)
             or (self._prefixed(name) if "/" in name else self._bare(name))
+            or plugged.model_at(name)
             or self._own_endpoint(name)
             or self._unknown(name)
         )
@@ -139,6 +140,7 @@ class Registry:
         """
         hosted = listing.names() if (listing := self._gateway()) else []
         names = dict.fromkeys([*self._custom, *self._aliases, *hosted, *shipped.NAMES, *self._model_files()])
+        names.update(dict.fromkeys(plugged.model_names()))
         names.update(dict.fromkeys(entry.name for entry in self._catalog.entries() if all or _is_current(entry)))
         return _each(names, self.resolve)
 

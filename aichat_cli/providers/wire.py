@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aichat_cli.core.errors import AichatError, BadResponse, ConnectFailed, KeyRejected, StreamBroken
-from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta
+from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta, Usage
 from aichat_cli.core.models import GATEWAY, Model
+from aichat_cli.core.money import TokenUsage
+from aichat_cli.core.secret import Secret
+from aichat_cli.core.struct import replace
 from aichat_cli.providers.base import Call, ChatRequest, Timeouts
 from aichat_cli.providers.failures import (
     ERROR_BODY_BYTES,
@@ -27,6 +30,9 @@ from aichat_cli.providers.failures import (
 from aichat_cli.providers.http import HttpResponse, HttpTransport
 from aichat_cli.providers.said import Said
 from aichat_cli.providers.sse import MAX_EVENT_BYTES, SseParser, SurrogateJoiner
+
+if TYPE_CHECKING:
+    from aichat_cli.providers.helicone import Helicone
 
 _SNIFFED_BYTES = 2048
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
@@ -52,17 +58,22 @@ class Decoder(Protocol):
 
 
 class HttpWire(ABC):
-    """The common half of a direct wire."""
+    """The common half of a direct wire.
 
-    def __init__(self) -> None:
+    Args:
+        helicone: what stands between us and some providers, asked for at every call.
+    """
+
+    def __init__(self, helicone: Callable[[], Helicone | None] = lambda: None) -> None:
         self._transport = HttpTransport()
+        self._helicone = helicone
 
     @abstractmethod
     def url(self, model: Model) -> str:
         """Where requests go."""
 
     @abstractmethod
-    def headers(self, request: ChatRequest) -> dict[str, str]:
+    def own_headers(self, request: ChatRequest) -> dict[str, str]:
         """The key and whatever else the provider wants."""
 
     @abstractmethod
@@ -78,9 +89,23 @@ class HttpWire(ABC):
         del request, body, said
         return None
 
+    def routed(self, request: ChatRequest) -> ChatRequest:
+        """The call as it is sent: to the provider, or through what stands between."""
+        helicone = self._helicone()
+        return request if helicone is None else helicone.routed(request)
+
+    def headers(self, request: ChatRequest) -> dict[str, str]:
+        """All headers of a call that is `routed`."""
+        own = self.own_headers(request)
+        helicone = None if request.model.via is None else self._helicone()
+        return own if helicone is None else own | helicone.headers(request, request.conversation_id)
+
     def warm(self, request_model: Model, timeouts: Timeouts) -> None:
         """Connect in advance, from another thread; failures are silent."""
-        self._transport.warm(self.url(request_model), timeouts)
+        with suppress(AichatError):
+            helicone = self._helicone()
+            model = request_model if helicone is None else helicone.placed(request_model)
+            self._transport.warm(self.url(model), timeouts)
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -88,6 +113,7 @@ class HttpWire(ABC):
 
     def stream(self, request: ChatRequest) -> Iterator[ProviderEvent]:
         """Send the request and yield what comes back; `base.Provider.stream` tells the errors."""
+        request = self.routed(request)
         body, notices = self.body(request)
         yield from notices
         yield from broken_after_content(self._answer(request, body))
@@ -96,7 +122,10 @@ class HttpWire(ABC):
         response = self._respond(request, body)
         with closing(response):
             is_empty = True
-            for event in self._events(request, response):
+            events = self._events(request, response)
+            if is_free(request.model, response.headers.get):
+                events = _free(request.model, events)
+            for event in events:
                 is_empty = is_empty and not isinstance(event, TextDelta | ReasoningDelta)
                 if isinstance(event, Finished):
                     response.finish()
@@ -135,6 +164,19 @@ class HttpWire(ABC):
             if reader.is_done:
                 break
         yield from reader.end()
+
+
+def is_free(model: Model, header: Callable[[str], str | None]) -> bool:
+    """Whether what stands between us and the provider had kept this answer, so that nobody charges for it."""
+    return model.via is not None and (header("helicone-cache") or "").strip().upper() == "HIT"
+
+
+def _free(model: Model, events: Iterator[ProviderEvent]) -> Iterator[ProviderEvent]:
+    """The same events, whose tokens cost nothing however much of the answer arrives."""
+    yield Notice(f"Answered from {model.via}'s cache: it cost nothing.")
+    yield Usage(TokenUsage(0, 0, is_free=True))
+    for event in events:
+        yield Usage(replace(event.tokens, is_free=True)) if isinstance(event, Usage) else event
 
 
 class AnswerReader:
@@ -258,14 +300,16 @@ def checked_key(request: Call) -> str | None:
     Raises:
         KeyRejected: it has characters that no key has, such as a line break from a paste.
     """
-    if request.key is None:
-        return None
-    value = request.key.reveal()
+    return None if request.key is None else sendable(request.key, request.model.key_name)
+
+
+def sendable(key: Secret, key_name: str | None) -> str:
+    """The key for a header; raises as `checked_key` does."""
+    value = key.reveal()
     if not value.isascii() or not value.isprintable() or " " in value:
-        name = request.model.key_name
         raise KeyRejected(
-            f"The API key from {request.key.source} holds characters that no key has.",
-            hint=f"Run: aichat keys set {name}" if name else None,
+            f"The API key from {key.source} holds characters that no key has.",
+            hint=f"Run: aichat keys set {key_name}" if key_name else None,
         )
     return value
 

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aichat_cli.core.models import Wire
+from aichat_cli.core.models import Model
 from aichat_cli.providers.base import Provider
 
+if TYPE_CHECKING:
+    from aichat_cli.providers.helicone import Helicone
 
-def open_wire(wire: Wire, model_dir: Path, *, threads: int) -> Provider:
-    """A wire of one's own; close it. The folder and the number of threads are for the embedded model."""
+
+def open_wire(
+    model: Model, model_dir: Path, *, threads: int, helicone: Callable[[], Helicone | None] = lambda: None
+) -> Provider:
+    """A wire of one's own that serves a model; close it. The folder and the number of threads are for the embedded model,
+    `helicone` is for the direct wires.
+    """
+    wire = model.wire
+    if wire == "plugin":
+        from aichat_cli.providers.plugged import opened
+
+        return opened(model.provider)
     if wire == "local":
         from aichat_cli.providers.local_model import LocalModel
 
@@ -21,7 +35,7 @@ def open_wire(wire: Wire, model_dir: Path, *, threads: int) -> Provider:
     if wire == "anthropic":
         from aichat_cli.providers.anthropic_wire import AnthropicWire
 
-        return AnthropicWire()
+        return AnthropicWire(helicone)
     from aichat_cli.providers.openai_wire import OpenAIWire
 
-    return OpenAIWire()
+    return OpenAIWire(helicone)

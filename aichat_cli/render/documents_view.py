@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from aichat_cli.documents.moving import Moved
+
 MOST_LINES = 20
 SNIPPET_LINES = 4
 INDENT = "    "
@@ -148,10 +150,28 @@ def collection_rows(listed: Sequence[Collection]) -> list[dict[str, Any]]:
             "chunks": collection.chunk_count,
             "model": collection.embedding_model,
             "dimensions": collection.dimensions,
+            "searched_in": collection.searched_in,
             "updated_at": collection.updated_at,
         }
         for collection in listed
     ]
+
+
+def moved_lines(collection: Collection, place: str, moved: Moved) -> list[str]:
+    """What `docs migrate` tells of a move."""
+    where = {"local": "on this device", "pinecone": "at Pinecone", "hosted": "on the hosted database"}[place]
+    what = f"{moved.count:,} {'chunks' if place == 'hosted' else 'vectors'}"
+    if moved.was_there:
+        done = [f'"{collection.name}" is searched {where} already: all {what} are there.']
+        return [*done, "The move to Pinecone that was under way is given up."] if moved.given_up else done
+    lines = [f'"{collection.name}" is searched {where} now: all {what} are there.']
+    if moved.made_index:
+        lines.insert(0, f"Made the index {moved.made_index} at Pinecone.")
+    if moved.resumed_after:
+        lines.insert(0, f"Went on after the {moved.resumed_after:,} vectors that were there.")
+    if place != "local" and collection.searched_in == "local":
+        lines.append("The index on this device was removed; the text and the vectors themselves stay in the database.")
+    return lines
 
 
 def print_hits(result: SearchResult, *, explain: bool) -> None:

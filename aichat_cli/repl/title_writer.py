@@ -36,7 +36,7 @@ def _name(house: App, conversation: Conversation, question: str, answer: str) ->
     try:
         model = house.registry.resolve(house.settings.text("titles.model"))
         prompt = f"Question:\n{question[:LONGEST_SHOWN]}\n\nAnswer:\n{answer[:LONGEST_SHOWN]}"
-        with house.database.reopen() as database, closing(house.new_provider(model.wire)) as provider:
+        with house.database.reopen() as database, closing(house.new_provider(model)) as provider:
             deps = replace(house.side_deps(database), provider_for=lambda _: provider)
             with deps.transcript:
                 events = run(TurnRequest(model, prompt, system=INSTRUCTION, usage_type="completion"), deps)

@@ -102,6 +102,14 @@ def account(db: Database, user_id: ProfileId = LOCAL_PROFILE) -> Account:
     return Account(*row)
 
 
+def times_filled(db: Database, user_id: ProfileId = LOCAL_PROFILE) -> int:
+    """How often credits were granted to a profile, or bought."""
+    [(count,)] = db.rows(
+        "SELECT count(*) FROM credit_ledger WHERE user_id = ? AND kind IN ('grant', 'purchase')", (user_id,)
+    )
+    return int(count)
+
+
 def hold(db: Database, new: NewHold, user_id: ProfileId = LOCAL_PROFILE) -> int:
     """Hold an amount for a call, as long as this process lives; `close` ends it. Returns the hold's seq.
 

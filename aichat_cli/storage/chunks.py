@@ -174,6 +174,19 @@ def in_collection(db: Database, collection: CollectionSeq) -> list[int]:
     return sorted(seq for (seq,) in rows)
 
 
+def fingerprints(db: Database, collection: CollectionSeq) -> dict[str, list[str]]:
+    """For each document that has chunks, by its id: their hashes in their order, in hexadecimal, with `+` where there is a vector."""
+    found: dict[str, list[str]] = {}
+    for document, hash_ in db.rows(
+        "SELECT d.id, lower(hex(c.hash)) || iif(v.chunk_seq IS NULL, '', '+') FROM documents d"
+        " JOIN document_chunks c ON c.document_seq = d.seq LEFT JOIN chunk_vectors v ON v.chunk_seq = c.seq"
+        " WHERE d.collection_seq = ? ORDER BY d.seq, c.chunk_index",
+        (collection,),
+    ):
+        found.setdefault(document, []).append(hash_)
+    return found
+
+
 def sampled_vectors(db: Database, collection: CollectionSeq, *, limit: int) -> list[bytes]:
     """About `limit` stored vectors of a collection, evenly from its oldest to its newest chunks."""
     [(count,)] = db.rows("SELECT coalesce(sum(chunk_count), 0) FROM documents WHERE collection_seq = ?", (collection,))

@@ -7,16 +7,17 @@ large one: hence one index for each. `chunk_text.py` fills them, `vectors.py` ha
 from __future__ import annotations
 
 from aichat_cli.core.clock import utc_now
-from aichat_cli.core.documents import Collection, CollectionSeq
+from aichat_cli.core.documents import Collection, CollectionSeq, SearchedIn
 from aichat_cli.core.errors import NotFound, UsageError
 from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId, new_id
-from aichat_cli.storage import vectors
+from aichat_cli.storage import namespaces, vectors
 from aichat_cli.storage.database import Database
 
 _SELECT = """
 SELECT c.seq, c.id, c.name, c.embedding_model, c.dimensions,
        (SELECT count(*) FROM documents d WHERE d.collection_seq = c.seq),
-       (SELECT coalesce(sum(d.chunk_count), 0) FROM documents d WHERE d.collection_seq = c.seq), c.updated_at
+       (SELECT coalesce(sum(d.chunk_count), 0) FROM documents d WHERE d.collection_seq = c.seq), c.updated_at,
+       c.searched_in
 FROM collections c
 """
 
@@ -93,24 +94,39 @@ def remove(db: Database, collection: Collection) -> None:
     """Delete a collection with its documents and indexes."""
     with db.transaction():
         vectors.drop_all(db, collection.seq)
+        namespaces.leave(db, collection.seq)
         _drop_text_index(db, collection.seq)
         db.execute("DELETE FROM collections WHERE seq = ?", (collection.seq,))
 
 
 def set_embedding(db: Database, collection: Collection, *, model: str | None, dimensions: int | None) -> None:
-    """Give a collection another embedding model, inside the caller's transaction: its vectors and their index go."""
+    """Give a collection another embedding model, inside the caller's transaction: its vectors and their index go.
+
+    What was searched at Pinecone is searched here from now on.
+    """
     vectors.drop_all(db, collection.seq)
+    namespaces.leave(db, collection.seq)
     db.execute(
         "DELETE FROM chunk_vectors WHERE chunk_seq IN (SELECT c.seq FROM document_chunks c JOIN documents d"
         " ON d.seq = c.document_seq WHERE d.collection_seq = ?)",
         (collection.seq,),
     )
     db.execute(
-        "UPDATE collections SET embedding_model = ?, dimensions = ?, updated_at = ? WHERE seq = ?",
+        "UPDATE collections SET embedding_model = ?, dimensions = ?, updated_at = ?,"
+        " searched_in = iif(searched_in = 'pinecone', 'local', searched_in) WHERE seq = ?",
         (model, dimensions, utc_now(), collection.seq),
     )
-    if dimensions is not None:
+    if dimensions is not None and vectors.is_here(db, collection.seq):
         vectors.create(db, collection.seq, dimensions)
+
+
+def search_in(db: Database, collection: CollectionSeq, place: SearchedIn) -> None:
+    """Search a collection elsewhere than before, inside the caller's transaction; what is there is the caller's business."""
+    db.execute("UPDATE collections SET searched_in = ? WHERE seq = ?", (place, collection))
+    if place != "local":
+        vectors.drop_all(db, collection)
+    if place != "pinecone":
+        namespaces.leave(db, collection)
 
 
 def touch(db: Database, collection: CollectionSeq) -> None:

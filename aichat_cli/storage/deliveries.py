@@ -134,6 +134,15 @@ def failed(
         )
 
 
+def found_well(db: Database, integration: str) -> None:
+    """The service takes us again: what waits need not wait any longer."""
+    with db.transaction(longest_wait_s=1.0):
+        db.execute(
+            "UPDATE integrations SET problem = NULL, failures = 0, retry_at = 0 WHERE name = ? AND failures > 0",
+            (integration,),
+        )
+
+
 def rejected(db: Database, integration: str, deliveries: Sequence[Delivery], problem: str) -> None:
     """The service takes none of them as they are: they wait apart, and what comes next does not wait for them."""
     weight = MOST_ATTEMPTS // MOST_REJECTIONS + 1
@@ -147,6 +156,12 @@ def rejected(db: Database, integration: str, deliveries: Sequence[Delivery], pro
             " last_failed_at = excluded.last_failed_at, problem = excluded.problem",
             (integration, utc_now(), problem),
         )
+
+
+def forget(db: Database, integration: str) -> int:
+    """Nothing that waits is to be delivered any more; how much that was."""
+    with db.transaction(longest_wait_s=1.0):
+        return db.execute("DELETE FROM deliveries WHERE integration = ? AND payload IS NOT NULL", (integration,))
 
 
 def release(db: Database, integration: str, deliveries: Sequence[Delivery]) -> None:
@@ -173,6 +188,16 @@ def retry_at(db: Database, integration: str) -> int:
     """Before when nothing is tried, Unix time in milliseconds; 0 for at once."""
     row = db.row("SELECT retry_at FROM integrations WHERE name = ?", (integration,))
     return int(row[0]) if row else 0
+
+
+def known(db: Database, integration: str, ids: Sequence[str]) -> set[str]:
+    """Which of these are waiting, or were delivered and kept."""
+    marks = ",".join("?" * len(ids))
+    rows = db.rows(
+        f"SELECT id FROM deliveries WHERE integration = ? AND id IN ({marks})",  # noqa: S608 (question marks)
+        (integration, *ids),
+    )
+    return {id_ for (id_,) in rows}
 
 
 def install_id(db: Database) -> str:

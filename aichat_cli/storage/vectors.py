@@ -95,6 +95,11 @@ def dimensions(db: Database, collection: CollectionSeq) -> int | None:
     return row[0] if row else None
 
 
+def is_here(db: Database, collection: CollectionSeq) -> bool:
+    """Whether the vectors of a collection are searched in this database."""
+    return db.row("SELECT 1 FROM collections WHERE seq = ? AND searched_in = 'local'", (collection,)) is not None
+
+
 def create(
     db: Database,
     collection: CollectionSeq,

@@ -224,6 +224,7 @@ def test_doctor_says_what_is_there_and_what_to_do_about_the_rest(cli: Cli) -> No
 
     assert done.returncode == 0, done.stdout
     assert rows["keys"]["state"] == "missing"
+    assert "helicone" not in rows
     assert "aichat keys set openai" in rows["keys"]["detail"]
     assert rows["database"]["state"] == "ok"
     assert rows["prices"]["state"] == "ok"

@@ -40,6 +40,7 @@ STORIES = {
         docs refresh -y
         docs reindex -y
         docs warm
+        docs migrate --to local
         docs rm notes/bees.md -y
     """,
     "history": """
@@ -116,6 +117,16 @@ STORIES = {
         sk-of-a-provider | login http://127.0.0.1:9
         login http://127.0.0.1:9 a-key
         -m gateway/gpt-4o hello
+    """,
+    "integrations": """
+        integrations list
+        integrations enable langsmth
+        integrations enable langsmith
+        integrations list --json
+        integrations disable langsmith
+        integrations enable helicone
+        integrations test helicone
+        doctor
     """,
     "settings": """
         sk-of-mine | keys set mistral

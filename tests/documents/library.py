@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
 from aichat_cli.core.errors import EmbeddingError, HostedUnavailable
 from aichat_cli.core.ingest import IngestOptions, IngestSummary
@@ -86,7 +87,9 @@ def require_consistent(database: Path) -> None:
 def library_of(cli: Cli) -> Iterator[Library]:
     """A user's library, opened in this process."""
     settings = Settings(cli.config_file)
-    services = DocumentServices(lambda: settings, cli.home, _no_api, _no_hosted)
+    services = DocumentServices(
+        lambda: settings, cli.home, _no_api, _no_hosted, KeyStore(cli.home / "keys.toml", lambda _: ())
+    )
     cli.database.parent.mkdir(parents=True, exist_ok=True)
     with closing(services), Database.open(cli.database) as database:
         yield services.library(database)

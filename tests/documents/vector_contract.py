@@ -37,12 +37,15 @@ class Shelf:
 
     def fill(self, vectors: Matrix) -> list[int]:
         """Add vectors of new chunks."""
-        return filled(self.database, self.collection, self.store, vectors)
+        seqs = filled(self.database, self.collection, self.store, vectors)
+        self.store.settle()
+        return seqs
 
     def remove(self, seqs: list[int]) -> None:
         """Take vectors out."""
         with self.database.transaction():
             self.store.remove(seqs)
+        self.store.settle()
 
     def found(self, query: Matrix, limit: int) -> list[int]:
         """The seqs of the nearest."""
@@ -122,6 +125,7 @@ class VectorContract:
         assert not set(shelf.found(vectors[:1], 150)) & set(seqs[:50])
         with shelf.database.transaction():
             shelf.store.add(seqs[:50], vectors[:50])
+        shelf.store.settle()
         assert shelf.found(vectors[:1], 1) == seqs[:1]
         shelf.remove(seqs)
         assert shelf.store.nearest(vectors[:1], 5) == []

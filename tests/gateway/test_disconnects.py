@@ -157,6 +157,7 @@ def ask_and_keep(
     body: dict[str, Any],
     *,
     path: str = "/v1/chat/completions",
+    headers: dict[str, str] | None = None,
     receive_bytes: int | None = None,
 ) -> socket.socket:
     """Send a request and read nothing of the answer."""
@@ -165,8 +166,9 @@ def ask_and_keep(
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     connection.connect(("127.0.0.1", gateway.port))
     payload = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(payload)}\r\n\r\n"
-    connection.sendall(head.encode() + payload)
+    head = f"POST {path} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(payload)}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+    connection.sendall(f"{head}\r\n".encode() + payload)
     return connection
 
 

@@ -15,7 +15,7 @@ from aichat_cli.storage.database import Database
 from tests.servers.gateway import RunningGateway
 from tests.servers.scripted import ScriptedServer
 
-SAMPLE = re.compile(r'^([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)+)\})? (-?[0-9.e+]+)$')
+SAMPLE = re.compile(r'^([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)+)\})? (-?[0-9.e+-]+)$')
 
 
 def samples(gateway: RunningGateway, **headers: str) -> dict[tuple[str, str], float]:

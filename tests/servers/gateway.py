@@ -80,6 +80,14 @@ class RunningGateway:
         finally:
             users.close()
 
+    def user_id(self, name: str) -> str:
+        """The id of a user who is there."""
+        users = self.store.users()
+        try:
+            return users.user(name).id
+        finally:
+            users.close()
+
     def key(
         self,
         name: str,

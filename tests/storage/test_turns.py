@@ -238,7 +238,8 @@ def test_many_processes_that_recover_at_once_recover_each_turn_once(path: Path) 
     assert sum(int(finish(process)) for process in recoverers) == 3
 
 
-WHOLE_TURN = """
+WHOLE_TURNS = """
+import os
 import sys
 from pathlib import Path
 from aichat_cli.storage import turns
@@ -246,27 +247,25 @@ from aichat_cli.storage.database import Database
 from aichat_cli.core.ids import new_id
 from aichat_cli.core.money import TokenUsage
 from aichat_cli.core.usage import UsageRecord
-print("ready", flush=True)
-sys.stdin.readline()
+count = int(sys.argv[2])
+gate, opener = os.pipe()
+number = next((number for number in range(count) if os.fork() == 0), None)
+os.close(opener)
+if number is None:
+    sys.exit(any([os.wait()[1] for _ in range(count)]))
+os.read(gate, 1)  # until all have closed the other end
 with Database.open(Path(sys.argv[1])) as db:
     turns.recover(db)
-    turn = turns.begin(db, turns.BeginTurn(None, None, "q" + sys.argv[2], "T", None, "m"))
+    turn = turns.begin(db, turns.BeginTurn(None, None, f"q{number}", "T", None, "m"))
     turns.checkpoint(db, turn, "half", "")
     used = UsageRecord(new_id(), "chat", "p", "m", None, None, TokenUsage(1, 1), 7, "calculated", "complete")
-    turns.settle(db, turn, turns.TurnOutcome("a" + sys.argv[2], "", "complete", "m", "stop", None, used))
+    turns.settle(db, turn, turns.TurnOutcome(f"a{number}", "", "complete", "m", "stop", None, used))
 """
+"""Run by many processes that begin in the same moment: one that has loaded it forks them."""
 
 
 def test_fifty_processes_at_once_on_no_database_at_all_store_fifty_turns(path: Path) -> None:
-    processes = [start(WHOLE_TURN, path, str(number)) for number in range(50)]
-    for process in processes:
-        assert first_line(process) == "ready"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        finish(process)
+    finish(start(WHOLE_TURNS, path, "50"))
     with Database.open(path) as db:
         stored = [messages.of_conversation(db, talk.id) for talk in conversations.listing(db, limit=None)]
         pairs = {(question.content, answer.content, answer.status) for question, answer in stored}

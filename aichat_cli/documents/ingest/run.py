@@ -31,7 +31,7 @@ from aichat_cli.documents.ingest.prepare import (
     outcomes,
 )
 from aichat_cli.documents.sqlite_vectors import unpacked
-from aichat_cli.documents.vectors import VectorStore
+from aichat_cli.documents.vectors import UNREACHABLE, VectorStore, unsettled_text
 from aichat_cli.storage import chunks, collections, documents
 from aichat_cli.storage.database import Database
 
@@ -97,6 +97,7 @@ class _Ingest:
         self._done = 0
         self._total = 0
         self._bytes = 0
+        self._is_unsettled = False
         self._taken: set[str] = set()
 
     def run(self, sources: Sequence[IngestSource]) -> None:
@@ -186,7 +187,18 @@ class _Ingest:
                     collections.touch(database, self._collection.seq)
             for outcome in batch:
                 self._count(outcome)
+        self._settle()
         self._progress(IngestProgress(self._done, self._total, self._bytes, batch[-1].task.name))
+
+    def _settle(self) -> None:
+        """Have the vectors searched where they are, if that is elsewhere; once that fails it is left to the next ingest."""
+        if self._is_unsettled or self._collection.dimensions is None:
+            return
+        try:
+            self._deps.store_for(self._deps.database, self._collection).settle()
+        except UNREACHABLE as error:
+            self._is_unsettled = True
+            self._summary.note(unsettled_text(error))
 
     def _require_same_model(self) -> None:
         now = collections.find(self._deps.database, self._collection.name)
@@ -294,6 +306,7 @@ class _Ingest:
         database = self._deps.database
         with shielded(), database.transaction():
             remove_documents(database, self._collection, plan.vanished, self._deps.store_for)
+        self._settle()
         self._count_vanished(plan)
 
 

@@ -8,15 +8,19 @@ from typing import Literal
 from aichat_cli.core.errors import DocumentError
 from aichat_cli.core.media import sniffed_type
 from aichat_cli.core.struct import Struct
+from aichat_cli.documents.loading.plugged import loader_for
 
-Reader = Literal["text", "markdown", "code", "table", "json", "xml", "html", "notebook", "pdf", "office", "mail"]
+Reader = Literal[
+    "text", "markdown", "code", "table", "json", "xml", "html", "notebook", "pdf", "office", "mail", "plugin"
+]
 
 
 class Format(Struct, frozen=True):
-    """The reader of a file and the media type it is stored with."""
+    """The reader of a file and the media type it is stored with; `plugin` names the loader that another package adds."""
 
     reader: Reader
     media_type: str
+    plugin: str = ""
 
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -92,6 +96,8 @@ _CODE_NAMES = (
 )
 _CODE = frozenset((*_CODE_SUFFIXES.split(), *_CODE_NAMES.split()))
 _CONTAINERS = frozenset({"pdf", "office"})
+_OURS = frozenset((*_BY_SUFFIX, *_CODE, "", ".txt", ".text", ".log", ".png", ".jpg", ".jpeg", ".gif", ".webp"))
+"""Suffixes for which nobody else is asked."""
 
 
 def format_of(content: bytes, name: str, media_type: str | None = None) -> Format:
@@ -104,13 +110,15 @@ def format_of(content: bytes, name: str, media_type: str | None = None) -> Forma
     Raises:
         DocumentError: it is an image, an archive, a program or another thing without text to read.
     """
+    path = PurePosixPath(name.replace("\\", "/"))
+    suffix = path.suffix.lower()
+    if suffix not in _OURS and (added := loader_for(suffix)):
+        return Format("plugin", f"application/x-{suffix[1:]}", added)
     if (signed := _signed(content)) is not None:
         return signed
     declared = (media_type or "").partition(";")[0].strip().lower()
     if (reader := _BY_TYPE.get(declared)) is not None:
         return Format(reader, RTF if declared == "text/rtf" else declared)
-    path = PurePosixPath(name.replace("\\", "/"))
-    suffix = path.suffix.lower()
     if (named := _BY_SUFFIX.get(suffix)) is not None and named[0] not in _CONTAINERS:
         return Format(*named)
     if named is not None:

@@ -64,7 +64,7 @@ class Loader:
         charset = _charset(media_type)
         if kind.reader == "office" and find_spec("kreuzberg") is None:
             raise DocumentError(NEEDS_EXTRA)
-        is_native = kind.reader in {"pdf", "office"}
+        is_native = kind.reader in {"pdf", "office", "plugin"}
         if is_native or (kind.reader not in _SAFE and len(content) > _PARSED_HERE_BYTES):
             return self._read_apart(content, kind, charset, timeout_s)
         return read(content, kind, charset)

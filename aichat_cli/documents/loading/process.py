@@ -62,6 +62,7 @@ class WorkerProcess:
         request = {
             "reader": kind.reader,
             "media_type": kind.media_type,
+            "plugin": kind.plugin,
             "charset": charset,
             "bytes": len(content),
             "seconds": timeout_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aichat_cli.core.documents import LoadedDocument
 from aichat_cli.core.errors import DocumentError
+from aichat_cli.documents.loading import plugged
 from aichat_cli.documents.loading.data import json_text, table, xml_text
 from aichat_cli.documents.loading.formats import Format
 from aichat_cli.documents.loading.html import declared_charset, html
@@ -40,6 +41,8 @@ def read(content: bytes, kind: Format, charset: str | None = None) -> LoadedDocu
             return pdf(content, kind.media_type)
         if kind.reader == "office":
             return office(content, kind.media_type)
+        if kind.reader == "plugin":
+            return plugged.load(kind.plugin, content)
         if kind.reader == "html":
             return html(content, kind.media_type, charset)
         if kind.reader == "mail":

@@ -1,6 +1,6 @@
 r"""The process in which files are read that can crash, hang or fill the memory of who reads them.
 
-    -> {"reader": "pdf", "media_type": "...", "charset": null, "bytes": 1234, "seconds": 60}\n and so many bytes
+    -> {"reader": "pdf", "media_type": "...", "plugin": "", "charset": null, "bytes": 1234, "seconds": 60}\n and so many bytes
     <- {"bytes": 99}\n and so many bytes of JSON: the document, or {"error": "..."}
 
 The parent kills it when it takes too long. It ends by itself when the parent is gone: at the end of its stdin, or by an
@@ -53,7 +53,7 @@ def main() -> None:
 
 def _answer(request: dict[str, Any], content: bytes) -> bytes:
     try:
-        kind = Format(request["reader"], request["media_type"])
+        kind = Format(request["reader"], request["media_type"], request["plugin"])
         return json.dumps(asdict(read(content, kind, request["charset"]))).encode()
     except DocumentError as exc:
         reason = exc.message

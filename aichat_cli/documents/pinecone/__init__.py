@@ -1,0 +1,1 @@
+"""Vectors of collections in an index at Pinecone."""

@@ -1,0 +1,103 @@
+"""The integrations that can be named: what each is for, and what it is told. Nothing of any is loaded."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from aichat_cli.config import plugins
+from aichat_cli.core.errors import NotFound
+from aichat_cli.core.struct import Struct
+
+HELICONE = "helicone"
+
+
+class Integration(Struct, frozen=True):
+    """One integration.
+
+    Attributes:
+        title: what messages call it.
+        purpose: a few words.
+        sends: what leaves the machine where it is on, one or two sentences.
+        key_name: of `aichat keys set`, empty where nobody knows of a key.
+        needs: settings that it does not work without.
+        is_observer: whether the setting `integrations` turns it on.
+    """
+
+    name: str
+    title: str
+    purpose: str
+    sends: str
+    key_name: str = ""
+    needs: tuple[str, ...] = ()
+    is_observer: bool = True
+
+
+OURS: Mapping[str, Integration] = {
+    each.name: each
+    for each in (
+        Integration(
+            "langsmith",
+            "LangSmith",
+            "traces of turns",
+            "the steps of each turn, its model, times, tokens, cost and kind of error; what was said only where the"
+            " setting langsmith.content is true.",
+            "langsmith",
+        ),
+        Integration(
+            HELICONE,
+            "Helicone",
+            "log of provider calls",
+            "the calls to the providers you name, which pass through it whole; it keeps what was said only where the"
+            " setting helicone.content is true.",
+            HELICONE,
+            is_observer=False,
+        ),
+        Integration(
+            "posthog",
+            "PostHog",
+            "counts of usage",
+            "an event for each turn: its model, provider, times, tokens, cost and kind of error, under a random id; never"
+            " what was said.",
+            "posthog",
+        ),
+        Integration(
+            "resend",
+            "Resend",
+            "mail about spending",
+            "mails for the address in resend.to: when a cap is near or reached, when credits run low, and a summary of each"
+            " month; never what was said.",
+            "resend",
+            needs=("resend.from", "resend.to"),
+        ),
+    )
+}
+
+
+def names() -> tuple[str, ...]:
+    """All names: ours, then those that other packages add."""
+    return tuple(dict.fromkeys([*OURS, *plugins.names(plugins.OBSERVERS)]))
+
+
+def observer_names() -> tuple[str, ...]:
+    """The names that the setting `integrations` takes."""
+    return tuple(name for name in names() if name not in OURS or OURS[name].is_observer)
+
+
+def find(name: str) -> Integration:
+    """The integration of a name.
+
+    Raises:
+        NotFound: there is none; names a near one.
+    """
+    if name in OURS:
+        return OURS[name]
+    if name in plugins.names(plugins.OBSERVERS):
+        packages = [each.package for each in plugins.installed() if each.name == name]
+        package = f"the package {packages[0]}"
+        return Integration(
+            name, name, f"of {package}", f"what {package} makes of each turn, which may be all of it.", name
+        )
+    near = difflib.get_close_matches(name, names(), n=1)
+    meant = f' Did you mean "{near[0]}"?' if near else ""
+    raise NotFound(f'No integration "{name}".{meant}', hint="Run: aichat integrations list")
