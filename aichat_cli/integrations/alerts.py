@@ -14,6 +14,7 @@ from typing import Literal
 from aichat_cli.billing.limits import Limits
 from aichat_cli.billing.standing import FEW_CREDITS_NANO, WARN_PERCENT
 from aichat_cli.core import periods
+from aichat_cli.core.accounts import Allowance
 from aichat_cli.core.credits import NANO_PER_CREDIT
 from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.core.struct import Struct
@@ -40,6 +41,16 @@ class CreditsAlert(Struct, frozen=True):
     balance_nano: int
 
 
+class KeyCapAlert(Struct, frozen=True):
+    """So many per cent of what a key of a gateway may cost in the month of a day are spent."""
+
+    key_name: str
+    percent: int
+    spent_nano: int
+    cap_nano: int
+    day: date
+
+
 class Summary(Struct, frozen=True):
     """What was used in a month: in all, and by each model, the most expensive first."""
 
@@ -48,7 +59,7 @@ class Summary(Struct, frozen=True):
     models: tuple[ModelSums, ...]
 
 
-News = CapAlert | CreditsAlert | Summary
+News = CapAlert | CreditsAlert | KeyCapAlert | Summary
 
 
 class Due(Struct, frozen=True):
@@ -131,6 +142,21 @@ class Watch:
         if id_ not in self._told:
             self._told |= deliveries.known(books, self._integration, [id_])
         return id_ in self._told
+
+
+def due_of(allowance: Allowance, day: date) -> Iterator[Due]:
+    """What a user of a gateway is to be told, where they were not told it; `day` is that of UTC."""
+    stem = f"alert-{periods.label(day, 'month')}-{allowance.user_id}"
+    balance = allowance.balance_nano
+    if balance <= FEW_CREDITS_NANO:
+        least = FEW_CREDITS_NANO // NANO_PER_CREDIT if balance >= NANO_PER_CREDIT else 0
+        yield Due(f"{stem}-credits-{least}-after-{allowance.times_filled}", CreditsAlert(balance))
+    cap, spent = allowance.cap_nano, allowance.spent_nano
+    if cap:
+        reached = [percent for percent in WARN_PERCENT if percent <= spent * 100 // cap]
+        if reached:
+            id_ = f"{stem}-key-{allowance.key_id}-{max(reached)}-of-{cap // NANO_PER_CREDIT}"
+            yield Due(id_, KeyCapAlert(allowance.key_name, max(reached), spent, cap, day))
 
 
 def _dollars(nano: int) -> str:

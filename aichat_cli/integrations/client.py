@@ -92,7 +92,7 @@ class ServiceClient:
             return Answer(status, body)
         if 200 <= status < 300:
             # So says whoever stands in between, such as the page to log in to a network with.
-            raise BadResponse(f"{self.service} does not answer in JSON. Is {self._key_name}.url its address?")
+            raise BadResponse(f"{self.service} does not answer in JSON.", hint="Check its address in the settings")
         said = said_in(body, self._key).message.rstrip(".")
         reason = f"{self.service} answered {status}" + (f": {said}" if said else "")
         if status in {401, 403}:
@@ -110,7 +110,8 @@ class ServiceClient:
         """The hints of the transport speak of the timeouts of turns, which are not those here."""
         if isinstance(error, TimedOut):
             return TimedOut(f"{self.service} did not answer in time.")
-        if isinstance(error, ConnectFailed | BadResponse) and not error.message.startswith(self.service):
+        names_the_service = error.message.startswith(self.service)
+        if isinstance(error, ConnectFailed | BadResponse) and not names_the_service:
             return type(error)(f"{self.service}: {error.message}")
         return error
 

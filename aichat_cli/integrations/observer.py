@@ -90,7 +90,7 @@ class Observer:
         return "nothing to check"
 
     def sample(self) -> Sequence[Delivery]:
-        """Something marked as a test, for whoever asks for it to be delivered; none where a check tells as much."""
+        """Something marked as a test, to be delivered when somebody asks for it; none where a check tells as much."""
         return ()
 
     def close(self) -> None:
