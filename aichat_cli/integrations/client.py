@@ -92,7 +92,7 @@ class ServiceClient:
             return Answer(status, body)
         if 200 <= status < 300:
             # So says whoever stands in between, such as the page to log in to a network with.
-            raise BadResponse(f"{self.service} does not answer in JSON. Is {self._key_name}.url its address?")
+            raise BadResponse(f"{self.service} does not answer in JSON.", hint="Check its address in the settings")
         said = said_in(body, self._key).message.rstrip(".")
         reason = f"{self.service} answered {status}" + (f": {said}" if said else "")
         if status in {401, 403}:
