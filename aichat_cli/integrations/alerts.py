@@ -26,7 +26,9 @@ CapName = Literal["daily", "monthly"]
 
 
 class CapAlert(Struct, frozen=True):
-    """So many per cent of a cap are spent on a day, or in the month that it is in."""
+    """So many per cent of a cap are spent on a day, or in the month that it is in; 100 also where less is spent, but what is
+    left did not cover a call.
+    """
 
     cap: CapName
     percent: int
@@ -85,18 +87,19 @@ class Watch:
         self._told: set[str] = set()
         self._closed_months: set[date] = set()
 
-    def due(self, books: Database, limits: Limits) -> Iterator[Due]:
+    def due(self, books: Database, limits: Limits, *, is_refused: bool = False) -> Iterator[Due]:
         """What is to be told now; nothing twice of what `books` says was told, or is about to be.
 
         Args:
             limits: what may be spent, with the mode by which the turn was paid for.
+            is_refused: whether a call was just refused for a cap: then one that is nearly spent is as good as spent.
         """
         day = self._today()
         yield from self._summary(books, day)
         if limits.daily_nano:
-            yield from self._of_cap(books, "daily", limits.daily_nano, day)
+            yield from self._of_cap(books, "daily", limits.daily_nano, day, is_refused)
         if limits.monthly_nano:
-            yield from self._of_cap(books, "monthly", limits.monthly_nano, day)
+            yield from self._of_cap(books, "monthly", limits.monthly_nano, day, is_refused)
         if limits.mode == "credits":
             yield from self._of_credits(books, day)
 
@@ -114,7 +117,14 @@ class Watch:
                 return
         self._closed_months.add(this_month)
 
-    def _of_cap(self, books: Database, cap: CapName, cap_nano: int, day: date) -> Iterator[Due]:
+    def _of_cap(
+        self,
+        books: Database,
+        cap: CapName,
+        cap_nano: int,
+        day: date,
+        is_refused: bool,  # noqa: FBT001 (of `due`)
+    ) -> Iterator[Due]:
         """The highest share that is spent, where neither it nor a higher one was told of this cap."""
         unit: periods.Unit = "day" if cap == "daily" else "month"
         began = periods.span_of(day, unit).first
@@ -124,6 +134,8 @@ class Watch:
             return
         [spent] = usage_reports.sums(books, [TimeRange(periods.begin_of(began, None), usage_reports.FOREVER)])
         share = spent.cost_nano * 100 // cap_nano
+        if is_refused and share >= min(ids):
+            share = max(share, 100)
         reached = [percent for percent in ids if percent <= share]
         if reached and not any(self._is_told(books, id_) for percent, id_ in ids.items() if percent >= reached[-1]):
             yield Due(ids[reached[-1]], CapAlert(cap, reached[-1], spent.cost_nano, cap_nano, day))

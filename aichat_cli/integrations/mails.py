@@ -115,13 +115,18 @@ def _of_cap(alert: CapAlert) -> Mail:
     spent, cap = usd_text(alert.spent_nano), usd_text(alert.cap_nano)
     share = alert.spent_nano * 100 // alert.cap_nano
     meaning = (
-        f"The cap is reached: paid calls are refused until {next_one.isoformat()}, or until you raise it. Models that "
+        f"What is left does not cover another call like the last: such calls are refused until {next_one.isoformat()}, or"
+        " until you raise the cap. Models that cost nothing go on answering."
+        if alert.percent >= 100 > share
+        else f"The cap is reached: paid calls are refused until {next_one.isoformat()}, or until you raise it. Models that "
         "cost nothing go on answering."
         if alert.percent >= 100
         else f"Nothing is refused yet. What would go beyond {cap} will be, until {next_one.isoformat()}."
     )
     return Mail(
-        subject=f"aichat: {alert.percent} % of your {alert.cap} cap is spent",
+        subject=f"aichat: your {alert.cap} cap is reached"
+        if alert.percent >= 100
+        else f"aichat: {alert.percent} % of your {alert.cap} cap is spent",
         paragraphs=(f"You have spent {spent} of {cap} {when} ({alert.day.isoformat()}): {share} %.", meaning),
         steps=(
             Step(

@@ -57,10 +57,12 @@ class Observer:
     Attributes:
         batch_size: how many deliveries may be made together.
         keeps_ids: whether a delivery, once made, is never made again, by whoever asks for it.
+        hears_refusals: whether it is told of turns that were refused for what they might cost, before anything was sent.
     """
 
     batch_size = 100
     keeps_ids = False
+    hears_refusals = False
 
     def deliveries(self, turn: FinishedTurn) -> Sequence[Delivery]:
         """What is to be delivered of a turn; takes milliseconds, and sends nothing."""

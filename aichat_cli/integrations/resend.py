@@ -15,6 +15,7 @@ from aichat_cli.chat.observing import FinishedTurn
 from aichat_cli.core.errors import (
     AichatError,
     BadResponse,
+    CapReached,
     ConfigError,
     KeyRejected,
     ProviderUnavailable,
@@ -47,6 +48,7 @@ class Resend(Observer):
 
     batch_size = 1
     keeps_ids = True
+    hears_refusals = True
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
@@ -62,7 +64,7 @@ class Resend(Observer):
             return []
         limits = turn.limits.of_provider(turn.provider)
         found = []
-        for due in self._watch.due(books, limits):
+        for due in self._watch.due(books, limits, is_refused=turn.error == CapReached.code):
             found.append(Delivery(due.id, _payload(mail_of(due.news))))
         return found
 

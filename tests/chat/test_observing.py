@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from aichat_cli.billing.limits import Limits
 from aichat_cli.chat.observing import FinishedTurn, Trace
 from aichat_cli.chat.request import TurnDeps, TurnRequest
 from aichat_cli.chat.turn import run
 from aichat_cli.core.documents import DocumentId, Hit, Passage, SearchResult
-from aichat_cli.core.errors import ConnectFailed
+from aichat_cli.core.errors import CapReached, ConnectFailed
 from aichat_cli.core.events import Retrying, TextDelta
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import Price, Rates
@@ -175,3 +176,14 @@ def test_an_attempt_that_was_yet_to_come_is_no_step(model: Model) -> None:
     trace.end()
     trace.end()
     assert [span.error for span in trace.spans()] == ["connect_failed"]
+
+
+def test_a_refusal_for_money_is_told_as_one_that_was_not_sent(
+    deps: TurnDeps, model: Model, server: ScriptedServer, seen: Seen
+) -> None:
+    capped = replace(deps, limits=Limits(monthly_nano=1))
+    with pytest.raises(CapReached):
+        list(run(TurnRequest(model, "a question"), capped))
+    [turn] = seen
+    assert (turn.was_sent, turn.status, turn.error, turn.spans) == (False, "failed", "cap_reached", ())
+    assert not server.requests
