@@ -223,6 +223,10 @@ def test_a_wrong_key_is_told_and_keeps_the_trace(on: Cli, langsmith: LangSmithDo
     assert b"LangSmith refuses the key from $LANGSMITH_API_KEY (401)." in done.stderr
     assert b"lsv2_pt_wrong" not in done.stderr
     assert waiting(on) == 1
+    del on.environ["LANGSMITH_API_KEY"]
+    assert on.run("keys", "set", "langsmith", stdin=KEY.encode()).returncode == 0
+    on.run("hello again")
+    assert (len(langsmith.traces), waiting(on)) == (2, 0)
 
 
 def test_without_a_database_traces_are_sent_all_the_same(on: Cli, langsmith: LangSmithDouble) -> None:
