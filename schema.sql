@@ -227,6 +227,15 @@ create table if not exists aichat.audit_events (
 );
 create index if not exists audit_events_by_user on aichat.audit_events (user_id, id);
 
+-- Mails about money: each is sent once, by whichever gateway claims it first; one whose sending failed can be claimed again.
+create table if not exists aichat.alerts (
+  id            text primary key,
+  user_id       uuid not null references public.profiles (id) on delete cascade,
+  claimed_until timestamptz not null,
+  sent_at       timestamptz
+);
+create index if not exists alerts_by_user on aichat.alerts (user_id);
+
 -- Who syncs. Every change of a user gets the next number of `head`, under a lock on this row, so that the order of the
 -- numbers is the order in which they became visible: whoever has seen up to one has seen all before it. `horizon` is the
 -- newest number among the tombstones that were purged; a reader from before it has to read everything again.
@@ -634,6 +643,28 @@ language sql stable security definer set search_path = '' as $$
         where l.key_id = k.id and l.created_at >= date_trunc('month', clock_timestamp() at time zone 'utc') at time zone 'utc'
       ), 0)::bigint
   from public.api_keys k where k.id = cap_left.key_id
+$$;
+
+-- Claim a mail for a while: false where it was sent, or somebody else is at it.
+create or replace function aichat.claim_alert(alert text, user_id uuid, life interval) returns boolean
+language sql security definer set search_path = '' as $$
+  with claimed as (
+    insert into aichat.alerts as a (id, user_id, claimed_until)
+    values (claim_alert.alert, claim_alert.user_id, clock_timestamp() + claim_alert.life)
+    on conflict (id) do update set claimed_until = excluded.claimed_until
+      where a.sent_at is null and a.claimed_until < clock_timestamp()
+    returning a.id
+  )
+  select exists (select from claimed)
+$$;
+
+-- A mail that was claimed was sent, or is not to be tried again before some time has passed.
+create or replace function aichat.end_alert(alert text, retry_after interval) returns void
+language sql security definer set search_path = '' as $$
+  update aichat.alerts a
+  set sent_at = case when end_alert.retry_after is null then clock_timestamp() end,
+    claimed_until = clock_timestamp() + coalesce(end_alert.retry_after, interval '0')
+  where a.id = end_alert.alert and a.sent_at is null
 $$;
 
 -- Admit a call: count it in the sliding window of its user's plan, and hold the most it can cost, in whole credits.
@@ -2258,4 +2289,4 @@ end $$;
 
 -- 9. Done --------------------------------------------------------------------------------------------------------------
 
-insert into aichat.schema_versions (version) values (1), (2) on conflict do nothing;
+insert into aichat.schema_versions (version) values (1), (2), (3) on conflict do nothing;

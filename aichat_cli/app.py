@@ -182,9 +182,8 @@ class App:
         """What observes finished turns."""
         from aichat_cli.integrations.services import IntegrationServices
 
-        return IntegrationServices(
-            self.keys, lambda: self.settings, lambda: self.database, lambda: self.account.user_id
-        )
+        user = lambda: self.account.user_id  # noqa: E731 (asked for on first use)
+        return IntegrationServices(self.keys, lambda: self.settings, lambda: self.database, user)
 
     @property
     def integration_problems(self) -> list[AichatError]:
@@ -196,8 +195,8 @@ class App:
         return self.documents.readers()
 
     def _retrieve(self, collection: str, question: str) -> SearchResult:
-        limit = int(self.settings.number("documents.limit"))
-        return self.library_on(self.readable_database).search(collection, question, limit=limit)
+        library, limit = self.library_on(self.readable_database), int(self.settings.number("documents.limit"))
+        return library.search(collection, question, limit=limit)
 
     def has_key(self, name: str) -> bool:
         """Whether a key of that name is set anywhere; what keeps one from being read is added to `key_errors`."""
@@ -302,10 +301,7 @@ class App:
             return self._providers[model.adapter]
 
     def turn_deps(self, *, log: bool, prepare: Callable[[Model], None], confirm: Confirm | None = None) -> TurnDeps:
-        """What a turn needs. Without a usable database, or without `log`, the transcript is kept in memory only.
-
-        `confirm` asks before an expensive prompt is sent.
-        """
+        """What a turn needs. Without a usable database, or without `log`, the transcript is kept in memory only."""
         error: StorageError | None = None
         database: Database | None = None
         try:
@@ -368,11 +364,8 @@ class App:
     @property
     def timeouts(self) -> Timeouts:
         """The network timeouts that are set."""
-        return Timeouts(
-            connect=self.settings.number("timeouts.connect"),
-            first_byte=self.settings.number("timeouts.first_byte"),
-            idle=self.settings.number("timeouts.idle"),
-        )
+        names = ("timeouts.connect", "timeouts.first_byte", "timeouts.idle")
+        return Timeouts(*map(self.settings.number, names))
 
     def close(self) -> None:
         """Close connections and databases, once what is told of finished turns had a moment to arrive."""

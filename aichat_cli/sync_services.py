@@ -259,7 +259,7 @@ class SyncServices:
 
     def sync(self, database: Database, transport: Transport, progress: Callable[[SyncProgress], None]) -> SyncReport:
         """Bring both sides to the same state; `sync.engine.sync` tells the errors."""
-        from aichat_cli.storage import collections
+        from aichat_cli.storage import collections, namespaces
         from aichat_cli.sync.engine import SyncOptions, sync
 
         self._follow_setting(database)
@@ -267,8 +267,10 @@ class SyncServices:
         largest_file = min(self._largest_file, transport.largest_file)
         report = sync(self._deps(database, transport, progress), SyncOptions(largest_file=largest_file))
         report.round_trips = transport.round_trips - before
-        # What cannot be brought to where it is searched stays noted; a sync is none the worse for it.
-        self._library_on(database).settled(each.name for each in collections.listing(database))
+        if elsewhere := namespaces.in_state(database, "searched"):
+            # What cannot be brought to where it is searched stays noted; a sync is none the worse for it.
+            names = {each.seq: each.name for each in collections.listing(database)}
+            self._library_on(database).settled(names[each.collection] for each in elsewhere if each.collection in names)
         return report
 
     def run(self, database: Database, progress: Callable[[SyncProgress], None]) -> SyncReport:

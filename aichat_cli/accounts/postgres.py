@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from typing import TypeVar, cast
 
 from aichat_cli.accounts import refusals
-from aichat_cli.accounts.protocol import LIFE_SECONDS, NewKey, Uncovered
+from aichat_cli.accounts.protocol import CLAIM_SECONDS, LIFE_SECONDS, NewKey, Uncovered
 from aichat_cli.billing import accrued
 from aichat_cli.core.accounts import (
     Admitted,
+    Allowance,
     ApiKey,
     AuditEvent,
     Balance,
@@ -31,7 +32,7 @@ from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import replace
 from aichat_cli.core.sync import SCHEMA_VERSION
 from aichat_cli.core.usage import UsageRecord
-from aichat_cli.hosted import accounts, setup, sync_calls, users
+from aichat_cli.hosted import accounts, alerts, setup, sync_calls, users
 from aichat_cli.hosted.accounts import DeadCall
 from aichat_cli.hosted.connection import Connection, parsed
 from aichat_cli.hosted.failures import Refused
@@ -98,6 +99,11 @@ class PostgresAccounts:
         """Raises HostedError where it cannot be reached, or is not set up."""
         with _answers():
             return PostgresUsers(LastingConnection(self._opened))
+
+    def alerts(self) -> PostgresAlerts:
+        """Raises HostedError where it cannot be reached, or is not set up."""
+        with _answers():
+            return PostgresAlerts(LastingConnection(self._opened))
 
     @contextmanager
     def till(self) -> Iterator[PostgresTill]:
@@ -181,6 +187,37 @@ class PostgresCalls:
 
     def close(self) -> None:
         """See `CallBooks`."""
+        self._connection.close()
+
+
+class PostgresAlerts:
+    """`AlertBooks` on a connection of its own. What was claimed when the connection was lost is claimed again later."""
+
+    def __init__(self, connection: LastingConnection) -> None:
+        self._connection = connection
+
+    def allowances(self, key_ids: Sequence[str]) -> list[Allowance]:
+        """See `AlertBooks`."""
+        with _answers():
+            return self._connection.again(lambda connection: alerts.allowances(connection, key_ids))
+
+    def claim(self, alert: str, user_id: ProfileId) -> bool:
+        """See `AlertBooks`."""
+        with _answers():
+            return self._connection.once(lambda connection: alerts.claim(connection, alert, user_id, CLAIM_SECONDS))
+
+    def sent(self, alert: str) -> None:
+        """See `AlertBooks`."""
+        with _answers():
+            self._connection.again(lambda connection: alerts.end(connection, alert, None))
+
+    def release(self, alert: str, seconds: float) -> None:
+        """See `AlertBooks`."""
+        with _answers():
+            self._connection.again(lambda connection: alerts.end(connection, alert, seconds))
+
+    def close(self) -> None:
+        """See `AlertBooks`."""
         self._connection.close()
 
 

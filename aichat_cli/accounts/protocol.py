@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 from aichat_cli.billing.till import Till
 from aichat_cli.core.accounts import (
     Admitted,
+    Allowance,
     ApiKey,
     AuditEvent,
     Balance,
@@ -36,6 +37,9 @@ T = TypeVar("T")
 
 LIFE_SECONDS = 60
 """A call that gave no sign of life for so long has lost its holder."""
+
+CLAIM_SECONDS = 60
+"""How long a mail is left to whoever is about to send it: longer than an attempt takes."""
 
 
 class Uncovered(Exception):
@@ -175,6 +179,30 @@ class Users(Protocol):
         ...
 
 
+class AlertBooks(Protocol):
+    """What tells users of their money asks: who has how much left, and that each mail is sent once, from wherever."""
+
+    def allowances(self, key_ids: Sequence[str]) -> list[Allowance]:
+        """Of these keys, those whose users have a mail address."""
+        ...
+
+    def claim(self, alert: str, user_id: ProfileId) -> bool:
+        """Take up a mail for `CLAIM_SECONDS`; False where it was sent, or somebody else is at it."""
+        ...
+
+    def sent(self, alert: str) -> None:
+        """A mail that was claimed is sent, for good."""
+        ...
+
+    def release(self, alert: str, seconds: float) -> None:
+        """A mail that was claimed was not sent: it can be claimed again after so long."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
 class AccountStore(Protocol):
     """Where accounts are kept: gives out connections, each for one thread."""
 
@@ -201,6 +229,10 @@ class AccountStore(Protocol):
 
     def users(self) -> Users:
         """For operators."""
+        ...
+
+    def alerts(self) -> AlertBooks:
+        """For mail about money."""
         ...
 
     def till(self) -> AbstractContextManager[Till]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from aichat_cli.accounts import refusals
-from aichat_cli.accounts.protocol import NewKey, Uncovered
+from aichat_cli.accounts.protocol import CLAIM_SECONDS, NewKey, Uncovered
 from aichat_cli.billing import accrued
 from aichat_cli.billing.till import SqliteTill
 from aichat_cli.core.accounts import (
     Admitted,
+    Allowance,
     ApiKey,
     AuditEvent,
     Balance,
@@ -31,7 +32,7 @@ from aichat_cli.core.credits import CALLS_AN_HOUR, NANO_PER_CREDIT, WINDOW_MS, P
 from aichat_cli.core.errors import DatabaseReadOnly
 from aichat_cli.core.ids import ProfileId, RequestId
 from aichat_cli.core.usage import UsageRecord
-from aichat_cli.storage import accounts, usage, users
+from aichat_cli.storage import accounts, alerts, usage, users
 from aichat_cli.storage.accounts import NewHold
 from aichat_cli.storage.database import Database
 from aichat_cli.storage.users import KeyToAdd
@@ -75,6 +76,10 @@ class SqliteAccounts:
     def users(self) -> SqliteUsers:
         """`AccountStore.users`; raises StorageError."""
         return SqliteUsers(Database.open(self.path))
+
+    def alerts(self) -> SqliteAlerts:
+        """`AccountStore.alerts`; raises StorageError."""
+        return SqliteAlerts(Database.open(self.path))
 
     @contextmanager
     def till(self) -> Iterator[SqliteTill]:
@@ -335,6 +340,33 @@ class SqliteUsers:
     def _require(self, user_id: ProfileId) -> None:
         if users.find(self._db, user_id) is None:
             raise refusals.no_user(user_id)
+
+
+class SqliteAlerts:
+    """`AlertBooks` through one connection."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def allowances(self, key_ids: Sequence[str]) -> list[Allowance]:
+        """`AlertBooks.allowances`."""
+        return alerts.allowances(self._db, key_ids, _month_began())
+
+    def claim(self, alert: str, user_id: ProfileId) -> bool:  # noqa: ARG002 (ids name their user)
+        """`AlertBooks.claim`."""
+        return alerts.claim(self._db, alert, CLAIM_SECONDS)
+
+    def sent(self, alert: str) -> None:
+        """`AlertBooks.sent`."""
+        alerts.sent(self._db, alert)
+
+    def release(self, alert: str, seconds: float) -> None:
+        """`AlertBooks.release`."""
+        alerts.release(self._db, alert, seconds)
+
+    def close(self) -> None:
+        """`AlertBooks.close`."""
+        self._db.close()
 
 
 def _month_began() -> str:

@@ -70,6 +70,7 @@ class FinishedTurn(Struct, frozen=True):
         id: of its last call, under which it is in the books.
         conversation_id, message_id: of the answer, None where nothing was kept of it.
         is_kept: whether the user wants it kept at all: what they do not want kept here is told nobody else, either.
+        was_sent: False where it was refused for what it might cost: then it is told to those alone who ask for refusals.
         user: who asked, on a gateway; empty for the user of this machine.
         error: the code of what it failed with, None where it did not fail.
         tokens, cost_nano: None where nothing was counted, and where the model has no known price.
@@ -92,6 +93,7 @@ class FinishedTurn(Struct, frozen=True):
     conversation_id: ConversationId | None = None
     message_id: MessageId | None = None
     is_kept: bool = True
+    was_sent: bool = True
     user: str = ""
     served_model: str | None = None
     error: str | None = None

@@ -17,7 +17,7 @@ from aichat_cli.chat.payment import Payment, call_of
 from aichat_cli.chat.recorder import Recorder
 from aichat_cli.chat.request import TurnDeps, TurnRequest
 from aichat_cli.chat.titles import title_from, title_from_answer
-from aichat_cli.core.errors import AichatError, StorageError
+from aichat_cli.core.errors import AichatError, PaymentRequired, StorageError
 from aichat_cli.core.events import (
     Citation,
     Failed,
@@ -34,6 +34,7 @@ from aichat_cli.core.events import (
     TurnEvent,
     Usage,
 )
+from aichat_cli.core.ids import RequestId, new_id
 from aichat_cli.core.interrupts import shielded
 from aichat_cli.core.messages import ChatMessage, Status
 from aichat_cli.core.models import Model
@@ -66,7 +67,7 @@ def run(request: TurnRequest, deps: TurnDeps) -> Generator[TurnEvent, None, None
         yield from turn.stream()
     except BaseException as exc:
         if not turn.has_begun:
-            turn.payment.release()
+            turn.refuse(exc)
             raise
         if isinstance(exc, KeyboardInterrupt):
             interruption = exc
@@ -123,6 +124,13 @@ class _Turn:
         ):  # told where the model would be asked, once the prompt is kept: nothing will be sent
             shown = self._context_for(self._model).messages
         self.payment.admit(self._call(self._model, shown))
+
+    def refuse(self, exc: BaseException) -> None:
+        """Nothing will be sent: give back what was held, and tell a refusal to those who observe money."""
+        self.payment.release()
+        if isinstance(exc, PaymentRequired) and self._deps.observe is not None and self._trace is not None:
+            settled = Settled(RequestId(new_id()), "failed", self._model.name, None, None, None)
+            self._deps.observe(self._seen(self._trace, settled, exc, exc.message))
 
     def open(self) -> Iterator[TurnEvent]:
         """Store the prompt and an empty answer, before a byte is sent."""
@@ -250,6 +258,7 @@ class _Turn:
             conversation_id=opened.conversation_id if opened else None,
             message_id=opened.message_id if opened else None,
             is_kept=self._deps.is_kept,
+            was_sent=self.has_begun,
             served_model=self._finished.served_model if self._finished else None,
             error=failure.code if isinstance(failure, AichatError) else error,
             finish_reason=settled.finish_reason,

@@ -25,7 +25,7 @@ from aichat_cli.providers.endpoints import KEY_NAMES
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import one_line
-from aichat_cli.storage import collections, conversations, namespaces, sync_state
+from aichat_cli.storage import collections, conversations, sync_state
 from aichat_cli.sync_services import KEY_NAME
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
@@ -57,11 +57,10 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 
 def _findings(house: App) -> Iterator[Finding]:
     yield Finding("aichat", "ok", f"{__version__}, Python {platform.python_version()}, {platform.system()}")
-    checks: list[tuple[str, Callable[[App], Finding | Iterator[Finding] | None]]] = [
+    checks: list[tuple[str, Callable[[App], Finding | Iterator[Finding]]]] = [
         ("settings", _settings),
         ("database", _database),
         ("documents", _documents),
-        ("pinecone", _pinecone),
         ("keyring", _keyring),
         ("keys", _keys),
         ("gateway", _gateway),
@@ -76,7 +75,7 @@ def _findings(house: App) -> Iterator[Finding]:
     for subject, check in checks:
         try:
             found = check(house)
-            yield from [found] if isinstance(found, Finding) else found or ()
+            yield from [found] if isinstance(found, Finding) else found
         except AichatError as error:
             yield Finding(subject, "broken", one_line(error))
 
@@ -109,12 +108,6 @@ def _documents(house: App) -> Finding:
     return Finding("documents", "ok", f"{count:,}; collections: {', '.join(each.name for each in listed)}")
 
 
-def _pinecone(house: App) -> Finding | None:
-    if not namespaces.is_used(house.readable_database):
-        return None
-    return Finding("pinecone", "ok", house.documents.check_pinecone(house.readable_database))
-
-
 def _keyring(_: App) -> Finding:
     backend = keyring_backend()
     if backend is None:
@@ -145,15 +138,17 @@ def _gateway(house: App) -> Finding:
 
 
 def _integrations(house: App) -> Iterator[Finding]:
-    """One for each that is on, asked side by side; with none on nothing is loaded."""
-    if not house.settings.names("integrations") and not house.settings.names("helicone.providers"):
+    """One for each that is on, asked side by side; with none on nobody is."""
+    from aichat_cli.cli import integration_checks
+
+    enabled = integration_checks.enabled_names(house)
+    if not enabled:
         yield Finding("integrations", "missing", "none on. Run: aichat integrations list")
         return
-    from aichat_cli.cli import integration_checks
     from aichat_cli.render.integrations_view import last_delivery
 
     fates = {state.name: state.fate for state in integration_checks.listed(house).states}
-    for name, checked in integration_checks.check_enabled(house).items():
+    for name, checked in integration_checks.check_all_of(house, enabled).items():
         if checked.error is not None:
             yield Finding(name, "broken", one_line(checked.error))
             continue

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from aichat_cli.app import App
 from aichat_cli.core.clock import now_ms, utc_text
@@ -11,7 +12,7 @@ from aichat_cli.core.struct import Struct
 from aichat_cli.integrations import known
 from aichat_cli.integrations.checking import Checked, check_all, check_of
 from aichat_cli.render.integrations_view import IntegrationState
-from aichat_cli.storage import deliveries
+from aichat_cli.storage import deliveries, namespaces
 from aichat_cli.storage.deliveries import Fate
 
 
@@ -28,6 +29,9 @@ def enabled_names(house: App) -> tuple[str, ...]:
     on = [*house.integrations.enabled]
     if house.settings.names("helicone.providers"):
         on.append(known.HELICONE)
+    with suppress(StorageError):
+        if namespaces.is_used(house.readable_database):
+            on.append(known.PINECONE)
     return tuple(dict.fromkeys(on))
 
 
@@ -73,9 +77,21 @@ def check_for(house: App, name: str) -> Callable[[], str]:
         from aichat_cli.providers import helicone
 
         return lambda: helicone.check(house.settings, house.keys)
+    if name == known.PINECONE:
+        return _check_of_pinecone(house)
     return check_of(lambda: house.integrations.observer(name))
 
 
-def check_enabled(house: App) -> dict[str, Checked]:
-    """Check all that are on, side by side."""
-    return check_all({name: check_for(house, name) for name in enabled_names(house)})
+def _check_of_pinecone(house: App) -> Callable[[], str]:
+    documents, books = house.documents, house.readable_database
+
+    def check() -> str:
+        with books.reopen() as database:
+            return documents.check_pinecone(database)
+
+    return check
+
+
+def check_all_of(house: App, names: Sequence[str]) -> dict[str, Checked]:
+    """Check these, side by side."""
+    return check_all({name: check_for(house, name) for name in names})

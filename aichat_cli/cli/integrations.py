@@ -60,7 +60,7 @@ def list_(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 def enable(name: Name, debug: DebugFlag = False) -> None:
     """Turn one on: from then on it is told of each turn."""
     with opened(debug=debug) as (house, diagnostics):
-        integration = _observer(name, "aichat config set helicone.providers openai")
+        integration = _observer(name)
         # It is to be read before anything is sent.
         diagnostics.notice(f"{integration.title} will be sent {integration.sends}")
         stored = _stored(house)
@@ -80,7 +80,7 @@ def disable(name: Name, debug: DebugFlag = False) -> None:
             _store(house, diagnostics, tuple(each for each in stored if each != name))
             diagnostics.notice(f"{name} is off.{_forgotten(house, diagnostics, name)}")
             return
-        integration = _observer(name, "aichat config unset helicone.providers")
+        integration = _observer(name, off=True)
         diagnostics.notice(f"{integration.title} was off already.")
 
 
@@ -96,13 +96,16 @@ class Tested(Struct, frozen=True):
 @app.command("test")
 def probe(
     name: Name,
-    send: Annotated[bool, typer.Option("--send", help="Send something marked as a test, such as a mail.")] = False,
+    send: Annotated[
+        bool, typer.Option("--send", help="Send a mail as well that says it is a test, where there are mails.")
+    ] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Ask the service whether it takes your key, and deliver what waits for it."""
     with opened(as_json=as_json, debug=debug) as (house, diagnostics):
-        tested = _tested(house, diagnostics, known.find(name), send=send)
+        integration = known.find(name)
+        tested = _tested(house, diagnostics, integration, send=send)
         if as_json:
             fields = {"name": name, "found": tested.found, "milliseconds": tested.milliseconds}
             print_text(json_shapes.dumps({**fields, "delivered": tested.delivered}))
@@ -110,7 +113,9 @@ def probe(
         waited = f"; {tested.delivered:,} that waited delivered" if tested.delivered else ""
         print_text(safe_line(f"{name}: {tested.found} ({tested.milliseconds:,} ms){waited}") + "\n")
         if name not in integration_checks.enabled_names(house):
-            diagnostics.notice(f"It is off. To turn it on: {_turn_on(tested.name)}")
+            diagnostics.notice(
+                f"It is off. To turn it on: {integration.turned_on_by or f'aichat integrations enable {name}'}"
+            )
 
 
 def _tested(house: App, diagnostics: Diagnostics, integration: Integration, *, send: bool) -> Tested:
@@ -149,11 +154,14 @@ def _delivered(house: App, diagnostics: Diagnostics, integration: Integration, *
             observer.close()
 
 
-def _observer(name: str, instead: str) -> Integration:
-    """What the setting can name; Helicone has one of its own, as providers are named in it."""
+def _observer(name: str, *, off: bool = False) -> Integration:
+    """What the setting can name; what stands between us and a provider, or keeps vectors, is turned on for some of them."""
     integration = known.find(name)
     if not integration.is_observer:
-        raise UsageError(f"{integration.title} is turned on and off for single providers.", hint=f"Run: {instead}")
+        raise UsageError(
+            f"{integration.title} is turned {'off' if off else 'on'} by a command of its own.",
+            hint=f"Run: {integration.turned_off_by if off else integration.turned_on_by}",
+        )
     return integration
 
 
@@ -187,9 +195,3 @@ def _next_step(house: App, integration: Integration) -> str:
         if not house.settings.text(needed):
             return f"aichat config set {needed} you@example.org"
     return f"aichat integrations test {integration.name}"
-
-
-def _turn_on(name: str) -> str:
-    if name == known.HELICONE:
-        return "aichat config set helicone.providers openai"
-    return f"aichat integrations enable {name}"

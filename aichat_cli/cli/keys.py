@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from aichat_cli.cli.common import DebugFlag, JsonFlag, command_group, opened
 from aichat_cli.config.secrets import keyring_backend
-from aichat_cli.core.errors import UsageError
+from aichat_cli.core.errors import StorageError, UsageError
 from aichat_cli.providers.endpoints import KEY_NAMES
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
+from aichat_cli.storage import deliveries
 
 app = command_group("Provider keys, kept in the system's keyring.")
 
@@ -31,6 +33,9 @@ def set_(name: Name, debug: DebugFlag = False) -> None:
         diagnostics.notice(f"Stored the key for {name} in {described(location.source)}.")
         if house.keys.is_in_environment(name):
             diagnostics.warning(f"The environment holds a key for {name} too, and comes first.")
+        if name in house.settings.names("integrations"):
+            with suppress(StorageError):  # then it is tried again when that is due
+                deliveries.found_well(house.database, name)
 
 
 @app.command("list")

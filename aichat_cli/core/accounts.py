@@ -110,6 +110,24 @@ class NewCall(Struct, frozen=True):
     counts: bool = True
 
 
+class Allowance(Struct, frozen=True):
+    """What is left of a user's credits, and of the cap of one of their keys, in nano-dollars.
+
+    Attributes:
+        times_filled: how often they were given credits, or bought some.
+        spent_nano: through the key in this calendar month (UTC).
+    """
+
+    user_id: ProfileId
+    email: str
+    balance_nano: int
+    times_filled: int
+    key_id: str
+    key_name: str
+    cap_nano: int | None
+    spent_nano: int
+
+
 class Admitted(Struct, frozen=True):
     """A call was admitted. `available_nano` is what its user can spend beyond it."""
 

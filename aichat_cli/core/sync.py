@@ -13,7 +13,7 @@ one, a device that was away for too long, or a hosted database that was restored
 """
 TrashKind = Literal["conversation", "title", "system_prompt", "document"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of schema.sql, which this program speaks with."""
 
 

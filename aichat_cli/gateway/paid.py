@@ -21,7 +21,15 @@ from aichat_cli.billing.estimates import Call
 from aichat_cli.chat.observing import FinishedTurn, Trace, TurnContent
 from aichat_cli.core.accounts import Caller, CallWindow
 from aichat_cli.core.credits import NANO_PER_CREDIT
-from aichat_cli.core.errors import AichatError, ApiKeyError, ProviderError, RateLimited, StreamBroken, TimedOut
+from aichat_cli.core.errors import (
+    AichatError,
+    ApiKeyError,
+    PaymentRequired,
+    ProviderError,
+    RateLimited,
+    StreamBroken,
+    TimedOut,
+)
 from aichat_cli.core.ids import RequestId
 from aichat_cli.core.messages import Status
 from aichat_cli.core.money import NANO_PER_DOLLAR
@@ -74,6 +82,7 @@ class PaidAnswer(Response, ABC):
         self._calls = traffic.calls
         self._teller = traffic.teller
         self._trace = traffic.teller.trace()
+        self._alerts = traffic.alerts
 
     @abstractmethod
     def call(self) -> Call:
@@ -106,7 +115,11 @@ class PaidAnswer(Response, ABC):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit, ask, send, settle; raises what was not admitted."""
-        ticket = await self._calls.admit(self._caller, self.call, self.prompt_size, self.id)
+        try:
+            ticket = await self._calls.admit(self._caller, self.call, self.prompt_size, self.id)
+        except PaymentRequired:
+            self._alerts.note(self._caller.key_id)
+            raise
         running = self._calls.begin(ticket, self.served.model)
         watching = asyncio.get_running_loop().create_task(_until_left(receive, running))
         running.trace = self._trace
@@ -191,6 +204,8 @@ class PaidAnswer(Response, ABC):
         tokens = record.tokens if record else None
         charged_nano = charge.charged_nano if charge else 0
         self._calls.observer.ended(self.served.model.name, tokens, cost, charged_nano)
+        if charged_nano:
+            self._alerts.note(self._caller.key_id)
         if running.trace is not None:
             self._tell(running, running.trace, status, record, cause)
         if tokens is None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aichat_cli.core.struct import Struct
+from aichat_cli.gateway.alerts import Alerts
 from aichat_cli.gateway.calls import Calls
 from aichat_cli.gateway.deps import GatewayDeps
 from aichat_cli.gateway.models import ServedModels
@@ -25,6 +26,7 @@ class Traffic(Struct, frozen=True):
     calls: Calls
     upstream: Upstream
     teller: Teller
+    alerts: Alerts
 
 
 @asynccontextmanager
@@ -33,8 +35,15 @@ async def opened(deps: GatewayDeps) -> AsyncIterator[Traffic]:
     is open meanwhile.
     """
     calls = Calls(deps.desk, deps.house.timeouts.idle, deps.watch.metrics)
-    traffic = Traffic(ServedModels(deps.house, deps.options.models), calls, Upstream(deps.house), Teller(deps.house))
+    traffic = Traffic(
+        ServedModels(deps.house, deps.options.models),
+        calls,
+        Upstream(deps.house),
+        Teller(deps.house),
+        Alerts(deps.house, deps.store),
+    )
     traffic.teller.open()
+    traffic.alerts.open()
     watching = asyncio.get_running_loop().create_task(calls.watch())
     try:
         yield traffic
@@ -44,7 +53,7 @@ async def opened(deps: GatewayDeps) -> AsyncIterator[Traffic]:
             await watching
         await calls.close()
         await traffic.upstream.close()
-        await asyncio.to_thread(traffic.teller.close)
+        await asyncio.gather(asyncio.to_thread(traffic.teller.close), asyncio.to_thread(traffic.alerts.close))
 
 
 def traffic_of(request: Request) -> Traffic:

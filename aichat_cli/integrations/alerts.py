@@ -14,6 +14,7 @@ from typing import Literal
 from aichat_cli.billing.limits import Limits
 from aichat_cli.billing.standing import FEW_CREDITS_NANO, WARN_PERCENT
 from aichat_cli.core import periods
+from aichat_cli.core.accounts import Allowance
 from aichat_cli.core.credits import NANO_PER_CREDIT
 from aichat_cli.core.money import NANO_PER_DOLLAR
 from aichat_cli.core.struct import Struct
@@ -25,7 +26,9 @@ CapName = Literal["daily", "monthly"]
 
 
 class CapAlert(Struct, frozen=True):
-    """So many per cent of a cap are spent on a day, or in the month that it is in."""
+    """So many per cent of a cap are spent on a day, or in the month that it is in; 100 also where less is spent, but what is
+    left did not cover a call.
+    """
 
     cap: CapName
     percent: int
@@ -40,6 +43,16 @@ class CreditsAlert(Struct, frozen=True):
     balance_nano: int
 
 
+class KeyCapAlert(Struct, frozen=True):
+    """So many per cent of what a key of a gateway may cost in the month of a day are spent."""
+
+    key_name: str
+    percent: int
+    spent_nano: int
+    cap_nano: int
+    day: date
+
+
 class Summary(Struct, frozen=True):
     """What was used in a month: in all, and by each model, the most expensive first."""
 
@@ -48,7 +61,7 @@ class Summary(Struct, frozen=True):
     models: tuple[ModelSums, ...]
 
 
-News = CapAlert | CreditsAlert | Summary
+News = CapAlert | CreditsAlert | KeyCapAlert | Summary
 
 
 class Due(Struct, frozen=True):
@@ -74,18 +87,19 @@ class Watch:
         self._told: set[str] = set()
         self._closed_months: set[date] = set()
 
-    def due(self, books: Database, limits: Limits) -> Iterator[Due]:
+    def due(self, books: Database, limits: Limits, *, is_refused: bool = False) -> Iterator[Due]:
         """What is to be told now; nothing twice of what `books` says was told, or is about to be.
 
         Args:
             limits: what may be spent, with the mode by which the turn was paid for.
+            is_refused: whether a call was just refused for a cap: then one that is nearly spent is as good as spent.
         """
         day = self._today()
         yield from self._summary(books, day)
         if limits.daily_nano:
-            yield from self._of_cap(books, "daily", limits.daily_nano, day)
+            yield from self._of_cap(books, "daily", limits.daily_nano, day, is_refused)
         if limits.monthly_nano:
-            yield from self._of_cap(books, "monthly", limits.monthly_nano, day)
+            yield from self._of_cap(books, "monthly", limits.monthly_nano, day, is_refused)
         if limits.mode == "credits":
             yield from self._of_credits(books, day)
 
@@ -103,7 +117,14 @@ class Watch:
                 return
         self._closed_months.add(this_month)
 
-    def _of_cap(self, books: Database, cap: CapName, cap_nano: int, day: date) -> Iterator[Due]:
+    def _of_cap(
+        self,
+        books: Database,
+        cap: CapName,
+        cap_nano: int,
+        day: date,
+        is_refused: bool,  # noqa: FBT001 (of `due`)
+    ) -> Iterator[Due]:
         """The highest share that is spent, where neither it nor a higher one was told of this cap."""
         unit: periods.Unit = "day" if cap == "daily" else "month"
         began = periods.span_of(day, unit).first
@@ -113,6 +134,8 @@ class Watch:
             return
         [spent] = usage_reports.sums(books, [TimeRange(periods.begin_of(began, None), usage_reports.FOREVER)])
         share = spent.cost_nano * 100 // cap_nano
+        if is_refused and share >= min(ids):
+            share = max(share, 100)
         reached = [percent for percent in ids if percent <= share]
         if reached and not any(self._is_told(books, id_) for percent, id_ in ids.items() if percent >= reached[-1]):
             yield Due(ids[reached[-1]], CapAlert(cap, reached[-1], spent.cost_nano, cap_nano, day))
@@ -131,6 +154,21 @@ class Watch:
         if id_ not in self._told:
             self._told |= deliveries.known(books, self._integration, [id_])
         return id_ in self._told
+
+
+def due_of(allowance: Allowance, day: date) -> Iterator[Due]:
+    """What a user of a gateway is to be told, where they were not told it; `day` is that of UTC."""
+    stem = f"alert-{periods.label(day, 'month')}-{allowance.user_id}"
+    balance = allowance.balance_nano
+    if balance <= FEW_CREDITS_NANO:
+        least = FEW_CREDITS_NANO // NANO_PER_CREDIT if balance >= NANO_PER_CREDIT else 0
+        yield Due(f"{stem}-credits-{least}-after-{allowance.times_filled}", CreditsAlert(balance))
+    cap, spent = allowance.cap_nano, allowance.spent_nano
+    if cap:
+        reached = [percent for percent in WARN_PERCENT if percent <= spent * 100 // cap]
+        if reached:
+            id_ = f"{stem}-key-{allowance.key_id}-{max(reached)}-of-{cap // NANO_PER_CREDIT}"
+            yield Due(id_, KeyCapAlert(allowance.key_name, max(reached), spent, cap, day))
 
 
 def _dollars(nano: int) -> str:

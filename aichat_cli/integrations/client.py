@@ -110,7 +110,7 @@ class ServiceClient:
         """The hints of the transport speak of the timeouts of turns, which are not those here."""
         if isinstance(error, TimedOut):
             return TimedOut(f"{self.service} did not answer in time.")
-        if isinstance(error, ConnectFailed | BadResponse):
+        if isinstance(error, ConnectFailed | BadResponse) and not error.message.startswith(self.service):
             return type(error)(f"{self.service}: {error.message}")
         return error
 

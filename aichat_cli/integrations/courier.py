@@ -126,8 +126,10 @@ class Courier:
         if database is None:
             return []
         room = max(2 * self.observer.batch_size - len(new), 1)
+        known = {each.id for each in new}
         with suppress(StorageError):
-            found = deliveries.claim(database, self.name, claimed_ms=CLAIMED_MS, limit=room)
+            claimed = deliveries.claim(database, self.name, claimed_ms=CLAIMED_MS, limit=room)
+            found = [each for each in claimed if each.id not in known]
             self._hold(found)
             return found
         return []

@@ -48,6 +48,8 @@ class Hub:
         for courier in self.couriers:
             new: list[Delivery] = []
             for turn in turns:
+                if not (turn.was_sent or courier.observer.hears_refusals):
+                    continue
                 try:
                     new += courier.observer.deliveries(turn)
                 except AichatError as exc:

@@ -10,6 +10,7 @@ from aichat_cli.core.errors import NotFound
 from aichat_cli.core.struct import Struct
 
 HELICONE = "helicone"
+PINECONE = "pinecone"
 
 
 class Integration(Struct, frozen=True):
@@ -21,7 +22,7 @@ class Integration(Struct, frozen=True):
         sends: what leaves the machine where it is on, one or two sentences.
         key_name: of `aichat keys set`, empty where nobody knows of a key.
         needs: settings that it does not work without.
-        is_observer: whether the setting `integrations` turns it on.
+        turned_on_by, turned_off_by: commands, empty where the setting `integrations` does it.
     """
 
     name: str
@@ -30,7 +31,13 @@ class Integration(Struct, frozen=True):
     sends: str
     key_name: str = ""
     needs: tuple[str, ...] = ()
-    is_observer: bool = True
+    turned_on_by: str = ""
+    turned_off_by: str = ""
+
+    @property
+    def is_observer(self) -> bool:
+        """Whether it is told of turns, where the setting `integrations` names it."""
+        return not self.turned_on_by
 
 
 OURS: Mapping[str, Integration] = {
@@ -51,7 +58,8 @@ OURS: Mapping[str, Integration] = {
             "the calls to the providers you name, which pass through it whole; it keeps what was said only where the"
             " setting helicone.content is true.",
             HELICONE,
-            is_observer=False,
+            turned_on_by="aichat config set helicone.providers openai",
+            turned_off_by="aichat config unset helicone.providers",
         ),
         Integration(
             "posthog",
@@ -69,6 +77,15 @@ OURS: Mapping[str, Integration] = {
             " month; never what was said.",
             "resend",
             needs=("resend.from", "resend.to"),
+        ),
+        Integration(
+            PINECONE,
+            "Pinecone",
+            "vectors of documents",
+            "the vectors of the collections you move there and of questions to them, without their text.",
+            PINECONE,
+            turned_on_by="aichat docs migrate --to pinecone",
+            turned_off_by="aichat docs migrate --to local",
         ),
     )
 }

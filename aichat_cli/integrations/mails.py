@@ -12,14 +12,14 @@ from html import escape
 from aichat_cli.core import periods
 from aichat_cli.core.credits import credits_text
 from aichat_cli.core.money import usd_text
-from aichat_cli.core.struct import Struct
-from aichat_cli.integrations.alerts import CapAlert, CreditsAlert, News, Summary
+from aichat_cli.core.struct import Struct, replace
+from aichat_cli.integrations.alerts import CapAlert, CreditsAlert, KeyCapAlert, News, Summary
 
 MODELS_SHOWN = 10
-_FOOT = (
-    "aichat sends each of these mails once, from where you use it. To end them, take resend out of its setting "
-    "integrations: aichat config get integrations"
-)
+_FOOT = "aichat sends each of these mails once, from where you use it. To end them: aichat integrations disable resend"
+
+
+_FOOT_OF_GATEWAY = "The gateway whose credits these are sends each of these mails once. To end them, ask its operator."
 
 
 class Step(Struct, frozen=True):
@@ -44,6 +44,7 @@ class Mail(Struct, frozen=True):
     paragraphs: tuple[str, ...]
     steps: tuple[Step, ...]
     table: Table | None = None
+    foot: str = _FOOT
 
     @property
     def text(self) -> str:
@@ -52,7 +53,7 @@ class Mail(Struct, frozen=True):
         if self.table is not None:
             parts.append(_text_table(self.table))
         parts.append("\n".join(["What you can do:", *(f"- {step.what}: {step.command}" for step in self.steps)]))
-        return "\n\n".join([*parts, f"-- \n{_FOOT}"]) + "\n"
+        return "\n\n".join([*parts, f"-- \n{self.foot}"]) + "\n"
 
     @property
     def html(self) -> str:
@@ -65,7 +66,7 @@ class Mail(Struct, frozen=True):
             f'<h1 style="font-size:1.25em">{escape(self.subject)}</h1>'
             + "".join(f"<p>{escape(each)}</p>" for each in self.paragraphs)
             + (_html_table(self.table) if self.table is not None else "")
-            + f'<h2 style="font-size:1em">What you can do</h2><ul>{steps}</ul><p><small>{escape(_FOOT)}</small></p></body></html>'
+            + f'<h2 style="font-size:1em">What you can do</h2><ul>{steps}</ul><p><small>{escape(self.foot)}</small></p></body></html>'
         )
 
 
@@ -75,7 +76,35 @@ def mail_of(news: News) -> Mail:
         return _of_cap(news)
     if isinstance(news, CreditsAlert):
         return _of_credits(news)
+    if isinstance(news, KeyCapAlert):
+        return _of_key_cap(news)
     return _of_month(news)
+
+
+def mail_of_gateway(news: News) -> Mail:
+    """What is said of it to a user of a gateway."""
+    return replace(mail_of(news), foot=_FOOT_OF_GATEWAY)
+
+
+def _of_key_cap(alert: KeyCapAlert) -> Mail:
+    next_one = periods.span_of(alert.day, "month").last + timedelta(1)
+    spent, cap = credits_text(alert.spent_nano), credits_text(alert.cap_nano)
+    meaning = (
+        f"The cap is reached: calls with this key are refused until {next_one.isoformat()} (UTC), or until it is raised."
+        if alert.percent >= 100
+        else f"Nothing is refused yet. What would go beyond {cap} credits will be, until {next_one.isoformat()} (UTC)."
+    )
+    return Mail(
+        subject=f'aichat: {alert.percent} % of the cap of your key "{alert.key_name}" is spent',
+        paragraphs=(
+            f'{spent} of the {cap} credits that the key "{alert.key_name}" may cost this month are spent.',
+            meaning,
+        ),
+        steps=(
+            Step("See what is left", "aichat credits"),
+            Step("For a higher cap", "ask the operator of the gateway"),
+        ),
+    )
 
 
 def _of_cap(alert: CapAlert) -> Mail:
@@ -86,13 +115,18 @@ def _of_cap(alert: CapAlert) -> Mail:
     spent, cap = usd_text(alert.spent_nano), usd_text(alert.cap_nano)
     share = alert.spent_nano * 100 // alert.cap_nano
     meaning = (
-        f"The cap is reached: paid calls are refused until {next_one.isoformat()}, or until you raise it. Models that "
+        f"What is left does not cover another call like the last: such calls are refused until {next_one.isoformat()}, or"
+        " until you raise the cap. Models that cost nothing go on answering."
+        if alert.percent >= 100 > share
+        else f"The cap is reached: paid calls are refused until {next_one.isoformat()}, or until you raise it. Models that "
         "cost nothing go on answering."
         if alert.percent >= 100
         else f"Nothing is refused yet. What would go beyond {cap} will be, until {next_one.isoformat()}."
     )
     return Mail(
-        subject=f"aichat: {alert.percent} % of your {alert.cap} cap is spent",
+        subject=f"aichat: your {alert.cap} cap is reached"
+        if alert.percent >= 100
+        else f"aichat: {alert.percent} % of your {alert.cap} cap is spent",
         paragraphs=(f"You have spent {spent} of {cap} {when} ({alert.day.isoformat()}): {share} %.", meaning),
         steps=(
             Step(

@@ -57,10 +57,12 @@ class Observer:
     Attributes:
         batch_size: how many deliveries may be made together.
         keeps_ids: whether a delivery, once made, is never made again, by whoever asks for it.
+        hears_refusals: whether it is told of turns that were refused for what they might cost, before anything was sent.
     """
 
     batch_size = 100
     keeps_ids = False
+    hears_refusals = False
 
     def deliveries(self, turn: FinishedTurn) -> Sequence[Delivery]:
         """What is to be delivered of a turn; takes milliseconds, and sends nothing."""
@@ -90,7 +92,7 @@ class Observer:
         return "nothing to check"
 
     def sample(self) -> Sequence[Delivery]:
-        """Something marked as a test, for whoever asks for it to be delivered; none where a check tells as much."""
+        """Something marked as a test, to be delivered when somebody asks for it; none where a check tells as much."""
         return ()
 
     def close(self) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 from aichat_cli.chat.observing import FinishedTurn
 from aichat_cli.core.errors import (
     AichatError,
     BadResponse,
+    CapReached,
     ConfigError,
     KeyRejected,
     ProviderUnavailable,
@@ -23,7 +25,7 @@ from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct, from_json, to_json
 from aichat_cli.integrations.alerts import Watch
 from aichat_cli.integrations.client import Answer, ServiceClient
-from aichat_cli.integrations.mails import mail_of
+from aichat_cli.integrations.mails import Mail, mail_of
 from aichat_cli.integrations.observer import TIMEOUTS, Delivery, Observer, Surroundings
 from aichat_cli.providers.failures import said_in
 
@@ -46,6 +48,7 @@ class Resend(Observer):
 
     batch_size = 1
     keeps_ids = True
+    hears_refusals = True
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
@@ -61,10 +64,8 @@ class Resend(Observer):
             return []
         limits = turn.limits.of_provider(turn.provider)
         found = []
-        for due in self._watch.due(books, limits):
-            mail = mail_of(due.news)
-            payload = to_json({"subject": mail.subject, "text": mail.text, "html": mail.html})
-            found.append(Delivery(due.id, payload))
+        for due in self._watch.due(books, limits, is_refused=turn.error == CapReached.code):
+            found.append(Delivery(due.id, _payload(mail_of(due.news))))
         return found
 
     def warm(self) -> None:
@@ -75,17 +76,32 @@ class Resend(Observer):
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Send mails; what Resend has sent already under the same id is sent."""
         post = self._post()
-        client = self._opened()
         for each in deliveries:
-            body = to_json({"from": post.sender, "to": post.recipients})[:-1] + b"," + each.payload[1:]
-            answer = client.post(
-                "/emails", {**self._headers, "Idempotency-Key": each.id}, body, accepts=(400, 401, 403, 409, 422)
-            )
-            refusal = None if answer.status < 300 else self._refusal(answer)
-            if refusal is not None:
-                raise refusal
-            if answer.status < 300 and not isinstance(_read(answer).get("id"), str):
-                raise BadResponse("Resend: the answer is not one of Resend's. Is resend.url its address?")
+            self._send(each, post)
+
+    def send(self, id_: str, recipient: str, mail: Mail) -> None:
+        """Send a mail to somebody else than is set, once for each id; raises as `deliver` does."""
+        self._send(Delivery(id_, _payload(mail)), _Post.of(self._surroundings.settings.text("resend.from"), recipient))
+
+    def _send(self, each: Delivery, post: _Post) -> None:
+        client = self._opened()
+        body = to_json({"from": post.sender, "to": post.recipients})[:-1] + b"," + each.payload[1:]
+        answer = client.post(
+            "/emails", {**self._headers, "Idempotency-Key": each.id}, body, accepts=(400, 401, 403, 409, 422)
+        )
+        refusal = None if answer.status < 300 else self._refusal(answer)
+        if refusal is not None:
+            raise refusal
+        if answer.status < 300 and not isinstance(_read(answer).get("id"), str):
+            raise BadResponse("Resend: the answer is not one of Resend's. Is resend.url its address?")
+
+    def sample(self) -> Sequence[Delivery]:
+        """A mail that says it is a test, another one each time."""
+        subject = "A test from aichat"
+        told = "This is a test, sent by: aichat integrations test resend --send"
+        return [
+            Delivery(f"test-{uuid4()}", to_json({"subject": subject, "text": f"{told}\n", "html": f"<p>{told}</p>"}))
+        ]
 
     def check(self) -> str:
         """Whether Resend takes the key and has verified the sender's domain. Sends no mail.
@@ -191,6 +207,10 @@ class _Post(Struct, frozen=True):
                 hint="Run: aichat config set resend.to YOU@YOUR-DOMAIN",
             )
         return cls(sender.strip(), several)
+
+
+def _payload(mail: Mail) -> bytes:
+    return to_json({"subject": mail.subject, "text": mail.text, "html": mail.html})
 
 
 def _is_verified(domain: object) -> bool:

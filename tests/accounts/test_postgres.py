@@ -25,7 +25,7 @@ from aichat_cli.hosted import lasting
 from aichat_cli.hosted.setup import Applied
 from tests.accounts.places import CREDIT, Customer, PostgresPlace, call, progress, record
 from tests.hosted import database
-from tests.hosted.test_schema import SCHEMA_1
+from tests.hosted.test_schema import OLDER
 from tests.servers.postgres import BARE, Cluster, own_cluster
 
 
@@ -310,7 +310,7 @@ def test_a_database_that_is_not_set_up_says_how_and_is_set_up_once(postgres16: C
 
 def test_a_database_of_the_first_version_is_brought_forward(supabase18: Cluster) -> None:
     with supabase18.database() as dsn:
-        database.apply_schema(dsn, SCHEMA_1)
+        database.apply_schema(dsn, OLDER[1])
         store = PostgresAccounts(Secret(dsn, "test"))
         with pytest.raises(HostedSchema, match="schema version 1, this aichat needs") as older:
             store.calls()

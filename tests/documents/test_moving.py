@@ -19,13 +19,13 @@ from aichat_cli.core.errors import (
     KeyRejected,
     ProviderUnavailable,
     RateLimited,
+    SyncError,
     TimedOut,
     UsageError,
 )
 from aichat_cli.documents import moving
 from aichat_cli.documents.moving import to_local, to_pinecone
 from aichat_cli.documents.pinecone import moving as sending
-from aichat_cli.documents.pinecone import service as speaking
 from aichat_cli.documents.pinecone.moving import Sending
 from aichat_cli.documents.pinecone.service import PineconeService
 from aichat_cli.documents.pinecone.vectors import PineconeVectors
@@ -321,15 +321,15 @@ def test_a_wrong_key_is_one_clear_error_without_it(database: Database, double: P
 
 
 def test_a_far_end_that_hangs_is_waited_for_only_so_long(
-    database: Database, double: PineconeDouble, service: PineconeService, monkeypatch: pytest.MonkeyPatch
+    database: Database, double: PineconeDouble, service: PineconeService
 ) -> None:
     where = shelf(database)
     move(database, service)
     double.fault = "hang"
-    monkeypatch.setattr(speaking.PineconeService._ask, "__defaults__", (0.3,))
+    hurried = service_of(double, patience=0.3)
     began = time.monotonic()
     with pytest.raises(TimedOut, match="did not answer"):
-        PineconeVectors(database, where, lambda: service).nearest(random_vectors(1, 8), 1)
+        PineconeVectors(database, where, lambda: hurried).nearest(random_vectors(1, 8), 1)
     assert time.monotonic() - began < 5
 
 
@@ -357,3 +357,14 @@ def test_a_collection_is_moved_by_one_process_at_a_time(tmp_path: Path, service:
         thread.join()
         namespaces.release(database, where.seq)
     assert "Another process" in refused[0].message
+
+
+def test_what_is_not_all_on_the_hosted_database_is_not_searched_there(database: Database) -> None:
+    where = shelf(database)
+    [(id_, told)] = chunks.fingerprints(database, where.seq).items()
+    for there_ in ({}, {id_: told[:-1]}, {id_: [each.rstrip("+") for each in told]}):
+        with pytest.raises(SyncError, match="1 of 1 documents"):
+            moving.to_hosted(database, where, lambda _, found=there_: found, "db.example.com/aichat")  # type: ignore[misc]
+        assert collections.get(database, "default").searched_in == "local"
+    assert moving.to_hosted(database, where, lambda _: {id_: told}, "db.example.com/aichat").count == 50
+    assert collections.get(database, "default").searched_in == "hosted"

@@ -11,7 +11,7 @@ from aichat_cli.documents.corpus import CorpusFor
 from aichat_cli.documents.local_corpus import local_corpus
 from aichat_cli.documents.moving import to_pinecone
 from aichat_cli.documents.pinecone.moving import Sending
-from aichat_cli.documents.pinecone.service import Access, PineconeService
+from aichat_cli.documents.pinecone.service import ASK_SECONDS, Access, PineconeService
 from aichat_cli.documents.pinecone.vectors import PineconeVectors
 from aichat_cli.storage import collections
 from aichat_cli.storage.database import Database
@@ -21,10 +21,12 @@ from tests.documents.vector_rows import collection
 from tests.servers.pinecone_double import PineconeDouble
 
 
-def service_of(double: PineconeDouble, *, index: str = "", key: str = "") -> PineconeService:
+def service_of(
+    double: PineconeDouble, *, index: str = "", key: str = "", patience: float = ASK_SECONDS
+) -> PineconeService:
     """Pinecone as the program speaks to it."""
     access = Access(Secret(key or double.key, "test"), double.url, index, "aws", "us-east-1")
-    return PineconeService(lambda: access)
+    return PineconeService(lambda: access, patience=patience)
 
 
 @pytest.fixture(scope="module")

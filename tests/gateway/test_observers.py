@@ -200,7 +200,7 @@ def test_with_no_integration_on_no_thread_is_begun_and_nothing_is_kept(
     tmp_path: Path, provider: ScriptedServer
 ) -> None:
     others = threads_of_tellers()
-    with RunningGateway(tmp_path, provider) as gateway:
+    with RunningGateway(tmp_path, provider, environ={"AICHAT_INTEGRATIONS": ""}) as gateway:
         assert ask(gateway, gateway.key("anna")).status_code == 200
         assert threads_of_tellers() == others
         assert not gateway.deps.house.database_path.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from aichat_cli.integrations.hub import FLUSH_SECONDS
 from aichat_cli.storage.database import Database
+from tests.pty.terminal import terminal
 from tests.runner import Cli
 from tests.servers.langsmith_double import KEY, LangSmithDouble
 from tests.servers.scripted import ScriptedServer
 from tests.servers.service import GARBAGE, HANGS, HANGS_TAKEN, HANGS_UNREAD, NOT_JSON, Fault, answers, cut
+from tests.starting import ROOT
 
 BOUND_S = 2.0
 
@@ -109,7 +113,7 @@ def test_fifty_processes_at_once_are_fifty_traces(on: Cli, langsmith: LangSmithD
     assert waiting(on) == 0
 
 
-def timed(cli: Cli, langsmith: LangSmithDouble) -> float:
+def timed(cli: Cli) -> float:
     """How long the program takes from its answer on; the turn is as ever."""
     with cli.start("is all well?") as process:
         assert process.stdout is not None
@@ -141,10 +145,10 @@ def test_whatever_is_wrong_over_there_the_turn_is_as_ever_and_its_trace_arrives_
     on: Cli, langsmith: LangSmithDouble, fault: Fault
 ) -> None:
     langsmith.fault = fault
-    assert timed(on, langsmith) < BOUND_S
+    assert timed(on) < BOUND_S
     langsmith.fault = None
     asked = len(langsmith.requests)
-    assert timed(on, langsmith) < 1.0
+    assert timed(on) < FLUSH_SECONDS
     assert len(langsmith.requests) == asked, "nothing is tried for a while"
     assert waiting(on) == 2
     forgive(on)
@@ -158,7 +162,7 @@ def test_whatever_is_wrong_over_there_the_turn_is_as_ever_and_its_trace_arrives_
 
 def test_a_service_that_refuses_connections_costs_nothing(on: Cli, langsmith: LangSmithDouble) -> None:
     with langsmith.refusing():
-        assert timed(on, langsmith) < 1.0
+        assert timed(on) < FLUSH_SECONDS
     forgive(on)
     on.run("and now?")
     assert set(langsmith.traces) == turns(on)
@@ -219,6 +223,10 @@ def test_a_wrong_key_is_told_and_keeps_the_trace(on: Cli, langsmith: LangSmithDo
     assert b"LangSmith refuses the key from $LANGSMITH_API_KEY (401)." in done.stderr
     assert b"lsv2_pt_wrong" not in done.stderr
     assert waiting(on) == 1
+    del on.environ["LANGSMITH_API_KEY"]
+    assert on.run("keys", "set", "langsmith", stdin=KEY.encode()).returncode == 0
+    on.run("hello again")
+    assert (len(langsmith.traces), waiting(on)) == (2, 0)
 
 
 def test_without_a_database_traces_are_sent_all_the_same(on: Cli, langsmith: LangSmithDouble) -> None:
@@ -231,45 +239,45 @@ def test_without_a_database_traces_are_sent_all_the_same(on: Cli, langsmith: Lan
     assert langsmith.trace()[0]["outputs"] == {}
 
 
-def test_a_database_that_cannot_be_written_loses_no_trace(on: Cli, langsmith: LangSmithDouble) -> None:
-    on.run("first")
-    langsmith.clear()
-    on.database.chmod(0o400)
-    on.database.parent.chmod(0o500)
-    try:
-        on.run("hello")
-    finally:
-        on.database.parent.chmod(0o700)
-        on.database.chmod(0o600)
-    assert len(langsmith.traces) == 1
+def test_every_turn_of_a_session_is_a_trace_of_its_thread(on: Cli, langsmith: LangSmithDouble) -> None:
+    with terminal(on) as screen:
+        screen.wait_for("gpt-4o-mini | ")
+        for number in (1, 2):
+            screen.type(f"question {number}\r")
+            langsmith.wait_for_requests(number)
+        screen.type("\x04")
+        assert screen.wait_for_exit() == 0
+    assert len(langsmith.traces) == 2
+    assert len({runs[0]["extra"]["metadata"]["thread_id"] for runs in langsmith.traces.values()}) == 1
 
 
 AUDIT = """
 import atexit, json, os, sys, threading
-seen = []
+seen, threads = [], []
 sys.addaudithook(lambda event, given: seen.append(given[1][1]) if event == "socket.connect" else None)
+def begins(*_):
+    sys.setprofile(None)
+    threads.append(threading.current_thread().name)
+threading.setprofile(begins)
 def tell():
     ours = [name for name in sys.modules if name.startswith(("aichat_cli.integrations", "langsmith", "posthog", "resend",
                                                              "pinecone"))]
-    threads = [each.name for each in threading.enumerate() if each.name.startswith("deliver")]
     print(json.dumps([seen, ours, threads]), file=sys.stderr)
 atexit.register(tell)
 """
 
 
 def test_with_everything_off_nobody_is_told_anything(on: Cli, server: ScriptedServer, tmp_path: Path) -> None:
-    import json
-
-    from tests.starting import ROOT
-
     hooks = tmp_path / "hooks"
     hooks.mkdir()
     (hooks / "sitecustomize.py").write_text(AUDIT, "utf-8")
     for names, expected in (("", []), ("langsmith", ["aichat_cli.integrations"])):
         environ = {"PYTHONPATH": os.pathsep.join([str(hooks), str(ROOT)]), "AICHAT_INTEGRATIONS": names}
         done = on.run("hello", environ=environ, fresh=True)
-        connected, modules, _ = json.loads(done.stderr.splitlines()[-1])
+        connected, modules, threads = json.loads(done.stderr.splitlines()[-1])
         assert modules[:1] == expected
         assert not {"langsmith", "posthog", "resend", "pinecone"} & set(modules)
         assert (set(connected) == {server.port}) is (names == "")
+        assert ("deliver to langsmith" in threads) is (names != "")
+        assert names or len(threads) <= 1, "the provider's connection is opened in one"
     assert waiting(on) == 0

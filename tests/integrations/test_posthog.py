@@ -27,7 +27,7 @@ from tests.runner import KEY as PROVIDER_KEY
 from tests.runner import Cli
 from tests.servers.posthog_double import KEY, PostHogDouble
 from tests.servers.scripted import ScriptedServer
-from tests.servers.service import NOT_JSON
+from tests.servers.service import NOT_JSON, Fault
 
 INSTALL = "0b1d4c2e-7a68-4f7e-9a55-3d8f5b1c2e90"
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "telemetry.md"
@@ -194,13 +194,19 @@ def test_a_personal_key_is_told_before_anything_is_sent(posthog: PostHogDouble) 
     assert posthog.connections == 0
 
 
-def test_a_page_of_somebody_else_is_no_delivery(posthog: PostHogDouble) -> None:
-    posthog.fault = NOT_JSON
-    foreign = r"Is posthog\.url its address\?"
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (NOT_JSON, r"^PostHog does not answer in JSON\.$"),
+        (Fault({"body": "[1]", "status": 200}), r"Is posthog\.url its address\?"),
+    ],
+)
+def test_an_answer_of_somebody_else_is_no_delivery(posthog: PostHogDouble, fault: Fault, said: str) -> None:
+    posthog.fault = fault
     with made(posthog) as observer:
-        with pytest.raises(BadResponse, match=foreign):
+        with pytest.raises(BadResponse, match=said):
             observer.check()
-        with pytest.raises(BadResponse, match=foreign):
+        with pytest.raises(BadResponse, match=said):
             observer.deliver(observer.deliveries(a_turn()))
 
 

@@ -72,9 +72,9 @@ def keep(books: Database, due: list[Due]) -> None:
         deliveries.add(books, "resend", [Delivery(each.id, b"{}") for each in due], claimed_ms=60_000)
 
 
-def due(books: Database, limits: Limits, watch: Watch | None = None) -> list[Due]:
+def due(books: Database, limits: Limits, watch: Watch | None = None, *, is_refused: bool = False) -> list[Due]:
     """What a process that begins now has to tell, or one that watches already."""
-    return list((watch or Watch("resend", "anna")).due(books, limits))
+    return list((watch or Watch("resend", "anna")).due(books, limits, is_refused=is_refused))
 
 
 def monthly(dollars: int) -> Limits:
@@ -125,6 +125,20 @@ def test_a_cap_that_is_spent_at_once_is_told_as_that_alone(books: Database) -> N
     )
     keep(books, [only])
     assert due(books, monthly(10)) == []
+
+
+def test_a_cap_whose_rest_does_not_cover_a_call_is_as_good_as_spent(books: Database) -> None:
+    spend(books, 7)
+    assert due(books, monthly(10), is_refused=True) == []
+    spend(books, 2.5)
+    [refused] = due(books, monthly(10), is_refused=True)
+    assert refused.id == f"alert-{MONTH}-anna-monthly-100-of-10"
+    mail = mail_of(refused.news)
+    assert mail.subject == "aichat: your monthly cap is reached"
+    assert "You have spent $9.50 of $10.00" in mail.text
+    assert "does not cover another call" in mail.text
+    keep(books, [refused])
+    assert due(books, monthly(10), is_refused=True) == []
 
 
 def test_nobody_who_was_told_of_all_of_a_cap_is_told_of_four_fifths_of_it(books: Database) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import aichat_cli.plugins
+from aichat_cli.app import App
+from aichat_cli.cli import doctor
 from aichat_cli.config import plugins
 from aichat_cli.core.errors import ConfigError
 from aichat_cli.documents.plugged_vectors import StoreSurroundings, open_store
@@ -21,44 +23,57 @@ from tests.plugins.packages import EXAMPLE, on_path
 from tests.runner import ROOT, Cli
 
 
-def test_a_chat_with_its_provider_is_kept_and_paid_and_its_observer_told(with_example: Cli, tmp_path: Path) -> None:
+@pytest.fixture
+def memo(tmp_path: Path) -> Path:
+    """A document that only the example can read."""
+    path = tmp_path / "dinner.memo"
+    path.write_text("Friday\n\nThe walrus comes to dinner.\n", "utf-8")
+    return path
+
+
+def test_a_chat_with_its_provider_about_its_file_is_paid_and_its_observer_told(
+    with_example: Cli, memo: Path, tmp_path: Path
+) -> None:
     told = tmp_path / "told.jsonl"
     with_example.config_file.parent.mkdir(parents=True)
     with_example.config_file.write_text(
         f'integrations = ["jsonl"]\n[plugins.jsonl]\npath = "{told}"\n', encoding="utf-8"
     )
-    answer = with_example.json("-m", "echo/loud", "all is  well")
-    assert answer["text"] == "ALL IS  WELL"
-    (line,) = told.read_text("utf-8").splitlines()
-    # 3 tokens at 1 dollar a million and 3 at 2.50.
-    assert json.loads(line) | {"id": None} == {
-        "id": None, "model": "echo/loud", "status": "complete", "cost_nano": 10_500,
-    }  # fmt: skip
-    assert with_example.rows("SELECT model, cost_nano FROM usage") == [("echo/loud", 10_500)]
-
-
-def test_a_file_of_its_kind_is_put_in_a_prompt_or_ingested_and_found(with_example: Cli, tmp_path: Path) -> None:
-    memo = tmp_path / "dinner.memo"
-    memo.write_text("Friday\n\nThe walrus comes to dinner.\n", "utf-8")
-    said = with_example.run("-m", "echo/plain", "-f", str(memo), "who comes?")
+    said = with_example.run("-m", "echo/loud", "-f", str(memo), "who  comes?")
     assert said.returncode == 0, said.stderr
-    assert b"The walrus comes to dinner." in said.stdout
-    assert with_example.run("ingest", str(memo)).returncode == 0
-    (found,) = with_example.json("search", "walrus")["results"]
-    assert "walrus" in found["text"]
+    assert b"THE WALRUS COMES TO DINNER." in said.stdout
+    assert said.stdout.rstrip().endswith(b"WHO  COMES?")
+    (line,) = told.read_text("utf-8").splitlines()
+    tokens = len(said.stdout.split())
+    # 1 dollar and 2.50 dollars for a million tokens.
+    cost_nano = tokens * 1_000 + tokens * 2_500
+    assert json.loads(line) | {"id": ""} == {
+        "id": "",
+        "model": "echo/loud",
+        "status": "complete",
+        "cost_nano": cost_nano,
+    }
+    assert with_example.rows("SELECT model, cost_nano FROM usage") == [("echo/loud", cost_nano)]
+
+
+def test_a_document_of_its_kind_is_ingested(with_example: Cli, memo: Path) -> None:
+    done = with_example.run("ingest", str(memo))
+    assert done.returncode == 0, done.stderr
     assert with_example.rows("SELECT title, media_type FROM documents") == [("Friday", "application/x-memo")]
 
 
-def test_it_is_listed(with_example: Cli) -> None:
-    assert [model["name"] for model in with_example.json("models", "list", "echo")] == ["echo/plain", "echo/loud"]
-    doctor = with_example.run("doctor", "--json")
-    (line,) = [each for each in json.loads(doctor.stdout) if each["subject"] == "plugins"]
-    assert line == {
-        "subject": "plugins",
-        "state": "ok",
-        "detail": "loader memo (aichat-example-plugin 1.0), observer jsonl (aichat-example-plugin 1.0), "
-        "provider echo (aichat-example-plugin 1.0), vector store npz (aichat-example-plugin 1.0)",
-    }
+def test_its_models_are_listed(with_example: Cli) -> None:
+    assert [model["name"] for model in with_example.json("models", "list", "echo/")] == ["echo/plain", "echo/loud"]
+
+
+def test_doctor_tells_what_is_installed(example: Path) -> None:
+    with on_path(example):
+        line = doctor._plugins(App())
+    package = "(aichat-example-plugin 1.0)"
+    assert (line.state, line.detail) == (
+        "ok",
+        f"loader memo {package}, observer jsonl {package}, provider echo {package}, vector store npz {package}",
+    )
 
 
 def test_names_are_listed_without_importing(example: Path) -> None:

@@ -70,11 +70,11 @@ class RunningGateway:
         """The file of accounts, where it is one."""
         return self._folder / "gateway.db"
 
-    def user(self, name: str, *, plan: PlanName = "free", credits_: int = 0) -> User:
+    def user(self, name: str, *, plan: PlanName = "free", credits_: int = 0, email: str | None = None) -> User:
         """A new user with 100 credits and so many more."""
         users = self.store.users()
         try:
-            made = users.create_user(name, email=None, plan=plan, actor="test")
+            made = users.create_user(name, email=email, plan=plan, actor="test")
             if credits_:
                 users.grant(made.id, credits_, ref=f"test:{name}", actor="test")
             return users.user(name)
@@ -95,6 +95,7 @@ class RunningGateway:
         *,
         plan: PlanName = "enterprise",
         credits_: int = 0,
+        email: str | None = None,
         scopes: tuple[Scope, ...] = SCOPES,
         **limits: Any,
     ) -> str:
@@ -102,7 +103,7 @@ class RunningGateway:
         users = self.store.users()
         try:
             known = {each.name: each for each in users.users(limit=None)}
-            user = known.get(name) or self.user(name, plan=plan, credits_=credits_)
+            user = known.get(name) or self.user(name, plan=plan, credits_=credits_, email=email)
             fresh = keys.new_key()
             users.create_key(NewKey(user.id, "test", fresh.prefix, fresh.key_hash, scopes, **limits), actor="test")
             return fresh.secret.reveal()

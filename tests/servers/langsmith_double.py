@@ -5,8 +5,8 @@
         langsmith.refuses       # a function of a run: those it is true of make their request a 400
 
 It takes `POST /runs/batch` (JSON) and `POST /runs/multipart` and is as strict as LangSmith is about what makes a trace: ids,
-`dotted_order`, parents, times. A run that is there already makes the answer 409, "payloads already received"; the others of the
-request are taken.
+`dotted_order`, parents, times. A run that is there already makes the answer 409, "payloads already received". What becomes of the
+others in the request LangSmith does not say; here none of them is taken.
 """
 
 from __future__ import annotations
@@ -115,10 +115,10 @@ class LangSmithDouble(Service):
         except _Invalid as refusal:
             return Reply(400, {"detail": str(refusal)})
         known = [run for run in runs if run["id"] in self.runs]
-        self.runs |= {run["id"]: run for run in runs if run not in known}
         self.repeated += len(known)
         if known:
             return Reply(409, {"error": "Conflict: payload already received: payloads already received"})
+        self.runs |= {run["id"]: run for run in runs}
         return Reply(202, {"message": "Runs batch ingested"})
 
 

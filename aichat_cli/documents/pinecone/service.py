@@ -90,10 +90,12 @@ class PineconeService:
 
     Args:
         access: read when something is asked first; raises AichatError.
+        patience: seconds that an answer to a question is waited for, further attempts included.
     """
 
-    def __init__(self, access: Callable[[], Access]) -> None:
+    def __init__(self, access: Callable[[], Access], *, patience: float = ASK_SECONDS) -> None:
         self._read_access = access
+        self._patience = patience
         self._access: Access | None = None
         self._lock = threading.Lock()
         self._control: Pinecone | None = None
@@ -190,8 +192,8 @@ class PineconeService:
         if self._control is not None:
             self._control.close()
 
-    def _ask(self, question: Callable[[], Result], where: str, seconds: float = ASK_SECONDS) -> Result:
-        return self._answer(self._begun(question, where), where, seconds)
+    def _ask(self, question: Callable[[], Result], where: str, seconds: float | None = None) -> Result:
+        return self._answer(self._begun(question, where), where, self._patience if seconds is None else seconds)
 
     def _ask_together(self, questions: Sequence[Callable[[], None]], host: str) -> None:
         """Ask some at the same time; when all have ended, raises what the first that failed did."""
