@@ -218,4 +218,6 @@ def _vector_stores(house: App) -> Iterator[Finding]:
             try:
                 yield Finding("vector store", "ok", house.documents.check_store(database, name))
             except AichatError as error:
-                yield Finding("vector store", "broken", f"{name}: {one_line(error)}")
+                is_used = any(each.place == name for each in namespaces.in_state(database, "searched"))
+                state: State = "broken" if is_used else "missing"
+                yield Finding("vector store", state, f"{name}: {one_line(error)}")

@@ -48,7 +48,8 @@ class StoreSurroundings(Struct, frozen=True):
 class PluggedStore(VectorStore, Protocol):
     """A `VectorStore` of another package, which tells what it holds, and lets go of it.
 
-    One is made for each thing that is asked, in the thread that asks it, so that it sees what other processes did.
+    One is made for each thing that is asked, in the thread that asks it, so that it sees what other processes did. What is
+    settled is counted, listed and found from then on.
     """
 
     def seqs(self) -> Sequence[int]:
@@ -78,7 +79,10 @@ def _maker(name: str) -> tuple[Plugin, Callable[[StoreSurroundings], PluggedStor
     plugin = plugins.find(VECTOR_STORES, name)
     if plugin is None:
         known = ", ".join(plugins.names(VECTOR_STORES)) or "none"
-        raise ConfigError(f'No package adds a vector store "{name}"; there are: {known}.', hint="Run: aichat doctor")
+        raise ConfigError(
+            f'No package adds a vector store "{name}"; there are: {known}.',
+            hint="Install the package that does, or search on this device again: aichat docs migrate --to local",
+        )
     make = plugins.load(plugin)
     if not callable(make):
         raise plugins.wrong(plugin, "function that makes a PluggedStore", make)
@@ -147,6 +151,8 @@ class PluggedPlace:
         surroundings: of a store, from a name for its vectors and their dimensions; raises ConfigError.
         patience: seconds that a search is waited for.
     """
+
+    count_patience = 0.0
 
     def __init__(
         self, name: str, surroundings: Callable[[str, int], StoreSurroundings], *, patience: float = ASK_SECONDS

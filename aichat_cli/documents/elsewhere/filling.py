@@ -23,8 +23,6 @@ from aichat_cli.storage.namespaces import Namespace
 
 SENT_TOGETHER = 4000
 """Vectors, in some requests at the same time; after them it is noted how far it came."""
-PATIENCE_SECONDS = 20.0
-"""So long the count may stand still before what is there is looked through."""
 ROUNDS = 3
 
 
@@ -33,12 +31,12 @@ class Sending(Struct, frozen=True):
 
     Attributes:
         report: is told how many vectors are there, also those from before.
-        patience: seconds that the count may stand still before what is there is looked through.
+        patience: seconds that the count may stand still before what is there is looked through, where they are not the place's.
     """
 
     place: Place
     report: Callable[[int], None]
-    patience: float = PATIENCE_SECONDS
+    patience: float | None = None
 
 
 class Sent(Struct, frozen=True):
@@ -56,7 +54,7 @@ def fill(database: Database, collection: Collection, index: FoundIndex, sending:
     It is neither searched there yet nor kept from being changed; by one process at a time.
 
     Raises:
-        AichatError: as the service does; the same again goes on from there.
+        AichatError: as the place does; the same again goes on from there.
     """
     with shielded(), database.transaction():
         namespace = namespaces.find(database, collection.seq, "filling")
@@ -146,6 +144,7 @@ def _next(database: Database, namespace: Namespace, after: int) -> dict[int, byt
 
 def _has_count(database: Database, namespace: Namespace, sending: Sending) -> bool:
     """Wait until as many are counted there as are here, for as long as the count moves."""
+    patience = sending.place.count_patience if sending.patience is None else sending.patience
     seen, since, pause = -1, time.monotonic(), 0.05
     while True:
         there = sending.place.count(namespace.host, namespace.name)
@@ -153,9 +152,9 @@ def _has_count(database: Database, namespace: Namespace, sending: Sending) -> bo
             return True
         if there != seen:
             seen, since = there, time.monotonic()
-        elif time.monotonic() - since > sending.patience:
+        elif time.monotonic() - since > patience:
             return False
-        time.sleep(min(pause, sending.patience / 4))
+        time.sleep(min(pause, patience / 4))
         pause = min(2 * pause, 2.0)
 
 

@@ -33,6 +33,8 @@ class Place(Protocol):
 
     name: str
     """As collections and namespaces have it."""
+    count_patience: float
+    """Seconds that its count may stand still although it is not through with what was sent."""
 
     def told(self, index_name: str) -> str:
         """What messages call an index, at the beginning of a sentence."""

@@ -74,10 +74,12 @@ class VectorsElsewhere:
         found = [int(each) for each in ids if each.isdecimal()]
         with self._database.snapshot():
             nearest = ranked(self._database, list({*found, *new}), query, limit)
-        if not nearest and not new and vectors.stored_count(self._database, self._collection.seq):
+            is_answer = bool(chunks.vectors_of(self._database, found))
+            stored = vectors.stored_count(self._database, self._collection.seq)
+        if not is_answer and stored > len(new):
             raise BadResponse(
                 f'{place.told(namespace.index_name)} has none of the vectors of "{self._collection.name}".',
-                hint=f"Run: aichat docs migrate --to {namespace.place} --collection {quote(self._collection.name)}",
+                hint=f"Run: aichat docs migrate --to {quote(namespace.place)} --collection {quote(self._collection.name)}",
             )
         return nearest
 

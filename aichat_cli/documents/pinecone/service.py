@@ -97,6 +97,7 @@ class PineconeService:
         self._clients: dict[str, Client] = {}
 
     name = "pinecone"
+    count_patience = 20.0
 
     def told(self, index_name: str) -> str:
         """What messages call an index."""
