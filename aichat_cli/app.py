@@ -168,7 +168,14 @@ class App:
         from aichat_cli.document_services import DocumentServices
 
         hosted = lambda: self.sync.corpora(self.readable_database)  # noqa: E731 (opened on first use)
-        return DocumentServices(lambda: self.settings, self.paths.model_dir, self.api_embedder, hosted, self.keys)
+        return DocumentServices(
+            lambda: self.settings,
+            self.paths.model_dir,
+            self.api_embedder,
+            hosted,
+            self.keys,
+            self.database_path.parent / "vectors",
+        )
 
     @cached_property
     def sync(self) -> SyncServices:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
@@ -23,6 +23,7 @@ from aichat_cli.storage.database import Database
 
 if TYPE_CHECKING:
     from aichat_cli.chat.inclusions import Readers
+    from aichat_cli.documents.elsewhere.place import Place
     from aichat_cli.documents.embedding.minilm import MiniLM
     from aichat_cli.documents.embedding.static import StaticEmbedder
     from aichat_cli.documents.fetching import Fetcher
@@ -49,6 +50,7 @@ class DocumentServices:
         hosted: opens what is searched where `documents.search_in`, or a collection, says so: the collections of the
             hosted database.
         keys: where the key of Pinecone is.
+        store_dir: where vector stores of other packages keep files.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class DocumentServices:
         api_embedder: Callable[[str], Embedder],
         hosted: Callable[[], HostedCorpora],
         keys: KeyStore,
+        store_dir: Path,
     ) -> None:
         self._settings = settings
         self._model_dir = model_dir
         self._api_embedder = api_embedder
         self._open_hosted = hosted
         self._keys = keys
+        self._store_dir = store_dir
 
     def library(self, database: Database) -> Library:
         """The documents of a database, through a connection of the calling thread."""
@@ -96,36 +100,61 @@ class DocumentServices:
         # A collection may have been moved since it was looked up.
         if namespaces.find(database, collection.seq, "searched") is None:
             return SqliteVectors(database, collection)
-        from aichat_cli.documents.pinecone.vectors import PineconeVectors
+        from aichat_cli.documents.elsewhere.vectors import VectorsElsewhere
 
-        return PineconeVectors(database, collection, lambda: self.pinecone)
+        return VectorsElsewhere(database, collection, self.place)
+
+    def place(self, name: str) -> Place:
+        """A place elsewhere that keeps vectors: Pinecone, or the stores of another package."""
+        if name == "pinecone":
+            return self.pinecone
+        from aichat_cli.documents.plugged_vectors import PluggedPlace, StoreSurroundings
+
+        def surroundings(namespace: str, dimensions: int) -> StoreSurroundings:
+            options = self._settings().plugin_options(name)
+            find_key = lambda key_name: self._keys.find(key_name, by_flag=False)  # noqa: E731 (its type is the field's)
+            return StoreSurroundings(namespace, dimensions, self._store_dir / name, find_key, options)
+
+        return PluggedPlace(name, surroundings)
 
     def move(
         self,
         database: Database,
         collection: Collection,
-        place: Literal["local", "pinecone"],
+        place: str,
         report: Callable[[int], None],
     ) -> Moved:
         """Search the vectors of a collection elsewhere; `documents.moving` tells the errors.
 
         Args:
+            place: local, pinecone, or the name of another package's store.
             report: is told how many vectors are there.
         """
         from aichat_cli.documents import moving
-        from aichat_cli.documents.pinecone.moving import Sending
+        from aichat_cli.documents.elsewhere.filling import Sending
 
         if place == "local":
             return moving.to_local(database, collection, report)
-        return moving.to_pinecone(database, collection, Sending(self.pinecone, report))
+        return moving.to_elsewhere(database, collection, Sending(self.place(place), report))
 
-    def clear_away(self, database: Database) -> AichatError | None:
-        """Delete at Pinecone what is not searched any more; what keeps it from being deleted now."""
+    def clear_away(self, database: Database) -> dict[str, AichatError]:
+        """Delete elsewhere what is not searched any more; what keeps a place from it now, by its name."""
         if not namespaces.in_state(database, "leaving"):
-            return None
-        from aichat_cli.documents.moving import clear_away
+            return {}
+        from aichat_cli.documents.elsewhere.filling import clear_away
 
-        return clear_away(database, lambda: self.pinecone)
+        return clear_away(database, self.place)
+
+    def check_store(self, database: Database, name: str) -> str:
+        """In one line what a store of another package holds of this database, and what waits to be done there.
+
+        Raises:
+            AichatError: it is not there, fails, or answers nonsense.
+        """
+        place = self.place(name)
+        searched = [each for each in namespaces.in_state(database, "searched") if each.place == name]
+        count = sum(place.count(each.host, each.name) for each in searched)
+        return "; ".join([f"{name} with {count:,} vectors", *_waiting(database, name)])
 
     def check_pinecone(self, database: Database) -> str:
         """In one line what is reached at Pinecone, and what waits to be done there.
@@ -133,16 +162,14 @@ class DocumentServices:
         Raises:
             AichatError: it is not reached, or does not take the key.
         """
-        hosts = {each.host: each.index_name for each in namespaces.in_state(database, "searched")}
+        hosts = {
+            each.host: each.index_name for each in namespaces.in_state(database, "searched") if each.place == "pinecone"
+        }
         told = [f"{name} with {self.pinecone.total(host):,} vectors" for host, name in hosts.items()]
         if not hosts:
             count = len(self.pinecone.indexes())
             told = [f"the key is accepted, {count:,} {'index' if count == 1 else 'indexes'}"]
-        if waiting := namespaces.unsent_count(database):
-            told.append(f"{waiting:,} changes are still to be sent: they are with the next ingest")
-        if leaving := len(namespaces.in_state(database, "leaving")):
-            told.append(f"{leaving:,} namespaces are still to be deleted: they are with the next aichat docs migrate")
-        return "; ".join(told)
+        return "; ".join([*told, *_waiting(database, "pinecone")])
 
     @cached_property
     def pinecone(self) -> PineconeService:
@@ -268,3 +295,13 @@ class DocumentServices:
         from aichat_cli.providers.cpu import default_threads
 
         return MiniLM(self._model_dir, threads=int(self._settings().number("local.threads")) or default_threads())
+
+
+def _waiting(database: Database, place: str) -> list[str]:
+    """What is still to be done at a place."""
+    told = []
+    if waiting := namespaces.unsent_count(database, place):
+        told.append(f"{waiting:,} changes are still to be sent: they are with the next ingest")
+    if leaving := sum(each.place == place for each in namespaces.in_state(database, "leaving")):
+        told.append(f"{leaving:,} namespaces are still to be deleted: they are with the next aichat docs migrate")
+    return told

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aichat_cli.core.money import TokenUsage
     from aichat_cli.core.secret import Secret
     from aichat_cli.documents.embedding.base import Matrix
-    from aichat_cli.documents.plugged_vectors import StoreSurroundings
+    from aichat_cli.documents.plugged_vectors import PluggedStore, StoreSurroundings
     from aichat_cli.documents.vectors import Neighbour, VectorStore
     from aichat_cli.integrations.observer import Delivery, Observer, Surroundings
     from aichat_cli.providers.base import ChatRequest, Provider, Timeouts
@@ -58,6 +58,7 @@ __all__ = [
     "Notice",
     "Observer",
     "OfferedModel",
+    "PluggedStore",
     "Provider",
     "ProviderError",
     "ProviderEvent",
@@ -90,7 +91,7 @@ _HOMES = {
     "core.money": "TokenUsage",
     "core.secret": "Secret",
     "documents.embedding.base": "Matrix",
-    "documents.plugged_vectors": "StoreSurroundings",
+    "documents.plugged_vectors": "PluggedStore StoreSurroundings",
     "documents.vectors": "Neighbour VectorStore",
     "integrations.observer": "Delivery Observer Surroundings",
     "providers.base": "ChatRequest Provider Timeouts",

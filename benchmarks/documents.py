@@ -136,7 +136,8 @@ def _passage(texts: vector_data.Texts, chance: np.random.Generator) -> str:
 def _searched(path: Path, home: Path, questions: Sequence[str]) -> Row:
     """A search in the process, by words and vectors, the question's embedding included."""
     settings = Settings(home / "config.toml")
-    services = DocumentServices(lambda: settings, home, _no_api, _no_hosted, KeyStore(home / "keys.toml", lambda _: ()))
+    keys = KeyStore(home / "keys.toml", lambda _: ())
+    services = DocumentServices(lambda: settings, home, _no_api, _no_hosted, keys, home / "vectors")
     with closing(services), Database.open(path, read_only=True) as database:
         library = services.library(database)
         taken = []

@@ -187,8 +187,8 @@ def reindex(
         )
         if problem := house.library.settled([now.name]):
             diagnostics.warning(problem)
-        if target.searched_in == "pinecone" and now.searched_in == "local":
-            again = f"aichat docs migrate --to pinecone --collection {shlex.quote(now.name)}"
+        if target.searched_in != "local" and now.searched_in == "local":
+            again = f"aichat docs migrate --to {shlex.quote(target.searched_in)} --collection {shlex.quote(now.name)}"
             diagnostics.notice(f"The new vectors are searched on this device. To move them as well: {again}")
             tell_what_is_left(house, diagnostics)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,15 +24,29 @@ if TYPE_CHECKING:
 PLACES = ("local", "pinecone", "hosted")
 
 
+def _places() -> list[str]:
+    from aichat_cli.config import plugins
+
+    return [*PLACES, *(name for name in plugins.names(plugins.VECTOR_STORES) if name not in PLACES)]
+
+
 def migrate(
-    to: Annotated[str, typer.Option("--to", help="local, pinecone or hosted.", metavar="PLACE")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="local, pinecone, hosted, or the name of another package's vector store.",
+            metavar="PLACE",
+            autocompletion=_places,
+        ),
+    ],
     collection: Annotated[str | None, typer.Option("--collection", help="Of this collection.", metavar="NAME")] = None,
     debug: DebugFlag = False,
 ) -> None:
     """Have the vectors of a collection searched elsewhere; it is switched when all of them are there."""
     with opened(debug=debug) as (house, diagnostics):
-        if to not in PLACES:
-            raise UsageError(f"There is no place {to!r} for vectors.", hint=f"One of: {', '.join(PLACES)}")
+        if to not in PLACES and to not in _places():
+            raise UsageError(f"There is no place {to!r} for vectors.", hint=f"One of: {', '.join(_places())}")
         target = collections.get(house.database, collection or house.settings.text("documents.collection"))
         try:
             moved = _moved(house, target, to)
@@ -48,18 +62,17 @@ def _moved(house: App, target: Collection, to: str) -> Moved:
     if to == "hosted":
         with sync_progress() as update:
             return house.sync.move_to_hosted(house.database, target.name, update)
-    place: Literal["local", "pinecone"] = "pinecone" if to == "pinecone" else "local"
     total = vectors.stored_count(house.database, target.seq)
     with file_progress("Moving") as bar:
         return house.documents.move(
-            house.database, target, place, lambda done: bar.update(IngestProgress(min(done, total), total, 0, ""))
+            house.database, target, to, lambda done: bar.update(IngestProgress(min(done, total), total, 0, ""))
         )
 
 
 def tell_what_is_left(house: App, diagnostics: Diagnostics) -> None:
-    """Delete at Pinecone what is not searched any more, and tell what keeps it there."""
-    if error := house.documents.clear_away(house.database):
+    """Delete elsewhere what is not searched any more, and tell what keeps it there."""
+    for place, error in house.documents.clear_away(house.database).items():
         diagnostics.warning(
-            f"Vectors that are not searched any more are still at Pinecone; the next aichat docs migrate deletes them."
+            f"Vectors that are not searched any more are still {documents_view.where(place)}; the next aichat docs migrate deletes them."
             f" {error.message} {error.hint or ''}".rstrip()
         )

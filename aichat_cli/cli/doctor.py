@@ -25,7 +25,7 @@ from aichat_cli.providers.endpoints import KEY_NAMES
 from aichat_cli.render import json_shapes, tables
 from aichat_cli.render.answer import print_text
 from aichat_cli.render.diagnostics import one_line
-from aichat_cli.storage import collections, conversations, sync_state
+from aichat_cli.storage import collections, conversations, namespaces, sync_state
 from aichat_cli.sync_services import KEY_NAME
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
@@ -71,6 +71,7 @@ def _findings(house: App) -> Iterator[Finding]:
         ("search model", _search_model),
         ("default model", _default_model),
         ("plugins", _plugins),
+        ("vector stores", _vector_stores),
     ]
     for subject, check in checks:
         try:
@@ -207,3 +208,16 @@ def _plugins(_: App) -> Finding:
         plugins.find(plugin.group, plugin.name)
     added = [f"{plugins.GROUPS[each.group]} {each.name} ({each.package} {each.version})" for each in installed]
     return Finding("plugins", "ok", ", ".join(added))
+
+
+def _vector_stores(house: App) -> Iterator[Finding]:
+    """The stores of other packages that have vectors of this database, or that some are still to be deleted from."""
+    database = house.readable_database
+    for name in namespaces.places(database):
+        if name != "pinecone":
+            try:
+                yield Finding("vector store", "ok", house.documents.check_store(database, name))
+            except AichatError as error:
+                is_used = any(each.place == name for each in namespaces.in_state(database, "searched"))
+                state: State = "broken" if is_used else "missing"
+                yield Finding("vector store", state, f"{name}: {one_line(error)}")

@@ -30,7 +30,7 @@ def enabled_names(house: App) -> tuple[str, ...]:
     if house.settings.names("helicone.providers"):
         on.append(known.HELICONE)
     with suppress(StorageError):
-        if namespaces.is_used(house.readable_database):
+        if known.PINECONE in namespaces.places(house.readable_database):
             on.append(known.PINECONE)
     return tuple(dict.fromkeys(on))
 

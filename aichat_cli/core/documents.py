@@ -60,14 +60,11 @@ class Chunk(Struct, frozen=True):
     tokens: int
 
 
-SearchedIn = Literal["local", "pinecone", "hosted"]
-"""Where the vectors of a collection are searched."""
-
-
 class Collection(Struct, frozen=True):
     """A set of documents that are searched together.
 
-    `embedding_model` and `dimensions` are None where it is searched by its words alone.
+    `embedding_model` and `dimensions` are None where it is searched by its words alone. `searched_in` is where its vectors are
+    searched: local, hosted, pinecone, or the name of another package's store.
     """
 
     seq: CollectionSeq
@@ -78,7 +75,7 @@ class Collection(Struct, frozen=True):
     document_count: int
     chunk_count: int
     updated_at: str
-    searched_in: SearchedIn = "local"
+    searched_in: str = "local"
 
 
 class Document(Struct, frozen=True):

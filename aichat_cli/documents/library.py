@@ -200,7 +200,7 @@ class Library:
         """Have what changed in collections searched where their vectors are; what keeps it from being so, told once."""
         for name in names:
             collection = collections.find(self.database, name)
-            if collection is not None and collection.searched_in == "pinecone":
+            if collection is not None and collection.searched_in not in {"local", "hosted"}:
                 try:
                     self.store_for(self.database, collection).settle()
                 except UNREACHABLE as error:

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from shlex import quote
 
 from aichat_cli.core.documents import Collection
-from aichat_cli.core.errors import AichatError, SyncError, UsageError
+from aichat_cli.core.errors import SyncError, UsageError
 from aichat_cli.core.interrupts import shielded
 from aichat_cli.core.struct import Struct
 from aichat_cli.documents import index_building
-from aichat_cli.documents.pinecone import moving as pinecone
-from aichat_cli.documents.pinecone.moving import Sending
-from aichat_cli.documents.pinecone.service import PineconeService
+from aichat_cli.documents.elsewhere import filling
+from aichat_cli.documents.elsewhere.filling import Sending
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
 from aichat_cli.storage import chunks, collections, namespaces, vectors
 from aichat_cli.storage.database import Database
@@ -39,28 +38,27 @@ class Moved(Struct, frozen=True):
     given_up: bool = False
 
 
-def to_pinecone(database: Database, collection: Collection, sending: Sending) -> Moved:
-    """Search a collection at Pinecone; one that is searched there already is compared, and put right.
+def to_elsewhere(database: Database, collection: Collection, sending: Sending) -> Moved:
+    """Search a collection at a place elsewhere; one that is searched there already is compared, and put right.
 
     Raises:
         UsageError: it has no vectors, or another process is at it.
-        AichatError: of Pinecone; what is there by then stays, and the same again goes on from there.
+        AichatError: of the place; what is there by then stays, and the same again goes on from there.
     """
     dimensions = dimensions_of(collection)
     with _alone(database, collection):
-        index = sending.service.index_for(dimensions)
+        index = sending.place.index_for(dimensions)
         searched = namespaces.find(database, collection.seq, "searched")
-        is_same = searched is not None and (index.name, index.host) == (searched.index_name, searched.host)
-        if searched is not None and is_same and not index.is_new:
-            return Moved(pinecone.check(database, searched, sending, every_id=True), was_there=True)
-        sent = pinecone.fill(database, collection, index, sending)
+        if searched is not None and filling.is_at(searched, sending.place, index) and not index.is_new:
+            return Moved(filling.check(database, searched, sending, every_id=True), was_there=True)
+        sent = filling.fill(database, collection, index, sending)
         with shielded(), database.transaction():
             if namespaces.find(database, collection.seq, "filling") is None:
                 raise _changed_meanwhile(collection)
             if searched is not None:
                 namespaces.leave_one(database, searched)
             namespaces.search_here(database, sent.namespace)
-            collections.search_in(database, collection.seq, "pinecone")
+            collections.search_in(database, collection.seq, sending.place.name)
     return Moved(sent.count, resumed_after=sent.resumed_after, made_index=sent.made_index)
 
 
@@ -124,15 +122,6 @@ def dimensions_of(collection: Collection) -> int:
             hint=f"Run: aichat docs reindex --collection {quote(collection.name)} --embedding-model wordllama",
         )
     return collection.dimensions
-
-
-def clear_away(database: Database, service: Callable[[], PineconeService]) -> AichatError | None:
-    """Delete at Pinecone what is not searched any more; what keeps it from being deleted now."""
-    try:
-        pinecone.clear_away(database, service)
-    except AichatError as error:
-        return error
-    return None
 
 
 def _filled_beside(database: Database, collection: Collection, report: Callable[[int], None]) -> vectors.VectorIndex:

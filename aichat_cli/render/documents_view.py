@@ -157,14 +157,20 @@ def collection_rows(listed: Sequence[Collection]) -> list[dict[str, Any]]:
     ]
 
 
+def where(place: str) -> str:
+    """A place that vectors are searched at, as the end of a sentence has it."""
+    ours = {"local": "on this device", "pinecone": "at Pinecone", "hosted": "on the hosted database"}
+    return ours.get(place, f'in the vector store "{place}"')
+
+
 def moved_lines(collection: Collection, place: str, moved: Moved) -> list[str]:
     """What `docs migrate` tells of a move."""
-    where = {"local": "on this device", "pinecone": "at Pinecone", "hosted": "on the hosted database"}[place]
+    there = where(place)
     what = f"{moved.count:,} {'chunks' if place == 'hosted' else 'vectors'}"
     if moved.was_there:
-        done = [f'"{collection.name}" is searched {where} already: all {what} are there.']
-        return [*done, "The move to Pinecone that was under way is given up."] if moved.given_up else done
-    lines = [f'"{collection.name}" is searched {where} now: all {what} are there.']
+        done = [f'"{collection.name}" is searched {there} already: all {what} are there.']
+        return [*done, "The move elsewhere that was under way is given up."] if moved.given_up else done
+    lines = [f'"{collection.name}" is searched {there} now: all {what} are there.']
     if moved.made_index:
         lines.insert(0, f"Made the index {moved.made_index} at Pinecone.")
     if moved.resumed_after:

@@ -7,7 +7,7 @@ large one: hence one index for each. `chunk_text.py` fills them, `vectors.py` ha
 from __future__ import annotations
 
 from aichat_cli.core.clock import utc_now
-from aichat_cli.core.documents import Collection, CollectionSeq, SearchedIn
+from aichat_cli.core.documents import Collection, CollectionSeq
 from aichat_cli.core.errors import NotFound, UsageError
 from aichat_cli.core.ids import LOCAL_PROFILE, ProfileId, new_id
 from aichat_cli.storage import namespaces, vectors
@@ -102,7 +102,7 @@ def remove(db: Database, collection: Collection) -> None:
 def set_embedding(db: Database, collection: Collection, *, model: str | None, dimensions: int | None) -> None:
     """Give a collection another embedding model, inside the caller's transaction: its vectors and their index go.
 
-    What was searched at Pinecone is searched here from now on.
+    What was searched by its vectors elsewhere is searched here from now on.
     """
     vectors.drop_all(db, collection.seq)
     namespaces.leave(db, collection.seq)
@@ -113,19 +113,19 @@ def set_embedding(db: Database, collection: Collection, *, model: str | None, di
     )
     db.execute(
         "UPDATE collections SET embedding_model = ?, dimensions = ?, updated_at = ?,"
-        " searched_in = iif(searched_in = 'pinecone', 'local', searched_in) WHERE seq = ?",
+        " searched_in = iif(searched_in = 'hosted', searched_in, 'local') WHERE seq = ?",
         (model, dimensions, utc_now(), collection.seq),
     )
     if dimensions is not None and vectors.is_here(db, collection.seq):
         vectors.create(db, collection.seq, dimensions)
 
 
-def search_in(db: Database, collection: CollectionSeq, place: SearchedIn) -> None:
+def search_in(db: Database, collection: CollectionSeq, place: str) -> None:
     """Search a collection elsewhere than before, inside the caller's transaction; what is there is the caller's business."""
     db.execute("UPDATE collections SET searched_in = ? WHERE seq = ?", (place, collection))
     if place != "local":
         vectors.drop_all(db, collection)
-    if place != "pinecone":
+    if place in {"local", "hosted"}:
         namespaces.leave(db, collection)
 
 

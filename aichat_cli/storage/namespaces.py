@@ -1,4 +1,4 @@
-"""What is known here of the vectors at Pinecone: the namespaces of the collections, and what is still to be sent there.
+"""What is known here of the vectors elsewhere: the namespaces of the collections, and what is still to be sent there.
 
 A change is noted in the transaction that makes it, and sent after it; whether it is an addition or a removal is told by
 `chunk_vectors` at that time.
@@ -21,20 +21,22 @@ State = Literal["filling", "searched", "leaving"]
 _FIRST_MOVE = (1 << 30) + (1 << 29)
 """In the file of live locks, where those of collections whose vectors are being sent begin."""
 EVERY_CHUNK = (1 << 62) - 1
-_NAMESPACE = "SELECT seq, collection_seq, name, index_name, host, state, filled_to FROM pinecone_namespaces"
+_NAMESPACE = "SELECT seq, collection_seq, place, name, index_name, host, state, filled_to FROM vector_namespaces"
 
 
 class Namespace(Struct, frozen=True):
-    """The vectors of one collection at Pinecone.
+    """The vectors of one collection at a place elsewhere.
 
     Attributes:
-        name: as Pinecone knows it.
+        place: its name: pinecone, or that of another package's store.
+        name: as the place knows it.
         host: of the index it is in, as the program reaches it.
         filled_to: while it is being filled, the last chunk that is there.
     """
 
     seq: int
     collection: CollectionSeq
+    place: str
     name: str
     index_name: str
     host: str
@@ -48,9 +50,9 @@ def find(db: Database, collection: CollectionSeq, state: State) -> Namespace | N
     return Namespace(*row) if row else None
 
 
-def is_used(db: Database) -> bool:
-    """Whether there is, or was and is still to be deleted, anything of this database at Pinecone."""
-    return db.row("SELECT 1 FROM pinecone_namespaces LIMIT 1") is not None
+def places(db: Database) -> list[str]:
+    """The places that there is, or was and is still to be deleted, anything of this database at."""
+    return [place for (place,) in db.rows("SELECT DISTINCT place FROM vector_namespaces ORDER BY place")]
 
 
 def in_state(db: Database, state: State) -> list[Namespace]:
@@ -58,62 +60,62 @@ def in_state(db: Database, state: State) -> list[Namespace]:
     return [Namespace(*row) for row in db.rows(f"{_NAMESPACE} WHERE state = ? ORDER BY seq", (state,))]
 
 
-def create(db: Database, collection: CollectionSeq, index_name: str, host: str) -> Namespace:
+def create(db: Database, collection: CollectionSeq, place: str, index_name: str, host: str) -> Namespace:
     """One to be filled, inside the caller's transaction. Its name is that of no other, also not of one that was deleted."""
     [(user_id, id_)] = db.rows("SELECT user_id, id FROM collections WHERE seq = ?", (collection,))
     name = f"{user_id}.{id_}.{new_id()[-8:]}"
     db.execute(
-        "INSERT INTO pinecone_namespaces (collection_seq, name, index_name, host, state)"
-        " VALUES (?, ?, ?, ?, 'filling')",
-        (collection, name, index_name, host),
+        "INSERT INTO vector_namespaces (collection_seq, place, name, index_name, host, state)"
+        " VALUES (?, ?, ?, ?, ?, 'filling')",
+        (collection, place, name, index_name, host),
     )
     [(seq,)] = db.rows("SELECT last_insert_rowid()")
-    return Namespace(seq, collection, name, index_name, host, "filling", 0)
+    return Namespace(seq, collection, place, name, index_name, host, "filling", 0)
 
 
 def note_up_to(db: Database, namespace: Namespace, last: int) -> None:
     """Chunks up to one are about to be sent, inside the caller's transaction: what changes of them is noted from now on."""
-    db.execute("UPDATE pinecone_namespaces SET noted_to = max(noted_to, ?) WHERE seq = ?", (last, namespace.seq))
+    db.execute("UPDATE vector_namespaces SET noted_to = max(noted_to, ?) WHERE seq = ?", (last, namespace.seq))
 
 
 def advance(db: Database, namespace: Namespace, last: int) -> None:
     """Chunks up to one are there."""
-    db.execute("UPDATE pinecone_namespaces SET filled_to = max(filled_to, ?) WHERE seq = ?", (last, namespace.seq))
+    db.execute("UPDATE vector_namespaces SET filled_to = max(filled_to, ?) WHERE seq = ?", (last, namespace.seq))
 
 
 def search_here(db: Database, namespace: Namespace) -> None:
     """It is filled and searched from now on, inside the caller's transaction."""
     db.execute(
-        "UPDATE pinecone_namespaces SET state = 'searched', noted_to = ? WHERE seq = ?", (EVERY_CHUNK, namespace.seq)
+        "UPDATE vector_namespaces SET state = 'searched', noted_to = ? WHERE seq = ?", (EVERY_CHUNK, namespace.seq)
     )
 
 
 def leave(db: Database, collection: CollectionSeq) -> None:
     """The namespaces of a collection are neither searched nor filled any more, inside the caller's transaction."""
     db.execute(
-        "DELETE FROM pinecone_changes WHERE namespace_seq IN"
-        " (SELECT seq FROM pinecone_namespaces WHERE collection_seq = ?)",
+        "DELETE FROM vector_changes WHERE namespace_seq IN"
+        " (SELECT seq FROM vector_namespaces WHERE collection_seq = ?)",
         (collection,),
     )
-    db.execute("UPDATE pinecone_namespaces SET state = 'leaving' WHERE collection_seq = ?", (collection,))
+    db.execute("UPDATE vector_namespaces SET state = 'leaving' WHERE collection_seq = ?", (collection,))
 
 
 def leave_one(db: Database, namespace: Namespace) -> None:
     """One namespace is neither searched nor filled any more, inside the caller's transaction."""
-    db.execute("DELETE FROM pinecone_changes WHERE namespace_seq = ?", (namespace.seq,))
-    db.execute("UPDATE pinecone_namespaces SET state = 'leaving' WHERE seq = ?", (namespace.seq,))
+    db.execute("DELETE FROM vector_changes WHERE namespace_seq = ?", (namespace.seq,))
+    db.execute("UPDATE vector_namespaces SET state = 'leaving' WHERE seq = ?", (namespace.seq,))
 
 
 def forget(db: Database, namespace: Namespace) -> None:
     """It is deleted there."""
-    db.execute("DELETE FROM pinecone_namespaces WHERE seq = ? AND state = 'leaving'", (namespace.seq,))
+    db.execute("DELETE FROM vector_namespaces WHERE seq = ? AND state = 'leaving'", (namespace.seq,))
 
 
 def note(db: Database, collection: CollectionSeq, chunk_seqs: Sequence[int]) -> None:
     """The vectors of chunks were added or removed, inside the caller's transaction."""
     db.execute(
-        "INSERT OR REPLACE INTO pinecone_changes (namespace_seq, chunk_seq) SELECT n.seq, j.value"
-        " FROM pinecone_namespaces n, json_each(?) j"
+        "INSERT OR REPLACE INTO vector_changes (namespace_seq, chunk_seq) SELECT n.seq, j.value"
+        " FROM vector_namespaces n, json_each(?) j"
         " WHERE n.collection_seq = ? AND n.state <> 'leaving' AND j.value <= n.noted_to",
         (json.dumps(list(chunk_seqs)), collection),
     )
@@ -122,16 +124,17 @@ def note(db: Database, collection: CollectionSeq, chunk_seqs: Sequence[int]) -> 
 def unsent(db: Database, namespace: Namespace, *, limit: int) -> list[tuple[int, int]]:
     """(seq of the change, chunk seq) of what is to be sent, the oldest first."""
     return db.rows(
-        "SELECT seq, chunk_seq FROM pinecone_changes WHERE namespace_seq = ? AND sent_at IS NULL ORDER BY seq LIMIT ?",
+        "SELECT seq, chunk_seq FROM vector_changes WHERE namespace_seq = ? AND sent_at IS NULL ORDER BY seq LIMIT ?",
         (namespace.seq, limit),
     )
 
 
-def unsent_count(db: Database) -> int:
-    """How much is to be sent to where it is searched."""
+def unsent_count(db: Database, place: str) -> int:
+    """How much is to be sent to a place where it is searched."""
     [(count,)] = db.rows(
-        "SELECT count(*) FROM pinecone_changes c JOIN pinecone_namespaces n ON n.seq = c.namespace_seq"
-        " WHERE n.state = 'searched' AND c.sent_at IS NULL"
+        "SELECT count(*) FROM vector_changes c JOIN vector_namespaces n ON n.seq = c.namespace_seq"
+        " WHERE n.state = 'searched' AND c.sent_at IS NULL AND n.place = ?",
+        (place,),
     )
     return int(count)
 
@@ -139,20 +142,20 @@ def unsent_count(db: Database) -> int:
 def mark_sent(db: Database, changes: Sequence[int], now: int) -> None:
     """Changes were sent; what was changed again meanwhile is another change."""
     db.execute(
-        "UPDATE pinecone_changes SET sent_at = ? WHERE seq IN (SELECT value FROM json_each(?))",
+        "UPDATE vector_changes SET sent_at = ? WHERE seq IN (SELECT value FROM json_each(?))",
         (now, json.dumps(list(changes))),
     )
 
 
 def forget_sent(db: Database, namespace: Namespace, *, before: int) -> None:
     """Forget changes that every answer shows by now."""
-    db.execute("DELETE FROM pinecone_changes WHERE namespace_seq = ? AND sent_at < ?", (namespace.seq, before))
+    db.execute("DELETE FROM vector_changes WHERE namespace_seq = ? AND sent_at < ?", (namespace.seq, before))
 
 
 def unsettled(db: Database, namespace: Namespace, *, since: int) -> list[int]:
     """Chunks whose changes an answer may not show: not sent, or sent only lately."""
     rows = db.rows(
-        "SELECT chunk_seq FROM pinecone_changes WHERE namespace_seq = ? AND (sent_at IS NULL OR sent_at >= ?)",
+        "SELECT chunk_seq FROM vector_changes WHERE namespace_seq = ? AND (sent_at IS NULL OR sent_at >= ?)",
         (namespace.seq, since),
     )
     return [seq for (seq,) in rows]

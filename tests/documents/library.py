@@ -88,7 +88,12 @@ def library_of(cli: Cli) -> Iterator[Library]:
     """A user's library, opened in this process."""
     settings = Settings(cli.config_file)
     services = DocumentServices(
-        lambda: settings, cli.home, _no_api, _no_hosted, KeyStore(cli.home / "keys.toml", lambda _: ())
+        lambda: settings,
+        cli.home,
+        _no_api,
+        _no_hosted,
+        KeyStore(cli.home / "keys.toml", lambda _: ()),
+        cli.home / "vectors",
     )
     cli.database.parent.mkdir(parents=True, exist_ok=True)
     with closing(services), Database.open(cli.database) as database:

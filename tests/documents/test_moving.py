@@ -24,11 +24,11 @@ from aichat_cli.core.errors import (
     UsageError,
 )
 from aichat_cli.documents import moving
-from aichat_cli.documents.moving import to_local, to_pinecone
-from aichat_cli.documents.pinecone import moving as sending
-from aichat_cli.documents.pinecone.moving import Sending
+from aichat_cli.documents.elsewhere import filling as sending
+from aichat_cli.documents.elsewhere.filling import Sending
+from aichat_cli.documents.elsewhere.vectors import VectorsElsewhere
+from aichat_cli.documents.moving import to_elsewhere, to_local
 from aichat_cli.documents.pinecone.service import PineconeService
-from aichat_cli.documents.pinecone.vectors import PineconeVectors
 from aichat_cli.documents.quantising import unpacked
 from aichat_cli.documents.sqlite_vectors import SqliteVectors, is_complete
 from aichat_cli.storage import chunks, collections, documents, namespaces, vectors
@@ -70,7 +70,7 @@ def shelf(database: Database, count: int = 50) -> Collection:
 def move(database: Database, service: PineconeService, *, patience: float = 0.2) -> moving.Moved:
     """Move the default collection to Pinecone."""
     where = collections.get(database, "default")
-    return to_pinecone(database, where, Sending(service, lambda _: None, patience))
+    return to_elsewhere(database, where, Sending(service, lambda _: None, patience))
 
 
 def there(double: PineconeDouble, index: str = INDEX) -> dict[str, np.ndarray]:
@@ -155,7 +155,7 @@ def test_there_and_back_everything_is_found_as_before(
     moved = move(database, service)
     assert (moved.count, moved.was_there, moved.made_index) == (300, False, INDEX)
     require_equal(database, double)
-    assert PineconeVectors(database, where, lambda: service).nearest(query, 20) == before
+    assert VectorsElsewhere(database, where, lambda _: service).nearest(query, 20) == before
     [name] = double.vectors(INDEX)
     assert where.name not in name
     assert where.id in name
@@ -167,9 +167,9 @@ def test_there_and_back_everything_is_found_as_before(
     assert now.searched_in == "local"
     assert is_complete(database, now)
     assert SqliteVectors(database, now).nearest(query, 20) == before
-    assert moving.clear_away(database, lambda: service) is None
+    assert sending.clear_away(database, lambda _: service) == {}
     assert double.vectors(INDEX) == {}
-    assert not namespaces.is_used(database)
+    assert not namespaces.places(database)
 
 
 def test_nothing_but_vectors_and_ids_is_sent(
@@ -223,7 +223,7 @@ def test_what_changes_while_vectors_are_sent_is_changed_there_too(
             with database.transaction():
                 store.remove([seqs[count // 20], seqs[-(count // 20)]])
 
-    to_pinecone(database, where, Sending(service, change, 0.2))
+    to_elsewhere(database, where, Sending(service, change, 0.2))
     assert len(added) == 10
     require_equal(database, double)
 
@@ -238,7 +238,7 @@ def test_what_pinecone_lost_is_sent_again_before_anything_is_switched(
             double.vectors(INDEX)
             double.lose(INDEX, 7)
 
-    to_pinecone(database, where, Sending(service, lose, 0.1))
+    to_elsewhere(database, where, Sending(service, lose, 0.1))
     require_equal(database, double)
     double.lose(INDEX, 3)
     again = move(database, service)
@@ -254,7 +254,7 @@ def test_vectors_that_are_seen_late_are_waited_for_and_found_meanwhile(
     move(database, service, patience=2)
     require_equal(database, double)
     double.delay = 60
-    store = PineconeVectors(database, where, lambda: service)
+    store = VectorsElsewhere(database, where, lambda _: service)
     late = random_vectors(3, 8, seed=9)
     seqs = filled(database, where, store, late)
     store.settle()
@@ -271,17 +271,17 @@ def test_what_cannot_be_sent_is_kept_and_sent_later(
 ) -> None:
     where = shelf(database, 30)
     move(database, service)
-    store = PineconeVectors(database, where, lambda: service)
+    store = VectorsElsewhere(database, where, lambda _: service)
     double.fault = "garbage"
     seqs = filled(database, where, store, random_vectors(2, 8, seed=3))
     with pytest.raises(BadResponse):
         store.settle()
     with database.transaction():
         store.remove(chunks.in_collection(database, where.seq)[:1])
-    assert namespaces.unsent_count(database) == 3
+    assert namespaces.unsent_count(database, "pinecone") == 3
     double.fault = None
     store.settle()
-    assert namespaces.unsent_count(database) == 0
+    assert namespaces.unsent_count(database, "pinecone") == 0
     assert str(seqs[0]) in there(double)
     assert len(there(double)) == 31
 
@@ -306,7 +306,7 @@ def test_an_index_that_is_gone_is_told_and_moving_again_makes_it_anew(
     move(database, service)
     double.unmake(INDEX)
     with pytest.raises(ConfigError, match="no such index any more"):
-        PineconeVectors(database, where, lambda: service).nearest(random_vectors(1, 8), 1)
+        VectorsElsewhere(database, where, lambda _: service).nearest(random_vectors(1, 8), 1)
     assert move(database, service).made_index == INDEX
     require_equal(database, double)
 
@@ -329,14 +329,14 @@ def test_a_far_end_that_hangs_is_waited_for_only_so_long(
     hurried = service_of(double, patience=0.3)
     began = time.monotonic()
     with pytest.raises(TimedOut, match="did not answer"):
-        PineconeVectors(database, where, lambda: hurried).nearest(random_vectors(1, 8), 1)
+        VectorsElsewhere(database, where, lambda _: hurried).nearest(random_vectors(1, 8), 1)
     assert time.monotonic() - began < 5
 
 
 def test_words_alone_are_not_moved(database: Database, service: PineconeService) -> None:
     where = collections.create(database, "words", embedding_model=None, dimensions=None)
     with pytest.raises(UsageError, match="no vectors to move"):
-        to_pinecone(database, where, Sending(service, lambda _: None))
+        to_elsewhere(database, where, Sending(service, lambda _: None))
 
 
 def test_a_collection_is_moved_by_one_process_at_a_time(tmp_path: Path, service: PineconeService) -> None:
@@ -348,7 +348,7 @@ def test_a_collection_is_moved_by_one_process_at_a_time(tmp_path: Path, service:
         def try_it() -> None:
             with database.reopen() as other:
                 try:
-                    to_pinecone(other, where, Sending(service, lambda _: None))
+                    to_elsewhere(other, where, Sending(service, lambda _: None))
                 except AichatError as error:
                     refused.append(error)
 

@@ -8,11 +8,11 @@ import pytest
 
 from aichat_cli.core.secret import Secret
 from aichat_cli.documents.corpus import CorpusFor
+from aichat_cli.documents.elsewhere.filling import Sending
+from aichat_cli.documents.elsewhere.vectors import VectorsElsewhere
 from aichat_cli.documents.local_corpus import local_corpus
-from aichat_cli.documents.moving import to_pinecone
-from aichat_cli.documents.pinecone.moving import Sending
+from aichat_cli.documents.moving import to_elsewhere
 from aichat_cli.documents.pinecone.service import ASK_SECONDS, Access, PineconeService
-from aichat_cli.documents.pinecone.vectors import PineconeVectors
 from aichat_cli.storage import collections
 from aichat_cli.storage.database import Database
 from tests.documents.corpus_contract import CorpusContract, shelved
@@ -46,8 +46,8 @@ class TestPineconeVectors(VectorContract):
     def shelf(self, dimensions: int) -> Shelf:
         database = Database.in_memory()
         where = collection(database, dimensions)
-        to_pinecone(database, where, Sending(self.service, lambda _: None))
-        return Shelf(database, where, PineconeVectors(database, where, lambda: self.service))
+        to_elsewhere(database, where, Sending(self.service, lambda _: None))
+        return Shelf(database, where, VectorsElsewhere(database, where, lambda _: self.service))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def library(shared: tuple[PineconeDouble, PineconeService]) -> Database:
     database = shelved()
     for each in collections.listing(database):
         if each.dimensions is not None:
-            to_pinecone(database, each, Sending(shared[1], lambda _: None))
+            to_elsewhere(database, each, Sending(shared[1], lambda _: None))
     return database
 
 
@@ -63,5 +63,5 @@ class TestCorpusAtPinecone(CorpusContract):
     @pytest.fixture
     def corpus_for(self, shared: tuple[PineconeDouble, PineconeService]) -> CorpusFor:
         return lambda database, name: local_corpus(
-            database, name, lambda of, where: PineconeVectors(of, where, lambda: shared[1])
+            database, name, lambda of, where: VectorsElsewhere(of, where, lambda _: shared[1])
         )

@@ -93,7 +93,7 @@ class Store:
         pass
     def add(self, chunk_seqs, vectors):
         raise ValueError("sk-secret")
-    remove = settle = count = maintain = add
+    remove = settle = count = maintain = seqs = clear = add
     def nearest(self, query, limit):
         return [(1, 2)]
 """

@@ -17,6 +17,7 @@ from aichat_cli.core.errors import AichatError, BadResponse, ConfigError, Provid
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct
 from aichat_cli.documents.abandonable import Abandonable
+from aichat_cli.documents.elsewhere.place import FoundIndex
 from aichat_cli.documents.embedding.base import Matrix
 from aichat_cli.documents.pinecone.failures import require_package, translated, unless_missing
 
@@ -40,6 +41,8 @@ DECIMALS = 6
 MOST_NEIGHBOURS = 10_000
 LISTED_AT_ONCE = 100
 FETCHED_AT_ONCE = 100
+TOLERANCE = 1e-3
+"""Of a value that is read back: it is stored there as float32."""
 IN_FLIGHT = 4
 """Requests that write at the same time."""
 
@@ -73,16 +76,8 @@ class Access(Struct, frozen=True):
         return self.index or f"aichat-{dimensions}"
 
 
-class FoundIndex(Struct, frozen=True):
-    """An index that can be used. `is_new` tells that it was made for it."""
-
-    name: str
-    host: str
-    is_new: bool
-
-
 class PineconeService:
-    """Pinecone, for any thread. What is asked raises, besides what is told at the question:
+    """Pinecone as a `Place`, for any thread. What is asked raises, besides what is told at the question:
 
     - ConfigError: its client is not installed, or there is no such index.
     - KeyMissing, KeyRejected: there is no key, or it was refused.
@@ -100,6 +95,13 @@ class PineconeService:
         self._lock = threading.Lock()
         self._control: Pinecone | None = None
         self._clients: dict[str, Client] = {}
+
+    name = "pinecone"
+    count_patience = 20.0
+
+    def told(self, index_name: str) -> str:
+        """What messages call an index."""
+        return f"The index {index_name} at Pinecone"
 
     @property
     def access(self) -> Access:
@@ -180,6 +182,11 @@ class PineconeService:
         """Vectors by their ids, `FETCHED_AT_ONCE` at most; those that are not there are left out."""
         answer = self._ask(lambda: self._client(host).fetch(ids=list(ids), namespace=namespace), host)
         return {id_: vector.values for id_, vector in answer.vectors.items()}
+
+    def is_like(self, host: str, namespace: str, vectors: Mapping[str, Matrix]) -> bool:
+        """Whether some vectors, `FETCHED_AT_ONCE` at most, are there as they are here."""
+        there = self.fetch(host, namespace, list(vectors))
+        return all(_is_close(there.get(id_), vector) for id_, vector in vectors.items())
 
     def total(self, host: str) -> int:
         """How many vectors the index at a host has, in all namespaces."""
@@ -282,6 +289,13 @@ def require_fit(index: IndexModel, dimensions: int) -> None:
             f" {has[1] or 'something else'}; these have {dimensions}, compared by cosine.",
             hint="Name another, which is made if need be: aichat config set pinecone.index NAME",
         )
+
+
+def _is_close(there: Sequence[float] | None, here: Matrix) -> bool:
+    import numpy as np
+
+    values = np.asarray([] if there is None else there, dtype=np.float32)
+    return values.shape == here.shape and bool(np.abs(values - here).max() <= TOLERANCE)
 
 
 def require_private(url: str) -> None:

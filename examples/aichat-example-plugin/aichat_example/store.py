@@ -52,3 +52,11 @@ class NpzStore:
 
     def maintain(self) -> None:
         """There is no index to make anew."""
+
+    def seqs(self) -> list[int]:
+        """What it holds."""
+        return [int(seq) for seq in self._seqs]
+
+    def clear(self) -> None:
+        """The file is all there is."""
+        self._path.unlink(missing_ok=True)

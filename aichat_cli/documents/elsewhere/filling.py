@@ -1,4 +1,4 @@
-"""A collection's vectors on their way to Pinecone: sent in the order of their chunks, checked, and only then searched there.
+"""A collection's vectors on their way elsewhere: sent in the order of their chunks, checked, and only then searched there.
 
 Where it was stopped it goes on: how far it came is noted after every batch, and what changed of what was sent is noted as
 it is changed. Meanwhile the vectors are searched where they were.
@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 
 from aichat_cli.core.documents import Collection
-from aichat_cli.core.errors import BadResponse
+from aichat_cli.core.errors import AichatError, BadResponse
 from aichat_cli.core.interrupts import shielded
 from aichat_cli.core.struct import Struct
-from aichat_cli.documents.pinecone.service import FETCHED_AT_ONCE, FoundIndex, PineconeService
-from aichat_cli.documents.pinecone.vectors import send_changes, send_vectors
+from aichat_cli.documents.elsewhere.place import OF_A_SAMPLE, FoundIndex, Place, PlaceFor
+from aichat_cli.documents.elsewhere.vectors import send_changes, send_vectors
 from aichat_cli.documents.quantising import unpacked
 from aichat_cli.documents.vectors import UNREACHABLE
 from aichat_cli.storage import chunks, namespaces, vectors
@@ -23,10 +23,6 @@ from aichat_cli.storage.namespaces import Namespace
 
 SENT_TOGETHER = 4000
 """Vectors, in some requests at the same time; after them it is noted how far it came."""
-TOLERANCE = 1e-3
-"""Of a value that is read back: it is stored there as float32."""
-PATIENCE_SECONDS = 20.0
-"""So long the count may stand still before what is there is looked through."""
 ROUNDS = 3
 
 
@@ -35,12 +31,12 @@ class Sending(Struct, frozen=True):
 
     Attributes:
         report: is told how many vectors are there, also those from before.
-        patience: seconds that the count may stand still before what is there is looked through.
+        patience: seconds that the count may stand still before what is there is looked through, where they are not the place's.
     """
 
-    service: PineconeService
+    place: Place
     report: Callable[[int], None]
-    patience: float = PATIENCE_SECONDS
+    patience: float | None = None
 
 
 class Sent(Struct, frozen=True):
@@ -58,20 +54,20 @@ def fill(database: Database, collection: Collection, index: FoundIndex, sending:
     It is neither searched there yet nor kept from being changed; by one process at a time.
 
     Raises:
-        AichatError: as the service does; the same again goes on from there.
+        AichatError: as the place does; the same again goes on from there.
     """
     with shielded(), database.transaction():
         namespace = namespaces.find(database, collection.seq, "filling")
-        if namespace is not None and (namespace.index_name, namespace.host) != (index.name, index.host):
+        if namespace is not None and not is_at(namespace, sending.place, index):
             namespaces.leave_one(database, namespace)
             namespace = None
         if namespace is None:
-            namespace = namespaces.create(database, collection.seq, index.name, index.host)
+            namespace = namespaces.create(database, collection.seq, sending.place.name, index.name, index.host)
     before = sent = namespaces.count_up_to(database, collection.seq, namespace.filled_to)
     sending.report(sent)
     last = namespace.filled_to
     while batch := _next(database, namespace, last):
-        send_vectors(namespace, sending.service, batch)
+        send_vectors(namespace, sending.place, batch)
         last = max(batch)
         with shielded(), database.transaction():
             namespaces.advance(database, namespace, last)
@@ -91,35 +87,51 @@ def check(database: Database, namespace: Namespace, sending: Sending, *, every_i
         BadResponse: it is not so, also when it was put right.
     """
     for _ in range(ROUNDS):
-        send_changes(database, namespace, sending.service)
+        send_changes(database, namespace, sending.place)
         is_right = _has_count(database, namespace, sending)
-        is_alike = _is_like_here(database, namespace, sending.service)
+        is_alike = _is_like_here(database, namespace, sending.place)
         if is_right and is_alike and not every_id:
             return vectors.stored_count(database, namespace.collection)
-        changed = _put_right(database, namespace, sending.service, every_vector=is_right and not is_alike)
+        changed = _put_right(database, namespace, sending.place, every_vector=is_right and not is_alike)
         if is_right and is_alike and not changed:
             return vectors.stored_count(database, namespace.collection)
-    there = sending.service.count(namespace.host, namespace.name)
+    there = sending.place.count(namespace.host, namespace.name)
     here = vectors.stored_count(database, namespace.collection)
     raise BadResponse(
-        f"The index {namespace.index_name} at Pinecone has {there:,} vectors where {here:,} were sent, or others than those.",
+        f"{sending.place.told(namespace.index_name)} has {there:,} vectors where {here:,} were sent, or others than those.",
         hint="Nothing is lost. The same command again goes on from there",
     )
 
 
-def clear_away(database: Database, service: Callable[[], PineconeService]) -> None:
-    """Delete at Pinecone what is neither searched nor filled any more; raises as the service does."""
+def is_at(namespace: Namespace, place: Place, index: FoundIndex) -> bool:
+    """Whether a namespace is in this index."""
+    return (namespace.place, namespace.index_name, namespace.host) == (place.name, index.name, index.host)
+
+
+def clear_away(database: Database, place_for: PlaceFor) -> dict[str, AichatError]:
+    """Delete what is neither searched nor filled any more; what keeps a place from it, by its name."""
+    failures: dict[str, AichatError] = {}
     for namespace in namespaces.in_state(database, "leaving"):
-        try:
-            # Its client reads no answer to a deletion; whoever else may be there does not know how to count.
-            service().count(namespace.host, namespace.name)
-            service().delete_namespace(namespace.host, namespace.name)
-        except UNREACHABLE:
-            # With its index every namespace is gone.
-            if namespace.index_name in service().indexes():
-                raise
-        with shielded(), database.transaction():
-            namespaces.forget(database, namespace)
+        if namespace.place not in failures:
+            try:
+                _delete(namespace, place_for(namespace.place))
+            except UNREACHABLE as error:
+                failures[namespace.place] = error
+            else:
+                with shielded(), database.transaction():
+                    namespaces.forget(database, namespace)
+    return failures
+
+
+def _delete(namespace: Namespace, place: Place) -> None:
+    try:
+        # Pinecone's client reads no answer to a deletion; whoever else may be there does not know how to count.
+        place.count(namespace.host, namespace.name)
+        place.delete_namespace(namespace.host, namespace.name)
+    except UNREACHABLE:
+        # With its index every namespace is gone.
+        if namespace.index_name in place.indexes():
+            raise
 
 
 def _next(database: Database, namespace: Namespace, after: int) -> dict[int, bytes]:
@@ -132,39 +144,31 @@ def _next(database: Database, namespace: Namespace, after: int) -> dict[int, byt
 
 def _has_count(database: Database, namespace: Namespace, sending: Sending) -> bool:
     """Wait until as many are counted there as are here, for as long as the count moves."""
+    patience = sending.place.count_patience if sending.patience is None else sending.patience
     seen, since, pause = -1, time.monotonic(), 0.05
     while True:
-        there = sending.service.count(namespace.host, namespace.name)
+        there = sending.place.count(namespace.host, namespace.name)
         if there == vectors.stored_count(database, namespace.collection):
             return True
         if there != seen:
             seen, since = there, time.monotonic()
-        elif time.monotonic() - since > sending.patience:
+        elif time.monotonic() - since > patience:
             return False
-        time.sleep(min(pause, sending.patience / 4))
+        time.sleep(min(pause, patience / 4))
         pause = min(2 * pause, 2.0)
 
 
-def _is_like_here(database: Database, namespace: Namespace, service: PineconeService) -> bool:
+def _is_like_here(database: Database, namespace: Namespace, place: Place) -> bool:
     """Whether a sample of the vectors there is what is stored here."""
     every = chunks.in_collection(database, namespace.collection)
-    sample = every[:: max(1, len(every) // FETCHED_AT_ONCE)][:FETCHED_AT_ONCE]
+    sample = every[:: max(1, len(every) // OF_A_SAMPLE)][:OF_A_SAMPLE]
     stored = chunks.vectors_of(database, sample)
     if not stored:
         return True
-    there = service.fetch(namespace.host, namespace.name, [str(seq) for seq in stored])
-    return all(_is_close(there.get(str(seq)), vector) for seq, vector in stored.items())
+    return place.is_like(namespace.host, namespace.name, {str(seq): unpacked(vector) for seq, vector in stored.items()})
 
 
-def _is_close(there: object, stored: bytes) -> bool:
-    import numpy as np
-
-    here = unpacked(stored)
-    values = np.asarray(there if there is not None else [], dtype=np.float32)
-    return values.shape == here.shape and bool(np.abs(values - here).max() <= TOLERANCE)
-
-
-def _put_right(database: Database, namespace: Namespace, service: PineconeService, *, every_vector: bool) -> int:
+def _put_right(database: Database, namespace: Namespace, place: Place, *, every_vector: bool) -> int:
     """Compare the ids of all vectors; note what is missing there, delete what is there beyond. How many that were.
 
     Args:
@@ -173,7 +177,7 @@ def _put_right(database: Database, namespace: Namespace, service: PineconeServic
     missing = namespaces.stored_seqs(database, namespace.collection)
     there: set[int] = set()
     beyond: list[str] = []
-    for page in service.ids(namespace.host, namespace.name):
+    for page in place.ids(namespace.host, namespace.name):
         for id_ in page:
             seq = int(id_) if id_.isdecimal() else -1
             if seq in missing:
@@ -181,7 +185,7 @@ def _put_right(database: Database, namespace: Namespace, service: PineconeServic
             else:
                 beyond.append(id_)
     if beyond:
-        service.delete(namespace.host, namespace.name, beyond)
+        place.delete(namespace.host, namespace.name, beyond)
     if not every_vector:
         missing -= there
     if missing:

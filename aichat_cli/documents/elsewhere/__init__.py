@@ -1,0 +1,1 @@
+"""Vectors of collections that are searched elsewhere: at Pinecone, or in the store of another package."""
