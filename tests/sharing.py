@@ -22,9 +22,9 @@ _OF_A_TEST = {"account": 0.6, "cli": 0.5, "pty": 0.5, "sync": 0.5, "render": 0.0
 """Seconds of a test of these folders. A guess that is wrong costs time and nothing else."""
 
 
-class _ByFile(LoadGroupScheduling):
+class _ByFile(LoadGroupScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
-        scope = super()._split_scope(nodeid)
+        scope = str(super()._split_scope(nodeid))
         return scope.partition("::")[0] if scope == nodeid else scope
 
     def _assign_work_unit(self, node: WorkerController) -> None:
