@@ -20,8 +20,8 @@ from aichat_cli.core.struct import Struct
 from aichat_cli.core.usage import UsageRecord
 from aichat_cli.documents.embedding.api import ApiEmbedder, ApiModel
 from aichat_cli.documents.embedding.calls import CallResult
-from aichat_cli.providers.base import Timeouts
-from aichat_cli.providers.embeddings import EmbeddingClient, EmbeddingRequest, EmbeddingResponse, batch_limits
+from aichat_cli.providers.base import EmbeddingRequest, Timeouts
+from aichat_cli.providers.embeddings import EmbeddingClient, EmbeddingResponse, batch_limits
 from aichat_cli.providers.retry import RetryPolicy, attempts
 from aichat_cli.providers.tokens import FOREIGN_VOCABULARY, most, tokenizer
 from aichat_cli.storage import accounts, usage

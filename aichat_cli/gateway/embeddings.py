@@ -31,7 +31,8 @@ from aichat_cli.gateway.paid import PaidAnswer
 from aichat_cli.gateway.wire.base import Totals
 from aichat_cli.gateway.wire.fields import choice_at, known, list_at, name_at, refusal, whole_at, wrong_type
 from aichat_cli.gateway.wire.shared import told
-from aichat_cli.providers.embeddings import EmbeddingRequest, EmbeddingResponse
+from aichat_cli.providers.base import EmbeddingRequest
+from aichat_cli.providers.embeddings import EmbeddingResponse
 from aichat_cli.providers.tokens import FOREIGN_VOCABULARY, count, estimate, most
 
 _FIELDS = frozenset(("model", "input", "dimensions", "encoding_format", "user"))

@@ -24,8 +24,8 @@ from aichat_cli.gateway.threads import events_in_thread, in_thread
 from aichat_cli.gateway.wire.base import Asked, Wire
 from aichat_cli.providers import embeddings
 from aichat_cli.providers.anthropic_wire import AnthropicWire
-from aichat_cli.providers.base import ChatRequest, OptionValue, Timeouts
-from aichat_cli.providers.embeddings import EmbeddingRequest, EmbeddingResponse, through_litellm
+from aichat_cli.providers.base import ChatRequest, EmbeddingRequest, OptionValue, Timeouts
+from aichat_cli.providers.embeddings import EmbeddingResponse, through_litellm
 from aichat_cli.providers.failures import retry_after, status_error, who
 from aichat_cli.providers.openai_wire import OpenAIWire
 from aichat_cli.providers.retry import delay_before_next

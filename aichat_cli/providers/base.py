@@ -51,6 +51,23 @@ class ChatRequest(Struct, frozen=True):
     user_id: str | None = None
 
 
+class EmbeddingRequest(Struct, frozen=True):
+    """One call, of texts or of their tokens by OpenAI's vocabulary. `is_query` tells models that embed questions otherwise
+    than passages which these are; `dimensions` is how many a vector is to have, None for the model's own; `request_id` is
+    what the call is called in the books, for a gateway to call it the same in its own; `user_id` is who asks, where it is not
+    the user of this machine.
+    """
+
+    model: Model
+    texts: tuple[str, ...] | tuple[tuple[int, ...], ...]
+    key: Secret | None = None
+    timeouts: Timeouts = Timeouts()
+    is_query: bool = False
+    dimensions: int | None = None
+    request_id: str | None = None
+    user_id: str | None = None
+
+
 UNKNOWN_LONGEST_ANSWER = 4096
 """Tokens, of a model whose longest answer nobody knows: every model that is served today can write as much."""
 

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from aichat_cli.core.errors import AichatError, BadResponse, ContextTooLong, TimedOut
 from aichat_cli.core.models import Model
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct, replace
-from aichat_cli.providers.base import Timeouts
+from aichat_cli.providers.base import EmbeddingRequest
 from aichat_cli.providers.failures import ERROR_BODY_BYTES, retry_after, said_in, status_error, who
 from aichat_cli.providers.http import HttpResponse, HttpTransport
 from aichat_cli.providers.said import Said
@@ -37,23 +36,6 @@ if TYPE_CHECKING:
 _DEFAULT_URL = "https://api.openai.com/v1"
 _MOST_ANSWER_BYTES = 256_000_000
 _BYTES_PER_NUMBER = 4
-
-
-class EmbeddingRequest(Struct, frozen=True):
-    """One call, of texts or of their tokens by OpenAI's vocabulary. `is_query` tells models that embed questions otherwise
-    than passages which these are; `dimensions` is how many a vector is to have, None for the model's own; `request_id` is
-    what the call is called in the books, for a gateway to call it the same in its own; `user_id` is who asks, where it is not
-    the user of this machine.
-    """
-
-    model: Model
-    texts: tuple[str, ...] | tuple[tuple[int, ...], ...]
-    key: Secret | None = None
-    timeouts: Timeouts = Timeouts()
-    is_query: bool = False
-    dimensions: int | None = None
-    request_id: str | None = None
-    user_id: str | None = None
 
 
 class EmbeddingResponse(Struct, frozen=True):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from aichat_cli.core.errors import ConfigError, KeyMissing
+from aichat_cli.core.errors import ConfigError, KeyMissing, KeyRejected
 from aichat_cli.core.models import GATEWAY
+from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct
 
 
@@ -205,3 +206,14 @@ def _ollama_url(host: str) -> str:
     default_port = 11434 if "://" not in host else {"http": 80, "https": 443}[parts.scheme]
     path = parts.path.removesuffix("/v1")
     return f"{parts.scheme}://{hostname}:{parts.port or default_port}{path}/v1"
+
+
+def sendable(key: Secret, key_name: str | None) -> str:
+    """The key for a header; raises KeyRejected where it has characters that no key has."""
+    value = key.reveal()
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise KeyRejected(
+            f"The API key from {key.source} holds characters that no key has.",
+            hint=f"Run: aichat keys set {key_name}" if key_name else None,
+        )
+    return value

@@ -137,7 +137,7 @@ def _of_another(request: Call, status: int, said: Said, wait: float | None) -> A
 
         return refusal(who(request), status, said, wait)
     if request.model.via is not None:
-        from aichat_cli.providers.helicone import refusal_of
+        from aichat_cli.providers.helicone_refusals import refusal_of
 
         return refusal_of(status, said, wait)
     return None

@@ -14,14 +14,7 @@ from urllib.parse import urlsplit
 
 from aichat_cli.config.secrets import KeyStore
 from aichat_cli.config.settings import Settings
-from aichat_cli.core.errors import (
-    AichatError,
-    ConfigError,
-    KeyRejected,
-    ProviderError,
-    ProviderUnavailable,
-    RateLimited,
-)
+from aichat_cli.core.errors import ConfigError
 from aichat_cli.core.models import Model
 from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import Struct, replace, to_json
@@ -33,18 +26,16 @@ from aichat_cli.providers.endpoints import (
     OPENAI,
     Endpoint,
     key_missing,
+    sendable,
     url_from_environment,
 )
 from aichat_cli.providers.failures import ERROR_BODY_BYTES, retry_after, said_in
+from aichat_cli.providers.helicone_refusals import NAME, refused
 from aichat_cli.providers.http import HttpTransport
-from aichat_cli.providers.said import Said
-from aichat_cli.providers.wire import sendable
 
 if TYPE_CHECKING:
-    from aichat_cli.providers.base import ChatRequest
-    from aichat_cli.providers.embeddings import EmbeddingRequest
+    from aichat_cli.providers.base import ChatRequest, EmbeddingRequest
 
-NAME = "Helicone"
 _HOSTS = {"openai": "https://oai.helicone.ai/v1", "anthropic": "https://anthropic.helicone.ai"}
 _GATEWAY = "https://gateway.helicone.ai"
 """Passes calls on to the address in their `Helicone-Target-URL`."""
@@ -214,27 +205,7 @@ def _asked(url: str, key: Secret, timeouts: Timeouts) -> str:
             if answer.status in (401, 403) and revealed.startswith(_WRITE_ONLY_KEY):
                 return "is reached; a key that may only write is first tried by a call"
             said = said_in(answer.read_limited(ERROR_BODY_BYTES), key)
-            raise _refused(answer.status, said, retry_after(answer.headers.get))
-
-
-def refusal_of(status: int, said: Said, wait: float | None) -> AichatError | None:
-    """Helicone's own refusal of a call; None where it passes on what the provider says."""
-    is_its_own = HELICONE in said.message.lower() or any(HELICONE in kind.lower() for kind in said.kinds)
-    return _refused(status, said, wait) if is_its_own else None
-
-
-def _refused(status: int, said: Said, wait: float | None) -> AichatError:
-    words = f": {said.message}" if said.message else "."
-    if status in (401, 403):
-        return KeyRejected(f"{NAME} refused its key{words}", hint=f"Run: aichat keys set {HELICONE}")
-    if status == 429:
-        return RateLimited(f"{NAME} limits how often you may ask{words}", retry_after=wait)
-    if status == 408 or status >= 500:
-        return ProviderUnavailable(f"{NAME} cannot answer now ({status}){words}", retry_after=wait)
-    return ProviderError(
-        f"{NAME} rejected the request ({status}){words}",
-        hint="To ask without it: aichat config unset helicone.providers",
-    )
+            raise refused(answer.status, said, retry_after(answer.headers.get))
 
 
 def _origin(url: str) -> str:

@@ -23,7 +23,7 @@ from aichat_cli.providers.parts import openai_messages
 from aichat_cli.providers.wire import TextChannel, broken_after_content, checked_key, count, without_sampling
 
 if TYPE_CHECKING:
-    from aichat_cli.providers.embeddings import EmbeddingRequest
+    from aichat_cli.providers.base import EmbeddingRequest
 
 _LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai")
 _OURS = frozenset(("model", "messages", "stream", "stream_options", "api_key", "timeout", "num_retries", "max_retries"))

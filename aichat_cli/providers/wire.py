@@ -11,13 +11,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aichat_cli.core.errors import AichatError, BadResponse, ConnectFailed, KeyRejected, StreamBroken
+from aichat_cli.core.errors import AichatError, BadResponse, ConnectFailed, StreamBroken
 from aichat_cli.core.events import Finished, Notice, ProviderEvent, ReasoningDelta, TextDelta, Usage
 from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import TokenUsage
-from aichat_cli.core.secret import Secret
 from aichat_cli.core.struct import replace
 from aichat_cli.providers.base import Call, ChatRequest, Timeouts
+from aichat_cli.providers.endpoints import sendable
 from aichat_cli.providers.failures import (
     ERROR_BODY_BYTES,
     retry_after,
@@ -301,17 +301,6 @@ def checked_key(request: Call) -> str | None:
         KeyRejected: it has characters that no key has, such as a line break from a paste.
     """
     return None if request.key is None else sendable(request.key, request.model.key_name)
-
-
-def sendable(key: Secret, key_name: str | None) -> str:
-    """The key for a header; raises as `checked_key` does."""
-    value = key.reveal()
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise KeyRejected(
-            f"The API key from {key.source} holds characters that no key has.",
-            hint=f"Run: aichat keys set {key_name}" if key_name else None,
-        )
-    return value
 
 
 def gateway_headers(model: Model, request_id: str | None) -> dict[str, str]:

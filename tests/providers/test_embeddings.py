@@ -22,8 +22,8 @@ from aichat_cli.core.errors import (
 )
 from aichat_cli.core.models import Model
 from aichat_cli.core.struct import replace
-from aichat_cli.providers.base import Timeouts
-from aichat_cli.providers.embeddings import EmbeddingAttempt, EmbeddingClient, EmbeddingRequest, EmbeddingResponse
+from aichat_cli.providers.base import EmbeddingRequest, Timeouts
+from aichat_cli.providers.embeddings import EmbeddingAttempt, EmbeddingClient, EmbeddingResponse
 from tests.providers.calls import KEY, QUICK
 from tests.servers.script import embedding_of
 from tests.servers.scripted import ScriptedServer

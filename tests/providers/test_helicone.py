@@ -15,8 +15,8 @@ from aichat_cli.config.settings_table import HELICONE_PROVIDERS
 from aichat_cli.core.errors import AichatError, ConfigError, ConnectFailed, KeyMissing, KeyRejected
 from aichat_cli.core.models import Model
 from aichat_cli.core.secret import Secret
-from aichat_cli.providers.base import ChatRequest
-from aichat_cli.providers.embeddings import EmbeddingClient, EmbeddingRequest
+from aichat_cli.providers.base import ChatRequest, EmbeddingRequest
+from aichat_cli.providers.embeddings import EmbeddingClient
 from aichat_cli.providers.endpoints import ANTHROPIC, DIRECT, key_environment_variables
 from aichat_cli.providers.helicone import Helicone, check, configured
 from aichat_cli.providers.registry import Registry
