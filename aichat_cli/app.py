@@ -168,14 +168,8 @@ class App:
         from aichat_cli.document_services import DocumentServices
 
         hosted = lambda: self.sync.corpora(self.readable_database)  # noqa: E731 (opened on first use)
-        return DocumentServices(
-            lambda: self.settings,
-            self.paths.model_dir,
-            self.api_embedder,
-            hosted,
-            self.keys,
-            self.database_path.parent / "vectors",
-        )
+        models, stores = self.paths.model_dir, self.database_path.parent / "vectors"
+        return DocumentServices(lambda: self.settings, models, self.api_embedder, hosted, self.keys, stores)
 
     @cached_property
     def sync(self) -> SyncServices:
