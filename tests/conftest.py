@@ -10,10 +10,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import memory, starting
+from tests import blank, memory, starting
 from tests.runner import Cli
 
-pytest_plugins = ["tests.tracing", "tests.servers.fixtures", "tests.providers.model_fixture"]
+pytest_plugins = [
+    "tests.compiling",
+    "tests.sharing",
+    "tests.tracing",
+    "tests.servers.fixtures",
+    "tests.providers.model_fixture",
+]
 
 
 # A runner in the background has these ignored, and every process it starts would inherit that.
@@ -51,8 +57,13 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture
 def cli(tmp_path: Path, request: pytest.FixtureRequest) -> Cli:
-    """The program in a fresh home; it talks to `server` where the test asks for one."""
+    """The program in a home in which it was started once, unless the test is marked `first_start`: then in a fresh one. It
+    talks to `server` where the test asks for one.
+    """
     home = tmp_path / "home"
     home.mkdir()
     has_server = "server" in request.fixturenames
-    return Cli(home, request.getfixturevalue("server") if has_server else None)
+    user = Cli(home, request.getfixturevalue("server") if has_server else None)
+    if request.node.get_closest_marker("first_start") is None:
+        blank.put(user.database)
+    return user

@@ -10,6 +10,7 @@ import pytest
 from aichat_cli.core.secret import Secret
 from aichat_cli.hosted.connection import Connection
 from aichat_cli.storage.database import Database
+from tests import blank
 from tests.billing.tills import Books, PostgresBooks, SqliteBooks
 from tests.hosted import database
 from tests.servers.postgres import Cluster
@@ -17,7 +18,7 @@ from tests.servers.postgres import Cluster
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "data" / "aichat.db") as opened:
+    with Database.open(blank.put(tmp_path / "data" / "aichat.db")) as opened:
         yield opened
 
 

@@ -19,6 +19,7 @@ from aichat_cli.core.errors import OutOfCredits, StorageError
 from aichat_cli.core.ids import RequestId
 from aichat_cli.storage import accounts, turns
 from aichat_cli.storage.database import Database
+from tests import blank
 from tests.billing.books import call_for, leave_credits, settle
 
 CREDITS = Limits(mode="credits")
@@ -33,7 +34,7 @@ class Calls(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
-        self.db = Database.open(Path(self._folder.name) / "aichat.db")
+        self.db = Database.open(blank.put(Path(self._folder.name) / "aichat.db"))
         self.held: dict[RequestId, int] = {}
         self.charged: dict[RequestId, int] = {}
         self.granted = 0
@@ -157,7 +158,7 @@ TestCalls.settings = settings(stateful_step_count=30, max_examples=30, deadline=
 
 
 def test_what_a_call_costs_beyond_what_is_there_is_written_down(tmp_path: Path) -> None:
-    with Database.open(tmp_path / "a.db") as db:
+    with Database.open(blank.put(tmp_path / "a.db")) as db:
         leave_credits(db, 5)
         admission = admit(call_for(3), CREDITS, db)
         settle(db, admission.request_id, 9 * NANO_PER_CREDIT)
@@ -170,7 +171,7 @@ def test_what_a_call_costs_beyond_what_is_there_is_written_down(tmp_path: Path) 
 
 
 def test_a_hold_of_a_process_that_lives_is_left_alone(tmp_path: Path) -> None:
-    with Database.open(tmp_path / "a.db") as db:
+    with Database.open(blank.put(tmp_path / "a.db")) as db:
         admission = admit(call_for(3), CREDITS, db)
         assert accrued.recover(db, lambda text, _: len(text)) == 0
         assert accounts.account(db).held_nano == 3 * NANO_PER_CREDIT
@@ -187,7 +188,7 @@ def test_a_hold_of_a_process_that_lives_is_left_alone(tmp_path: Path) -> None:
     ],
 )
 def test_the_ledger_cannot_be_changed(tmp_path: Path, statement: str) -> None:
-    with Database.open(tmp_path / "a.db") as db:
+    with Database.open(blank.put(tmp_path / "a.db")) as db:
         before = db.rows("SELECT * FROM credit_ledger")
         with pytest.raises(StorageError, match=r"immutable|already"):
             db.execute(statement)
@@ -195,7 +196,7 @@ def test_the_ledger_cannot_be_changed(tmp_path: Path, statement: str) -> None:
 
 
 def test_the_note_of_a_call_is_read_back_as_it_was_priced(tmp_path: Path) -> None:
-    with Database.open(tmp_path / "a.db") as db:
+    with Database.open(blank.put(tmp_path / "a.db")) as db:
         admission = admit(call_for(3, input_tokens=7), CREDITS, db)
         hold = accounts.open_hold(db, admission.request_id)
         assert hold is not None
@@ -208,7 +209,7 @@ def test_the_note_of_a_call_is_read_back_as_it_was_priced(tmp_path: Path) -> Non
 def test_the_window_holds_what_is_younger_than_an_hour_and_not_of_a_clock_gone_wrong(
     tmp_path: Path, at_ms: int, counts: bool
 ) -> None:
-    with Database.open(tmp_path / "a.db") as db, db.transaction():
+    with Database.open(blank.put(tmp_path / "a.db")) as db, db.transaction():
         accounts.add_admitted(db, at_ms)
         assert accounts.in_window(db, 1000, now_ms=5000).oldest_ms == (at_ms if counts else None)
         assert db.row("SELECT count(*) FROM rate_events") == (int(counts),)

@@ -28,6 +28,7 @@ from aichat_cli.providers.openai_wire import OpenAIWire
 from aichat_cli.providers.retry import RetryPolicy
 from aichat_cli.storage import accounts, conversations, forks
 from aichat_cli.storage.database import Database
+from tests import blank
 from tests.servers.script import Dialect
 from tests.servers.scripted import RecordedRequest, ScriptedServer
 
@@ -60,7 +61,7 @@ class Meter:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "aichat.db") as opened:
+    with Database.open(blank.put(tmp_path / "aichat.db")) as opened:
         with opened.transaction():
             opened.execute("UPDATE profiles SET plan = 'enterprise'")
             accounts.add_entry(opened, "grant", "a test", 1_000_000 * NANO_PER_CREDIT)

@@ -23,6 +23,7 @@ from aichat_cli.providers.openai_wire import OpenAIWire
 from aichat_cli.providers.retry import RetryPolicy
 from aichat_cli.storage import messages, sources
 from aichat_cli.storage.database import Database
+from tests import blank
 from tests.servers.scripted import ScriptedServer
 
 
@@ -49,7 +50,7 @@ class Documents:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "aichat.db") as opened:
+    with Database.open(blank.put(tmp_path / "aichat.db")) as opened:
         yield opened
 
 

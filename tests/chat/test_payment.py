@@ -18,6 +18,7 @@ from aichat_cli.core.money import Price, Rates
 from aichat_cli.providers import tokens
 from aichat_cli.storage import accounts
 from aichat_cli.storage.database import Database
+from tests import blank
 from tests.billing.books import leave_credits, settle
 
 PRICE = Price(Rates(1_000_000_000, 10_000_000_000))
@@ -27,7 +28,7 @@ CREDITS = Limits(mode="credits")
 
 @pytest.fixture
 def books(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "a.db") as opened:
+    with Database.open(blank.put(tmp_path / "a.db")) as opened:
         yield opened
 
 

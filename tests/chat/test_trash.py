@@ -9,12 +9,13 @@ from aichat_cli.chat import trash
 from aichat_cli.core.ids import ConversationId
 from aichat_cli.storage import conversations
 from aichat_cli.storage.database import Database
+from tests import blank
 from tests.storage.support import said
 
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "aichat.db") as database:
+    with Database.open(blank.put(tmp_path / "aichat.db")) as database:
         yield database
 
 

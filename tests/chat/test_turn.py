@@ -38,6 +38,7 @@ from aichat_cli.providers.openai_wire import OpenAIWire
 from aichat_cli.providers.retry import RetryPolicy
 from aichat_cli.storage import conversations, messages
 from aichat_cli.storage.database import Database
+from tests import blank
 from tests.servers.scripted import ScriptedServer
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ PRICE = Price(Rates(1_000_000, 2_000_000, cached_input=500_000))
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "aichat.db") as opened:
+    with Database.open(blank.put(tmp_path / "aichat.db")) as opened:
         yield opened
 
 

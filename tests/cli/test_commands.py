@@ -232,7 +232,6 @@ def test_doctor_says_what_is_there_and_what_to_do_about_the_rest(cli: Cli) -> No
 
 
 def test_doctor_finds_a_corrupt_database_and_ends_with_1(cli: Cli) -> None:
-    cli.database.parent.mkdir(parents=True)
     cli.database.write_bytes(b"not a database " * 100)
 
     done = cli.run("doctor")

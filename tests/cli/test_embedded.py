@@ -15,9 +15,7 @@ from tests.runner import Cli
 @pytest.fixture
 def offline(cli: Cli, model_dir: Path) -> Cli:
     """A machine with the embedded model pulled, without a key and without a network."""
-    data = cli.home / "data" / "aichat"
-    data.mkdir(parents=True)
-    (data / "models").symlink_to(model_dir)
+    (cli.database.parent / "models").symlink_to(model_dir)
     cli.environ = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
     return cli
 

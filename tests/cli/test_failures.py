@@ -212,6 +212,7 @@ def test_no_fallback_once_text_arrived(cli: Cli, server: ScriptedServer) -> None
     assert len(server.requests) == 1
 
 
+@pytest.mark.first_start
 def test_fifty_at_once_on_one_new_database_are_fifty_answers_and_fifty_turns(cli: Cli, server: ScriptedServer) -> None:
     def ask(number: int) -> subprocess.CompletedProcess[bytes]:
         return cli.run(f"question {number}", timeout=170)

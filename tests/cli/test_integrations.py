@@ -253,7 +253,6 @@ def test_dead_and_hanging_services_are_broken_for_doctor_within_seconds(
 
 
 def test_without_a_usable_database_they_are_listed_and_tested_still(traced: Cli, tmp_path: Path) -> None:
-    traced.database.parent.mkdir(parents=True)
     traced.database.write_bytes(b"not a database " * 100)
     listed = traced.run("integrations", "list", "--json")
     tested = traced.run("integrations", "test", "langsmith")

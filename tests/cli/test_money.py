@@ -335,7 +335,6 @@ def test_a_max_cost_that_is_no_amount_is_refused(cli: Cli, amount: str) -> None:
 
 
 def test_a_cap_needs_books_that_can_be_kept(cli: Cli, server: ScriptedServer) -> None:
-    cli.database.parent.mkdir(parents=True)
     cli.database.write_bytes(b"this is no database" * 100)
     cli.environ["AICHAT_LIMITS_DAILY_USD"] = "1"
     refused = cli.run(*GPT_4O, "hi")
@@ -344,7 +343,6 @@ def test_a_cap_needs_books_that_can_be_kept(cli: Cli, server: ScriptedServer) ->
 
 
 def test_without_a_cap_a_turn_is_answered_also_where_no_books_can_be_kept(cli: Cli, server: ScriptedServer) -> None:
-    cli.database.parent.mkdir(parents=True)
     cli.database.write_bytes(b"this is no database" * 100)
     assert cli.run(*GPT_4O, "hi").stdout == b"You said: hi"
 

@@ -104,6 +104,7 @@ def test_conversations_documents_titles_and_deletions_reach_the_other_device(
     assert titles(cli) == {"Named elsewhere"}
 
 
+@pytest.mark.first_start
 def test_print_prints_the_schema_and_nothing_else_and_needs_no_database(cli: Cli) -> None:
     done = cli.run("sync", "init", "--print")
 

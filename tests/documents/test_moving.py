@@ -33,6 +33,7 @@ from aichat_cli.documents.quantising import unpacked
 from aichat_cli.documents.sqlite_vectors import SqliteVectors, is_complete
 from aichat_cli.storage import chunks, collections, documents, namespaces, vectors
 from aichat_cli.storage.database import Database
+from tests import blank
 from tests.documents.test_pinecone_vectors import service_of
 from tests.documents.vector_rows import collection, filled, random_vectors
 from tests.runner import Cli
@@ -90,7 +91,6 @@ def require_equal(database: Database, double: PineconeDouble) -> None:
 
 def big(cli: Cli, count: int) -> None:
     """A collection with so many chunks and vectors, in a file."""
-    cli.database.parent.mkdir(parents=True)
     packed = np.random.default_rng(1).standard_normal((count, 8)).astype("<f2")
     with Database.open(cli.database) as database:
         where = collection(database, 8)
@@ -340,7 +340,7 @@ def test_words_alone_are_not_moved(database: Database, service: PineconeService)
 
 
 def test_a_collection_is_moved_by_one_process_at_a_time(tmp_path: Path, service: PineconeService) -> None:
-    with Database.open(tmp_path / "aichat.db") as database:
+    with Database.open(blank.put(tmp_path / "aichat.db")) as database:
         where = shelf(database)
         assert namespaces.claim(database, where.seq)
         refused: list[AichatError] = []

@@ -217,9 +217,7 @@ def test_processes_fill_together_and_one_that_is_killed_costs_nothing(database: 
 def test_a_search_ranks_again_with_the_pulled_model_and_not_where_that_is_off(
     cli: Cli, sentence_model_dir: Path, tmp_path: Path
 ) -> None:
-    data = cli.home / "data" / "aichat"
-    data.mkdir(parents=True)
-    (data / "models").symlink_to(sentence_model_dir)
+    (cli.database.parent / "models").symlink_to(sentence_model_dir)
     (tmp_path / "notes").mkdir()
     for name, text in (("tides", "The moon pulls the ocean up twice a day."), ("bread", "Knead the dough, then wait.")):
         (tmp_path / "notes" / f"{name}.md").write_text(text, "utf-8")

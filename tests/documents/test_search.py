@@ -20,6 +20,7 @@ from aichat_cli.documents.search import SearchDeps, search
 from aichat_cli.documents.sqlite_vectors import SqliteVectors
 from aichat_cli.storage import chunks, collections, documents
 from aichat_cli.storage.database import Database
+from tests import blank
 
 TEXTS = {
     "bread.md": "Knead the dough, let it rise and bake it in a hot oven.",
@@ -124,7 +125,7 @@ def test_a_common_word_ranks_what_a_rare_one_finds(tmp_path: Path) -> None:
         "rare.md": "The dough of a cake.",
         "common.md": "The bread of a shop.",
     }
-    database = Database.open(tmp_path / "a.db")
+    database = Database.open(blank.put(tmp_path / "a.db"))
     collection = made(database, "bakery", texts, has_vectors=False)
     rare, common = queries.Word("dough", "dough"), queries.Word("bread", "bread")
 
@@ -139,7 +140,7 @@ def test_a_common_word_ranks_what_a_rare_one_finds(tmp_path: Path) -> None:
 
 
 def test_documents_that_are_replaced_meanwhile_are_no_error(tmp_path: Path) -> None:
-    database = Database.open(tmp_path / "a.db")
+    database = Database.open(blank.put(tmp_path / "a.db"))
     collection = made(database, "mixed", TEXTS)
     ended = threading.Event()
 

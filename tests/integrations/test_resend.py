@@ -27,6 +27,7 @@ from aichat_cli.integrations.resend import Resend
 from aichat_cli.integrations.services import IntegrationServices
 from aichat_cli.storage import accounts, deliveries, sync_state
 from aichat_cli.storage.database import Database
+from tests import blank
 from tests.integrations.turns import a_turn, surroundings
 from tests.runner import Cli
 from tests.servers.resend_double import KEY, SENDING_KEY, ResendDouble
@@ -40,7 +41,7 @@ POST = {"resend.from": "aichat <aichat@example.org>", "resend.to": "anna@example
 
 @pytest.fixture
 def books(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "aichat.db") as database:
+    with Database.open(blank.put(tmp_path / "aichat.db")) as database:
         yield database
 
 
@@ -245,7 +246,7 @@ def test_two_observers_of_one_user_send_one_mail_though_their_figures_differ(
     """On two devices, each with books of its own."""
     with ExitStack() as stack:
         for device, dollars in (("phone", 8), ("desk", 9)):
-            books = stack.enter_context(Database.open(tmp_path / f"{device}.db"))
+            books = stack.enter_context(Database.open(blank.put(tmp_path / f"{device}.db")))
             observer = stack.enter_context(made(resend))
             spend(books, dollars)
             observer.deliver(observer.deliveries(a_turn(books, monthly(10))))
@@ -325,7 +326,6 @@ def program(cli: Cli, resend: ResendDouble) -> Cli:
         "RESEND_API_KEY": KEY,
         "AICHAT_LIMITS_MONTHLY_USD": "10",
     }
-    cli.database.parent.mkdir(parents=True)
     with Database.open(cli.database) as books:
         spend(books, 7.999)
     return cli

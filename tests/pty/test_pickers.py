@@ -399,7 +399,6 @@ def test_a_database_that_cannot_be_written_is_read_and_says_why_it_does_not_chan
 
 
 def test_a_damaged_database_is_told_of_in_the_picker(cli: Cli) -> None:
-    cli.database.parent.mkdir(parents=True)
     cli.database.write_bytes(b"not a database" * 1000)
     with (
         picker(cli, "chats", columns=100)

@@ -16,6 +16,7 @@ from aichat_cli.repl.background_sync import BackgroundSync
 from aichat_cli.storage import sync_state
 from aichat_cli.storage.database import Database
 from aichat_cli.sync_services import SyncServices
+from tests import blank
 
 Progress = Callable[[SyncProgress], None]
 
@@ -66,7 +67,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Iterator[Path]:
-    with Database.open(tmp_path / "aichat.db") as database:
+    with Database.open(blank.put(tmp_path / "aichat.db")) as database:
         sync_state.begin(database, "db.example.com/aichat#1", with_documents=True)
         yield tmp_path / "aichat.db"
 
@@ -144,7 +145,7 @@ def test_the_end_of_a_session_waits_a_second_at_most(path: Path) -> None:
 
 
 def test_with_sync_off_nothing_is_run_and_nothing_is_said(tmp_path: Path) -> None:
-    Database.open(tmp_path / "aichat.db").close()
+    blank.put(tmp_path / "aichat.db")
     running = Running(tmp_path / "aichat.db", lambda _: None)
     running.sync.start()
     time.sleep(0.5)

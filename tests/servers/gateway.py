@@ -26,6 +26,7 @@ from aichat_cli.gateway.deps import GatewayDeps, ServerOptions
 from aichat_cli.gateway.desk import Desk
 from aichat_cli.gateway.server import Listening, bound, made
 from aichat_cli.gateway.watch import Watch
+from tests import blank
 from tests.servers.scripted import ScriptedServer
 
 PROVIDER_KEY = "sk-provider-5d1f7a2c9e8b"
@@ -46,7 +47,7 @@ class RunningGateway:
         watch: Watch | None = None,
     ) -> None:
         self.server = server
-        self.store = store or SqliteAccounts(folder / "gateway.db")
+        self.store = store or SqliteAccounts(blank.put(folder / "gateway.db"))
         self._folder = folder
         self._options = options or ServerOptions()
         self._environ = environ or {}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aichat_cli.storage.database import Database
+from tests import blank
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def db(path: Path) -> Iterator[Database]:
-    with Database.open(path) as database:
+    with Database.open(blank.put(path)) as database:
         yield database
 
 

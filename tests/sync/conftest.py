@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aichat_cli.storage.database import Database
+from tests import blank
 from tests.runner import ROOT
 from tests.servers.postgres import Cluster, connect
 from tests.servers.scripted import ScriptedServer
@@ -28,10 +28,8 @@ def apply_schema(dsn: str) -> None:
 
 @pytest.fixture(scope="session")
 def blank_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file to be copied: migrating each would take longer than most tests."""
-    path = tmp_path_factory.mktemp("blank") / "aichat.db"
-    Database.open(path).close()
-    return path
+    """A database file to be copied."""
+    return blank.put(tmp_path_factory.mktemp("blank") / "aichat.db")
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 -- Where the vectors of a collection are searched: in an index of this file (local), with all else of the
--- collection on the hosted database (hosted), at Pinecone (pinecone), or in a store of another package, by its name. `chunk_vectors` has them in any case.
+-- collection on the hosted database (hosted), at Pinecone (pinecone), or in a store of another package, by its
+-- name. `chunk_vectors` has them in any case.
 ALTER TABLE collections ADD COLUMN searched_in TEXT NOT NULL DEFAULT 'local';
 
--- What there is at Pinecone and in stores of other packages: a namespace for each collection that is searched there, is on its way there (`filling`), or was
--- there and whose vectors are still to be deleted (`leaving`); such a row outlives its collection. Of a namespace that is
--- filling, chunks up to `filled_to` are there; what changes of those up to `noted_to` is noted below.
+-- What there is at Pinecone and in stores of other packages: a namespace for each collection that is searched there, is on
+-- its way there (`filling`), or was there and whose vectors are still to be deleted (`leaving`); such a row outlives its
+-- collection. Of a namespace that is filling, chunks up to `filled_to` are there; what changes of those up to `noted_to` is noted below.
 CREATE TABLE vector_namespaces (
   seq            INTEGER PRIMARY KEY AUTOINCREMENT,
   collection_seq INTEGER NOT NULL,
