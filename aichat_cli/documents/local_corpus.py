@@ -1,4 +1,4 @@
-"""A collection of the local database as a search sees it: FTS5, and the vectors beside it or at Pinecone."""
+"""A collection of the local database as a search sees it: FTS5, and the vectors beside it or elsewhere."""
 
 from __future__ import annotations
 
