@@ -18,7 +18,7 @@ import aichat_cli
 MEASURED = ("core", "storage", "chat")
 """Packages of which coverage is demanded."""
 
-TRACED = frozenset({*MEASURED, "accounts", "documents", "billing", "sync"})
+TRACED = frozenset({*MEASURED, "accounts", "documents", "billing", "integrations", "sync"})
 """Folders whose tests are traced: those of these packages, and those that use all of the storage."""
 
 
