@@ -53,6 +53,6 @@ def _rewrite(config: pytest.Config, path: Path) -> None:
     compiled = rewrite.get_cache_dir(path) / f"{path.stem}{rewrite.PYC_TAIL}"
     if rewrite._read_pyc(path, compiled) is None:
         compiled.parent.mkdir(exist_ok=True)
-        with suppress(SyntaxError):  # whoever loads it tells of it
+        with suppress(SyntaxError, AttributeError, TypeError):  # whoever loads it tells of it, or rewrites it as ever
             status, code = rewrite._rewrite_test(path, config)
             rewrite._write_pyc(state, code, status, compiled)

@@ -80,6 +80,9 @@ def test_a_piped_one_shot_imports_nothing_heavy(environment: dict[str, str], ser
     assert server.requests[0].body["messages"][-1]["content"] == "a log\n\nis all well?"
     assert modules & HEAVY == set()
     assert "aichat_cli.providers.helicone" not in modules
+    assert not any(
+        name.startswith("aichat_cli.integrations") or name.endswith((".plugins", ".plugged")) for name in modules
+    )
 
 
 def test_a_one_shot_imports_nothing_of_an_account_on_a_gateway_unless_there_is_one(

@@ -15,7 +15,7 @@ from aichat_cli.core.models import GATEWAY, Model
 from aichat_cli.core.money import FREE
 from aichat_cli.core.struct import replace
 from aichat_cli.providers import catalog as catalogs
-from aichat_cli.providers import plugged, shipped
+from aichat_cli.providers import shipped
 from aichat_cli.providers.catalog import CHAT_MODES, EMBEDDING_MODE, Catalog, CatalogEntry
 from aichat_cli.providers.custom import CustomModel
 from aichat_cli.providers.endpoints import (
@@ -86,13 +86,12 @@ class Registry:
             return own
         if classic := shipped.MODELS.get(name.removeprefix("anthropic/")):
             return self._at(ANTHROPIC, classic)
-        return (
-            self._embedded(name)
-            or (self._prefixed(name) if "/" in name else self._bare(name))
-            or plugged.model_at(name)
-            or self._own_endpoint(name)
-            or self._unknown(name)
-        )
+        found = self._embedded(name) or (self._prefixed(name) if "/" in name else self._bare(name))
+        if found is None:
+            from aichat_cli.providers.plugged import model_at
+
+            found = model_at(name) or self._own_endpoint(name)
+        return found or self._unknown(name)
 
     def embedding_model(self, typed: str) -> Model:
         """The embedding model a name stands for; a provider's prefix is taken at its word, as in `resolve`.
@@ -134,13 +133,14 @@ class Registry:
         return self.resolve(shipped.DEFAULT_LOCAL)
 
     def listing(self, *, all: bool) -> list[Model]:  # noqa: A002 - the flag's name
-        """Models to choose from: the user's own, their gateway's, ours, then those of OpenAI and Anthropic that are current.
-
-        With `all`, every model of litellm's map too.
+        """Models to choose from: the user's own, their gateway's, ours, those that other packages add, then those of OpenAI
+        and Anthropic that are current. With `all`, every model of litellm's map too.
         """
+        from aichat_cli.providers.plugged import model_names
+
         hosted = listing.names() if (listing := self._gateway()) else []
         names = dict.fromkeys([*self._custom, *self._aliases, *hosted, *shipped.NAMES, *self._model_files()])
-        names.update(dict.fromkeys(plugged.model_names()))
+        names.update(dict.fromkeys(model_names()))
         names.update(dict.fromkeys(entry.name for entry in self._catalog.entries() if all or _is_current(entry)))
         return _each(names, self.resolve)
 
