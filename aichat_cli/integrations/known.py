@@ -96,11 +96,6 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*OURS, *plugins.names(plugins.OBSERVERS)]))
 
 
-def observer_names() -> tuple[str, ...]:
-    """The names that the setting `integrations` takes."""
-    return tuple(name for name in names() if name not in OURS or OURS[name].is_observer)
-
-
 def find(name: str) -> Integration:
     """The integration of a name.
 
