@@ -68,8 +68,8 @@ class Devices(RuleBasedStateMachine):
         self.copies: list[DeviceSim] = []
         """Devices that have the same identity as another, or had."""
         self.purged = False
-        self.overwritten: set[str] = set()
-        """Titles, prompts and models that somebody saw and set to something else."""
+        self.overwritten: set[tuple[str, str]] = set()
+        """Titles, prompts and models that somebody saw and set to something else, with the conversation: a fork keeps its own."""
         self.requests: set[str] = set()
         self.written = 0
 
@@ -166,7 +166,7 @@ class Devices(RuleBasedStateMachine):
             before = conversations.get(device.database, conversation)
             column = {"title": before.title, "prompt": before.system_prompt, "model": before.model}[what]
             if column is not None and column.startswith("text-"):
-                self.overwritten.add(column)
+                self.overwritten.add((conversation, column))
         if what == "title":
             conversations.rename(device.database, conversation, self._text())
         elif what == "prompt":
@@ -326,7 +326,7 @@ class Devices(RuleBasedStateMachine):
             is_safe = message in present or message in self.known_to_deleter or message in received or text in kept
             assert is_safe, f"{text} is lost"
         if not self.copies:  # a copy sends again what it never saw overwritten
-            shown = {value for row in states[0]["conversations"] for value in row[1:4]}
+            shown = {(row[0], value) for row in states[0]["conversations"] for value in row[1:4]}
             assert not shown & self.overwritten
         conversations_left = {row[0] for row in states[0]["conversations"]}
         assert not conversations_left & self.deleted
